@@ -1,0 +1,62 @@
+"""Input encodings: an image and a timestep make a frame.
+
+Both encodings are a table ``[T, 256]`` from pixel value to frame value, so one
+lookup encodes any mix of rows and timesteps.
+
+* ``direct``: the image itself at every timestep (Li et al., DT-SNN, 2023).
+* ``hybrid``: analog pixels at t = 1, afterwards each pixel spikes exactly once, the
+  brighter the earlier (Datta, Kundu and Beerel, IJCNN 2021):
+
+      T_ij = round(T + (2 - T) * a / 255)        a = 255 -> t = 2,  a = 0 -> t = T
+
+  A spike is a full-brightness pixel, 255.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+FULL_BRIGHTNESS = 255
+
+Pixels = NDArray[np.uint8]
+
+
+def spike_times(timesteps: int) -> NDArray[np.int64]:
+    """Hybrid spike time of every pixel value 0…255, ``[256]``, halves rounded up."""
+    a = np.arange(256)
+    return (2 * (timesteps * 255 + (2 - timesteps) * a) + 255) // 510
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How pixels enter the network, over at most ``timesteps`` steps."""
+
+    kind: Literal["direct", "hybrid"]
+    timesteps: Annotated[int, Field(ge=1, le=64)]
+
+    @cached_property
+    def table(self) -> Pixels:
+        """Frame value by timestep (row ``t - 1``) and pixel value, ``[T, 256]``."""
+        analog = np.arange(256, dtype=np.uint8)
+        if self.kind == "direct":
+            return np.tile(analog, (self.timesteps, 1))
+        t = np.arange(1, self.timesteps + 1)[:, None]
+        frames = np.where(spike_times(self.timesteps) == t, FULL_BRIGHTNESS, 0).astype(np.uint8)
+        frames[0] = analog
+        return frames
+
+    def frame(self, image: Pixels, t: int) -> Pixels:
+        """The frame of one image (any shape) at timestep ``t`` in 1…T."""
+        if not 1 <= t <= self.timesteps:
+            raise ValueError(f"timestep {t} is outside 1…{self.timesteps}")
+        return self.table[t - 1][image]
+
+    def frames(self, images: Pixels, t: NDArray[np.int64]) -> Pixels:
+        """Frames of ``images [N, H, W, C]``, each at its own timestep ``t [N]``."""
+        return self.table[t[:, None, None, None] - 1, images]

@@ -1,0 +1,33 @@
+"""What can be wrong with a model, before any request arrives.
+
+ModelError
+ ├─ InvalidNetwork     layers that do not make a spiking classifier
+ ├─ InvalidProgram     weights, biases or thresholds outside the integer contract
+ ├─ InvalidPolicy      exit parameters out of range
+ ├─ BundleError        a bundle on disk that must not be served
+ └─ EngineUnavailable  an engine whose library is missing or whose graph does not fit
+"""
+
+
+class ModelError(Exception):
+    """Base of every error raised by :mod:`models`."""
+
+
+class InvalidNetwork(ModelError):
+    """The layers do not make a spiking classifier."""
+
+
+class InvalidProgram(ModelError):
+    """Weights, biases or thresholds break the integer contract."""
+
+
+class InvalidPolicy(ModelError, ValueError):
+    """An exit parameter is out of range."""
+
+
+class BundleError(ModelError):
+    """A bundle on disk that must not be served; names the file and the fix."""
+
+
+class EngineUnavailable(ModelError):
+    """An engine cannot run here; names what is missing."""

@@ -1,0 +1,93 @@
+"""The one exit rule: accumulated logits -> probabilities -> normalised entropy -> stop or go.
+
+    mean_t = (1/t) * sum of the logits up to t
+    p      = softmax(logit_scale * mean_t / temperature_t)
+    H      = -sum(p ln p) / ln K                       in 0…1
+    stop   when H < entropy_threshold, from min_timesteps on, at max_timesteps at the latest
+
+Everything is float64 from integer logits, computed row by row, so that the same row
+gives the same bits whatever its neighbours. ``entropy_threshold = 0`` never exits early.
+Source: Li et al., "Input-Aware Dynamic Timestep Spiking Neural Networks", DAC 2023.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import InvalidPolicy
+
+Floats = NDArray[np.float64]
+StopReason = Literal["entropy", "max_timesteps"]
+
+
+@dataclass(frozen=True)
+class ExitPolicy:
+    """When one row may stop.
+
+    Raises:
+        InvalidPolicy: the threshold is not in 0…1, or the limits are not in order.
+    """
+
+    entropy_threshold: float
+    min_timesteps: int
+    max_timesteps: int
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.entropy_threshold <= 1.0:  # also refuses NaN
+            raise InvalidPolicy(
+                f"entropy_threshold must be between 0 and 1, not {self.entropy_threshold}"
+            )
+        if not 1 <= self.min_timesteps <= self.max_timesteps:
+            raise InvalidPolicy(
+                f"1 <= min_timesteps <= max_timesteps needed, "
+                f"not {self.min_timesteps} and {self.max_timesteps}"
+            )
+
+    def decide(self, t: int, entropy: float) -> StopReason | None:
+        """Why to stop after timestep ``t``, or None to go on."""
+        if t >= self.min_timesteps and entropy < self.entropy_threshold:
+            return "entropy"
+        return "max_timesteps" if t >= self.max_timesteps else None
+
+
+@dataclass(frozen=True)
+class Readout:
+    """Turns accumulated integer logits into probabilities; calibrated per timestep."""
+
+    logit_scale: float
+    temperatures: tuple[float, ...]
+
+    def probabilities(self, logit_sums: NDArray[np.int64], t: NDArray[np.int64]) -> Floats:
+        """Class probabilities ``[N, K]`` of sums ``[N, K]`` over the first ``t [N]`` timesteps."""
+        temperature = np.array(self.temperatures)[t - 1]
+        return softmax(logit_sums * (self.logit_scale / (t * temperature))[:, None])
+
+
+def softmax(logits: Floats) -> Floats:
+    """Softmax over the last axis, ``[N, K]``."""
+    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return exponentials / exponentials.sum(axis=-1, keepdims=True)
+
+
+def normalised_entropy(probabilities: Floats) -> Floats:
+    """``-sum(p ln p) / ln K`` over the last axis, ``[N]``, in 0…1."""
+    p = np.maximum(probabilities, np.finfo(np.float64).tiny)  # 0 ln 0 = 0
+    entropy: Floats = -(probabilities * np.log(p)).sum(axis=-1) / math.log(p.shape[-1])
+    return np.clip(entropy, 0.0, 1.0)
+
+
+def select_exits(entropies: Floats, policy: ExitPolicy) -> NDArray[np.int64]:
+    """Post-hoc exit timesteps ``[N]`` from entropies ``[T, N]`` of a full run.
+
+    The slow twin of stopping for real: both must agree on every row.
+    """
+    limit = min(policy.max_timesteps, len(entropies))
+    sure = entropies[:limit] < policy.entropy_threshold
+    sure[: policy.min_timesteps - 1] = False
+    sure[limit - 1] = True
+    return sure.argmax(axis=0) + 1

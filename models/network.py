@@ -1,0 +1,275 @@
+"""The network as data: frozen layers that know their shapes, and nothing else.
+
+A network is a plain tuple of layers, read top to bottom. Spatial shapes are
+``(height, width, channels)``; flattening keeps that order. Synaptic weights are
+matrices ``[kernel * kernel * c_in, c_out]``, contiguous over ``c_out``, so that
+one input spike addresses one row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from models.errors import InvalidNetwork
+
+Extent = Annotated[int, Field(ge=1, le=65_536)]
+Shape = tuple[Extent, Extent, Extent]
+
+PIXEL_SHIFT = 5  # brings 3x3x3 sums of 8-bit weights and 8-bit pixels into int16
+MAX_NEURONS = 1 << 24  # a row's state must stay far below memory, whatever a manifest claims
+MAX_WEIGHTS = 1 << 28
+
+
+@dataclass(frozen=True)
+class Conv:
+    """A convolution with zero padding. ``shift`` right-shifts its sums (first layer only)."""
+
+    name: str
+    in_shape: Shape
+    out_channels: Extent
+    kernel: Annotated[int, Field(ge=1, le=31)] = 3
+    stride: Annotated[int, Field(ge=1, le=31)] = 1
+    padding: Annotated[int, Field(ge=0, le=15)] = 1
+    shift: Annotated[int, Field(ge=0, le=24)] = 0
+    kind: Literal["conv"] = "conv"
+
+    @property
+    def out_shape(self) -> Shape:
+        height, width, _ = self.in_shape
+        return (self._windows(height), self._windows(width), self.out_channels)
+
+    @property
+    def weight_shape(self) -> tuple[int, int]:
+        return (self.kernel * self.kernel * self.in_shape[2], self.out_channels)
+
+    @property
+    def positions(self) -> int:
+        """Output positions: how often the weight matrix is applied per timestep."""
+        return self.out_shape[0] * self.out_shape[1]
+
+    def _windows(self, extent: int) -> int:
+        return (extent + 2 * self.padding - self.kernel) // self.stride + 1
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A fully connected layer over the flattened ``(height, width, channels)`` input."""
+
+    name: str
+    in_shape: Shape
+    out_channels: Extent
+    shift: Annotated[int, Field(ge=0, le=24)] = 0
+    kind: Literal["linear"] = "linear"
+
+    @property
+    def out_shape(self) -> Shape:
+        return (1, 1, self.out_channels)
+
+    @property
+    def weight_shape(self) -> tuple[int, int]:
+        height, width, channels = self.in_shape
+        return (height * width * channels, self.out_channels)
+
+    @property
+    def positions(self) -> int:
+        return 1
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Non-overlapping pooling: ``max`` is an OR over spikes, ``sum`` counts them.
+
+    An average pool is a ``sum`` whose factor 1/kernel² the quantiser folds into the
+    layer after it, so that no division is left at run time.
+    """
+
+    name: str
+    in_shape: Shape
+    kernel: Annotated[int, Field(ge=1, le=64)] = 2
+    mode: Literal["max", "sum"] = "max"
+    kind: Literal["pool"] = "pool"
+
+    @property
+    def out_shape(self) -> Shape:
+        height, width, channels = self.in_shape
+        return (height // self.kernel, width // self.kernel, channels)
+
+
+@dataclass(frozen=True)
+class Lif:
+    """Leaky integrate-and-fire neurons; the equations stand in :mod:`models.neurons`."""
+
+    name: str
+    in_shape: Shape
+    leak_q: Annotated[int, Field(ge=0, le=256)] = 256
+    reset: Literal["hard", "soft"] = "hard"
+    fire_once: bool = True
+    kind: Literal["lif"] = "lif"
+
+    @property
+    def out_shape(self) -> Shape:
+        return self.in_shape
+
+
+Synaptic = Conv | Linear
+Layer = Annotated[Conv | Linear | Pool | Lif, Field(discriminator="kind")]
+
+
+@dataclass(frozen=True)
+class Network:
+    """Layers in order; the last is the classifier, a ``Linear`` without neurons.
+
+    Raises:
+        InvalidNetwork: shapes do not chain, or the layers are no spiking classifier.
+    """
+
+    layers: tuple[Layer, ...]
+
+    def __post_init__(self) -> None:
+        if not self.layers or not isinstance(self.layers[-1], Linear):
+            raise InvalidNetwork("the last layer must be a linear classifier")
+        if not isinstance(self.layers[0], Conv | Linear):
+            raise InvalidNetwork("the first layer must be a convolution or linear")
+        names = [layer.name for layer in self.layers]
+        if len(set(names)) != len(names):
+            raise InvalidNetwork("layer names must be unique")
+        for layer in self.layers:
+            if min(layer.out_shape) < 1:
+                raise InvalidNetwork(f"layer {layer.name!r} has an empty output {layer.out_shape}")
+        for before, after in pairwise(self.layers):
+            if before.out_shape != after.in_shape:
+                raise InvalidNetwork(
+                    f"layer {after.name!r} expects {after.in_shape}, "
+                    f"but {before.name!r} produces {before.out_shape}"
+                )
+            if isinstance(before, Conv | Linear) != isinstance(after, Lif):
+                raise InvalidNetwork(
+                    f"{before.name!r} -> {after.name!r}: every synaptic layer but the "
+                    "classifier feeds neurons, and neurons follow a synaptic layer"
+                )
+        if sum(int(np.prod(lif.in_shape)) for lif in self.lifs) > MAX_NEURONS:
+            raise InvalidNetwork(f"more than {MAX_NEURONS} neurons")
+        if sum(int(np.prod(layer.weight_shape)) for layer in self.synaptic) > MAX_WEIGHTS:
+            raise InvalidNetwork(f"more than {MAX_WEIGHTS} weights")
+
+    @property
+    def input_shape(self) -> Shape:
+        return self.layers[0].in_shape
+
+    @property
+    def classes(self) -> int:
+        return self.layers[-1].out_shape[2]
+
+    @property
+    def synaptic(self) -> tuple[Synaptic, ...]:
+        return tuple(layer for layer in self.layers if isinstance(layer, Conv | Linear))
+
+    @property
+    def lifs(self) -> tuple[Lif, ...]:
+        return tuple(layer for layer in self.layers if isinstance(layer, Lif))
+
+    @property
+    def neurons(self) -> int:
+        return sum(int(np.prod(lif.in_shape)) for lif in self.lifs)
+
+    @property
+    def parameters(self) -> int:
+        """Synaptic weights, without biases and thresholds."""
+        return sum(int(np.prod(layer.weight_shape)) for layer in self.synaptic)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one dense timestep."""
+        return sum(int(np.prod(layer.weight_shape)) * layer.positions for layer in self.synaptic)
+
+
+def coverage(layer: Synaptic) -> NDArray[np.int64]:
+    """How many output positions see each input position, ``[height, width]``.
+
+    Exact at borders and for any stride: this turns a spike count into active pairs.
+    """
+    height, width, _ = layer.in_shape
+    if isinstance(layer, Linear):
+        return np.ones((height, width), np.int64)
+
+    def seen(extent: int, windows: int) -> NDArray[np.int64]:
+        count = np.zeros(extent + 2 * layer.padding, np.int64)
+        for window in range(windows):
+            start = window * layer.stride
+            count[start : start + layer.kernel] += 1
+        return count[layer.padding : layer.padding + extent]
+
+    rows, columns, _ = layer.out_shape
+    return np.outer(seen(height, rows), seen(width, columns))
+
+
+def input_maximum(network: Network, layer: Synaptic) -> int:
+    """The largest value an input of ``layer`` can take: 255 for pixels, 1 for spikes."""
+    largest = 255
+    for candidate in network.layers:
+        if candidate is layer:
+            return largest
+        if isinstance(candidate, Lif):
+            largest = 1
+        elif isinstance(candidate, Pool) and candidate.mode == "sum":
+            largest *= candidate.kernel**2
+    raise InvalidNetwork(f"layer {layer.name!r} is not in the network")
+
+
+def vgg(
+    plan: tuple[str, ...],
+    input_shape: Shape,
+    classes: int,
+    *,
+    leak_q: int = 256,
+    reset: Literal["hard", "soft"] = "hard",
+    fire_once: bool = True,
+) -> Network:
+    """A spiking VGG from a plan such as ``("64", "128/2", "P", "256")``.
+
+    ``"128"`` is a 3x3 convolution with 128 channels and its neurons, ``"128/2"`` the
+    same with stride 2, ``"P"`` a 2x2 max pool, ``"G"`` a global sum (average) pool.
+    """
+
+    def build() -> Iterator[Layer]:
+        shape, convs, pools = input_shape, 0, 0
+        for item in plan:
+            layer: Conv | Pool
+            if item in ("P", "G"):
+                pools += 1
+                layer = Pool(
+                    f"pool{pools}",
+                    shape,
+                    kernel=2 if item == "P" else shape[0],
+                    mode="max" if item == "P" else "sum",
+                )
+                yield layer
+            else:
+                convs += 1
+                channels, _, stride = item.partition("/")
+                layer = Conv(
+                    f"conv{convs}",
+                    shape,
+                    int(channels),
+                    stride=int(stride or 1),
+                    shift=PIXEL_SHIFT if convs == 1 else 0,
+                )
+                yield layer
+                yield Lif(
+                    f"lif{convs}",
+                    layer.out_shape,
+                    leak_q=leak_q,
+                    reset=reset,
+                    fire_once=fire_once,
+                )
+            shape = layer.out_shape
+        yield Linear("classifier", shape, classes)
+
+    return Network(tuple(build()))

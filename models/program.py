@@ -1,0 +1,89 @@
+"""The integer program that is served: a network plus its quantised numbers.
+
+    I[t] = (W * s[t] >> shift) + b       int32
+    L1(W_c) * max(s) + |b_c| <= 32767    per channel, so an int16 sum cannot overflow
+                                         in any order (first layer: after the shift)
+
+Nothing is ever dequantised: a channel's threshold absorbs its weight scale. The one
+float is ``logit_scale``, which turns the classifier's integers into logits.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import InvalidProgram
+from models.network import Network, Synaptic, input_maximum
+
+CURRENT_LIMIT = 32767
+EXACT_IN_FLOAT32 = 1 << 24
+
+
+@dataclass(frozen=True)
+class Synapses:
+    """One synaptic layer's numbers: ``weight`` int8 ``[rows, c_out]``, ``bias`` int32 ``[c_out]``."""
+
+    weight: NDArray[np.int8]
+    bias: NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Program:
+    """A network with one ``Synapses`` per synaptic layer and one threshold vector per LIF.
+
+    Raises:
+        InvalidProgram: a shape, dtype or bound is broken; the message names the layer.
+    """
+
+    network: Network
+    synapses: tuple[Synapses, ...]
+    thresholds: tuple[NDArray[np.int32], ...]
+    logit_scale: float
+
+    def __post_init__(self) -> None:
+        network = self.network
+        if len(self.synapses) != len(network.synaptic) or len(self.thresholds) != len(network.lifs):
+            raise InvalidProgram("one set of synapses per layer and one threshold per LIF needed")
+        if not (math.isfinite(self.logit_scale) and self.logit_scale > 0):
+            raise InvalidProgram(f"logit_scale must be finite and positive, not {self.logit_scale}")
+        for layer, synapses in zip(network.synaptic, self.synapses, strict=True):
+            _check_array(f"{layer.name}.weight", synapses.weight, layer.weight_shape, np.int8)
+            _check_array(f"{layer.name}.bias", synapses.bias, (layer.out_channels,), np.int32)
+            _check_bound(layer, synapses, input_maximum(network, layer))
+        for lif, threshold in zip(network.lifs, self.thresholds, strict=True):
+            _check_array(f"{lif.name}.threshold", threshold, (lif.in_shape[2],), np.int32)
+            if np.abs(threshold.astype(np.int64)).max() > CURRENT_LIMIT + 1:
+                raise InvalidProgram(f"{lif.name}.threshold exceeds the int16 membrane")
+
+
+def largest_current(
+    weight: NDArray[np.int8], bias: NDArray[np.int32], maximum: int, shift: int
+) -> NDArray[np.int64]:
+    """The largest magnitude a channel's current can take for inputs in 0…``maximum``, ``[c_out]``."""
+    l1: NDArray[np.int64] = np.abs(weight.astype(np.int64)).sum(axis=0)
+    return -((-l1 * maximum) >> shift) + np.abs(bias.astype(np.int64))
+
+
+def _check_array(
+    name: str, array: NDArray[np.generic], shape: tuple[int, ...], dtype: type[np.generic]
+) -> None:
+    if array.shape != shape or array.dtype != dtype:
+        raise InvalidProgram(
+            f"{name} must be {np.dtype(dtype)} {shape}, not {array.dtype} {array.shape}"
+        )
+
+
+def _check_bound(layer: Synaptic, synapses: Synapses, maximum: int) -> None:
+    currents = largest_current(synapses.weight, synapses.bias, maximum, layer.shift)
+    if currents.max() > CURRENT_LIMIT:
+        channel = int(currents.argmax())
+        raise InvalidProgram(
+            f"{layer.name}: channel {channel} can reach {currents[channel]}, beyond {CURRENT_LIMIT}"
+        )
+    l1 = np.abs(synapses.weight.astype(np.int64)).sum(axis=0).max()
+    if l1 * maximum >= EXACT_IN_FLOAT32:
+        raise InvalidProgram(f"{layer.name}: sums beyond 2^24 are not exact in float32")

@@ -1,0 +1,262 @@
+"""The training loop: a recipe's stages one after the other, each epoch checkpointed.
+
+A run folder holds ``<stage>.pt`` (the weights each finished stage left), ``checkpoint.pt``
+(the newest epoch of the stage under way, for ``--resume``) and ``log.jsonl`` (one line an
+epoch). A stage starts from the file of the one before, so stages can be rerun alone.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import SGD, AdamW, Muon, Optimizer
+
+from training.build import SpikingNetwork, folded
+from training.data import Batches, Split
+from training.errors import TrainingError
+from training.losses import distillation, timestep_cross_entropy
+from training.quantize import PIXEL_UNIT
+from training.recipe import Recipe, Stage
+
+MUON_MOMENTUM = 0.9
+SGD_LEARNING_RATE = 0.02  # beside Muon, for what is no matrix: gains, thresholds, the classifier
+EVALUATION_BATCH = 500
+
+
+def choose_device() -> torch.device:
+    """CUDA when present, otherwise the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def encoded(images: Tensor, table: Tensor, timesteps: int) -> Tensor:
+    """Frames ``[T, B, C, H, W]``, channels last in memory, of ``images [B, H, W, C]`` uint8."""
+    frames = table[:timesteps, images.long()]  # [T, B, H, W, C]
+    return frames.to(torch.bfloat16).div_(PIXEL_UNIT).permute(0, 1, 4, 2, 3)
+
+
+def activity(model: SpikingNetwork) -> Tensor:
+    """Mean spike rate weighted by the synaptic operations each spike causes."""
+    costs = [s.layer.positions * s.weight.numel() for s in model.synapses[1:]]
+    rates = [cost * n.rate for cost, n in zip(costs, model.neurons, strict=True)]
+    return torch.stack(rates).sum() / sum(costs)
+
+
+class Fit:
+    """One run of one recipe in one folder."""
+
+    def __init__(self, recipe: Recipe, classes: int, train: Split, held_out: Split, folder: Path):
+        self.recipe = recipe
+        self.folder = folder
+        self.device = choose_device()
+        self.batches = Batches.on(self.device, train)
+        self.held_out = Batches.on(self.device, held_out)
+        self.table = torch.from_numpy(recipe.encoding.table).to(self.device)
+        height, width, channels = train.images.shape[1:]
+        self.network = recipe.build_network(classes, (height, width, channels))
+
+    def run(self, *, resume: bool) -> SpikingNetwork:
+        """Train every stage that has not finished; returns the final network, ready to quantise."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not resume and any(self.folder.iterdir()):
+            raise TrainingError(f"{self.folder} holds a run; pass --resume or another --run folder")
+        for index, stage in enumerate(self.recipe.stages):
+            if not self._weights(stage).exists():
+                torch.manual_seed(self.recipe.seed + index)
+                model = self._entering(index)
+                self._train(model, index)
+                torch.save(model.state_dict(), self._weights(stage))
+        return self.trained(len(self.recipe.stages) - 1)
+
+    def trained(self, index: int) -> SpikingNetwork:
+        """The network as stage ``index`` left it, in evaluation mode."""
+        stage = self.recipe.stages[index]
+        model = self._blank(normalised=all(s.fold is None for s in self.recipe.stages[: index + 1]))
+        model.load_state_dict(torch.load(self._weights(stage), map_location=self.device))
+        return _configured(model, stage).eval()
+
+    def _weights(self, stage: Stage) -> Path:
+        return self.folder / f"{stage.name}.pt"
+
+    def _blank(self, *, normalised: bool) -> SpikingNetwork:
+        settings = self.recipe.network
+        model = SpikingNetwork(
+            self.network, settings.timesteps, settings.leak, normalised=normalised
+        )
+        return model.to(self.device)
+
+    def _entering(self, index: int) -> SpikingNetwork:
+        """The network a stage starts from."""
+        stage = self.recipe.stages[index]
+        model = self.trained(index - 1) if index else self._blank(normalised=True)
+        if stage.fold is not None:
+            model = folded(model, stage.fold)
+        return _configured(model, stage)
+
+    def _train(self, model: SpikingNetwork, index: int) -> None:
+        stage = self.recipe.stages[index]
+        optimizers = _optimizers(model, stage)
+        teacher = self._teacher(stage)
+        generator = torch.Generator().manual_seed(self.recipe.seed + 1000 * index)
+        checkpoint = self.folder / "checkpoint.pt"
+        first = 0
+        if checkpoint.exists():
+            saved = torch.load(checkpoint, map_location=self.device)
+            if saved["stage"] == stage.name:
+                first = saved["epoch"]
+                model.load_state_dict(saved["model"])
+                for optimizer, state in zip(optimizers, saved["optimizers"], strict=True):
+                    optimizer.load_state_dict(state)
+                generator.set_state(saved["generator"].cpu())
+        for epoch in range(first, stage.epochs):
+            line = {"stage": stage.name, "epoch": epoch + 1, "of": stage.epochs}
+            line |= self._epoch(model, stage, epoch, optimizers, teacher, generator)
+            line |= self.evaluate(model, stage)
+            self._report(line)
+            saved = {
+                "stage": stage.name,
+                "epoch": epoch + 1,
+                "model": model.state_dict(),
+                "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+                "generator": generator.get_state(),
+            }
+            partial = checkpoint.with_suffix(".partial")
+            torch.save(saved, partial)
+            partial.replace(checkpoint)  # a kill never leaves half a checkpoint
+
+    def _teacher(self, stage: Stage) -> SpikingNetwork | None:
+        if stage.teacher is None:
+            return None
+        names = [s.name for s in self.recipe.stages]
+        return self.trained(names.index(stage.teacher))
+
+    def _epoch(
+        self,
+        model: SpikingNetwork,
+        stage: Stage,
+        epoch: int,
+        optimizers: list[Optimizer],
+        teacher: SpikingNetwork | None,
+        generator: torch.Generator,
+    ) -> dict[str, Any]:
+        """One pass over the training images; returns mean loss, rate and seconds."""
+        model.train()
+        started = time.perf_counter()
+        size = min(self.recipe.batch_size, len(self.batches.labels))
+        per_epoch = len(self.batches.labels) // size
+        weights = torch.tensor(stage.timestep_weights or (1.0,) * stage.timesteps).to(self.device)
+        losses, rates = [], []
+        batches = self.batches.epoch(size, generator, stage.crop_padding, stage.cutout)
+        for step, (images, labels) in enumerate(batches):
+            factor = _learning_rate_factor(stage, epoch + step / per_epoch)
+            for optimizer in optimizers:
+                for group in optimizer.param_groups:
+                    group["lr"] = group["peak"] * factor
+            frames = encoded(images, self.table, stage.timesteps)
+            with torch.autocast(self.device.type, torch.bfloat16):
+                accumulated = model.accumulated(model(frames))
+            loss = timestep_cross_entropy(accumulated, labels, weights, stage.label_smoothing)
+            if teacher is not None:
+                with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16):
+                    target = teacher(frames[:1])[0]
+                distilled = distillation(accumulated, target, weights, stage.teacher_temperature)
+                loss = loss + stage.teacher_weight * (distilled - loss)
+            if stage.neurons == "lif":
+                rate = activity(model)
+                rates.append(rate.detach())
+                loss = loss + stage.rate_weight * rate
+            for optimizer in optimizers:
+                optimizer.zero_grad()
+            loss.backward()
+            for optimizer in optimizers:
+                optimizer.step()
+            losses.append(loss.detach())
+        return {
+            "loss": round(float(torch.stack(losses).mean()), 4),
+            "activity": round(float(torch.stack(rates).mean()), 4) if rates else None,
+            "seconds": round(time.perf_counter() - started, 1),
+        }
+
+    @torch.no_grad()
+    def evaluate(self, model: SpikingNetwork, stage: Stage) -> dict[str, Any]:
+        """Held-out accuracy after every timestep, and each layer's mean spike rate."""
+        model.eval()
+        right = torch.zeros(stage.timesteps)
+        rates = torch.zeros(len(model.neurons))
+        labels = self.held_out.labels
+        chunks = range(0, len(labels), EVALUATION_BATCH)
+        for start in chunks:
+            images = self.held_out.images[start : start + EVALUATION_BATCH]
+            with torch.autocast(self.device.type, torch.bfloat16):
+                logits = model(encoded(images, self.table, stage.timesteps)).cumsum(0)
+            hits = logits.argmax(-1) == labels[start : start + EVALUATION_BATCH]
+            right += hits.sum(1).cpu()
+            rates += torch.stack([n.rate for n in model.neurons]).cpu() / len(chunks)
+        return {
+            "accuracy": [round(float(x), 4) for x in right / len(labels)],
+            "rates": [round(float(x), 4) for x in rates] if stage.neurons == "lif" else None,
+        }
+
+    def _report(self, line: dict[str, Any]) -> None:
+        with (self.folder / "log.jsonl").open("a") as log:
+            log.write(json.dumps(line) + "\n")
+        accuracy = " ".join(f"{100 * value:.1f}" for value in line["accuracy"])
+        print(
+            f"{line['stage']:>10} {line['epoch']:>3}/{line['of']}  loss {line['loss']:.3f}  "
+            f"held-out % by timestep {accuracy}  activity {line['activity'] or 0:.3f}  "
+            f"{line['seconds']:.0f} s",
+            flush=True,
+        )
+
+
+def _configured(model: SpikingNetwork, stage: Stage) -> SpikingNetwork:
+    """Set what a stage decides about a network: activation, rounding, what is trainable."""
+    for neurons in model.neurons:
+        neurons.activation = stage.neurons
+        neurons.leak.requires_grad_(stage.train_leak)
+        neurons.theta.requires_grad_(stage.train_threshold and stage.neurons == "lif")
+    for synapse in model.synapses:
+        synapse.weight_bits = stage.weight_bits
+    for synapse in model.synapses[:-1]:
+        synapse.bias.requires_grad_(stage.fold == "current")
+    return model
+
+
+def _optimizers(model: SpikingNetwork, stage: Stage) -> list[Optimizer]:
+    hidden = [synapse.weight for synapse in model.synapses[:-1]]
+    rest = [
+        p for p in model.parameters() if p.requires_grad and all(p is not w for w in hidden)
+    ]
+    optimizers: list[Optimizer]
+    if stage.optimizer == "muon":
+        optimizers = [
+            Muon(
+                hidden,
+                lr=stage.learning_rate,
+                momentum=MUON_MOMENTUM,
+                weight_decay=stage.weight_decay,
+                ns_steps=4,
+            ),
+            SGD(rest, SGD_LEARNING_RATE, momentum=0.9, nesterov=True, weight_decay=5e-4),
+        ]
+    else:
+        groups: list[dict[str, Any]] = [
+            {"params": hidden, "weight_decay": stage.weight_decay},
+            {"params": rest, "weight_decay": 0.0},
+        ]
+        optimizers = [AdamW(groups, lr=stage.learning_rate)]
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["peak"] = group["lr"]
+    return optimizers
+
+
+def _learning_rate_factor(stage: Stage, epochs_done: float) -> float:
+    """A linear rise over the warm-up, then linearly to zero."""
+    progress = epochs_done / stage.epochs
+    rising = (progress + 1e-3) / stage.warmup if stage.warmup else 1.0
+    return min(1.0, rising, (1 - progress) / (1 - stage.warmup))

@@ -1,0 +1,125 @@
+"""Differentiable leaky integrate-and-fire neurons, the whole time axis in one autograd function.
+
+    v_t = leak * u_{t-1} + I_t            s_t = [v_t >= theta] * (1 - F_{t-1})
+    u_t = v_t * (1 - s_t)   (hard)        F_t = F_{t-1} + s_t        (fire-once)
+    u_t = v_t - theta * s_t (soft)
+
+The step function's derivative is replaced by a triangle of unit area,
+phi(v) = max(0, 1 - |v - theta|). The reset is not differentiated (as DIET-SNN and
+DT-SNN do), the fire-once gate is: firing now takes away the chance to fire later.
+
+Tensors are ``[T, N, C]`` with everything but time and channel flattened. That is a free
+view of channels-last activations, and one layout for every layer keeps the loop fused.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Kernel = Callable[..., tuple[Tensor, ...]]
+
+
+def lif_forward(
+    current: Tensor, theta: Tensor, leak: Tensor, hard: bool, once: bool
+) -> tuple[Tensor, ...]:
+    """Spikes and pre-reset membranes, both ``[T, N, C]``, for ``current [T, N, C]``."""
+    spikes, membranes = [], []
+    u = torch.zeros_like(current[0], dtype=torch.float32)
+    fired = torch.zeros_like(u)
+    for current_t in current.unbind(0):
+        v = leak * u + current_t
+        s = (v >= theta).to(torch.float32)
+        if once:
+            s = s * (1 - fired)
+            fired = fired + s
+        u = v * (1 - s) if hard else v - theta * s
+        spikes.append(s.to(current.dtype))
+        membranes.append(v.to(current.dtype))
+    return torch.stack(spikes), torch.stack(membranes)
+
+
+def lif_backward(
+    gradient: Tensor,
+    spikes: Tensor,
+    membranes: Tensor,
+    theta: Tensor,
+    leak: Tensor,
+    hard: bool,
+    once: bool,
+) -> tuple[Tensor, ...]:
+    """Gradients of current ``[T, N, C]``, theta ``[C]`` and leak ``[]``."""
+    timesteps = gradient.shape[0]
+    g_current: list[Tensor] = []
+    g_theta = torch.zeros_like(theta)
+    g_leak = torch.zeros_like(leak)
+    g_u = torch.zeros_like(gradient[0], dtype=torch.float32)
+    g_fired = torch.zeros_like(g_u)
+    fired = spikes.float().sum(0)
+    for t in reversed(range(timesteps)):
+        s, v = spikes[t].float(), membranes[t].float()
+        g_s = gradient[t].float()
+        phi = (1 - (v - theta).abs()).clamp(min=0)
+        if once:
+            g_s = g_s + g_fired
+            fired = fired - s
+            phi = phi * (1 - fired)
+            g_fired = g_fired - g_s * (v >= theta).float()
+        g_threshold = g_s * phi
+        g_v = (g_u * (1 - s) if hard else g_u) + g_threshold
+        g_theta = g_theta - g_threshold.sum(0)
+        if t > 0:
+            before, spiked = membranes[t - 1].float(), spikes[t - 1].float()
+            u = before * (1 - spiked) if hard else before - theta * spiked
+            g_leak = g_leak + (g_v * u).sum()
+        g_u = leak * g_v
+        g_current.append(g_v.to(gradient.dtype))
+    return torch.stack(g_current[::-1]), g_theta, g_leak
+
+
+@functools.cache
+def _kernels() -> tuple[Kernel, Kernel]:
+    """Both passes, compiled into fused loops unless SPIKETRAIN_COMPILE=0."""
+    if os.environ.get("SPIKETRAIN_COMPILE", "1") == "0":
+        return lif_forward, lif_backward
+    compile_: Callable[..., Any] = torch.compile
+    return compile_(lif_forward, dynamic=False), compile_(lif_backward, dynamic=False)
+
+
+class _LifFunction(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, current: Tensor, theta: Tensor, leak: Tensor, hard: bool, once: bool
+    ) -> Tensor:
+        spikes, membranes = _kernels()[0](current, theta, leak, hard, once)
+        ctx.save_for_backward(spikes, membranes, theta, leak)
+        ctx.hard, ctx.once = hard, once
+        return spikes
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        spikes, membranes, theta, leak = ctx.saved_tensors
+        grads = _kernels()[1](
+            gradients[0].contiguous(), spikes, membranes, theta, leak, ctx.hard, ctx.once
+        )
+        return (*grads, None, None)
+
+
+def lif(current: Tensor, theta: Tensor, leak: Tensor, *, hard: bool, once: bool) -> Tensor:
+    """Spikes ``[T, N, C]`` of ``current [T, N, C]`` with ``theta [C]`` and scalar ``leak``."""
+    spikes: Tensor = _LifFunction.apply(current, theta, leak, hard, once)  # type: ignore[no-untyped-call]
+    return spikes
+
+
+def clipped_relu(current: Tensor, levels: int) -> Tensor:
+    """The ANN twin's activation: clipped to 0…1 and rounded to ``levels`` steps, straight-through.
+
+    It is what a spiking neuron with threshold 1 can express, so that its weights convert.
+    """
+    clipped = current.clamp(0, 1)
+    return clipped + ((clipped * levels).round() / levels - clipped).detach()

@@ -1,0 +1,143 @@
+"""A recipe: every hyper-parameter of a published bundle, read from TOML and checked."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from models.encoding import Encoding
+from models.network import Network, vgg
+from training.errors import RecipeError
+
+RECIPES = Path(__file__).parent / "recipes"
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataSection(Section):
+    dataset: Literal["cifar10"] = "cifar10"
+    held_out: Annotated[int, Field(ge=1)] = 5000
+    """Images taken from the end of the shuffled training set for calibration; never trained on."""
+    fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Use only this share of every split (smoke runs)."""
+
+
+class NetworkSection(Section):
+    plan: tuple[str, ...]
+    encoding: Literal["direct", "hybrid"] = "hybrid"
+    timesteps: Annotated[int, Field(ge=1, le=64)] = 4
+    fire_once: bool = True
+    reset: Literal["hard", "soft"] = "hard"
+    leak: Annotated[float, Field(ge=0, le=1)] = 1.0
+
+
+class Stage(Section):
+    """One leg of the schedule; each starts from the weights the one before left."""
+
+    name: str
+    neurons: Literal["relu", "lif"]
+    timesteps: Annotated[int, Field(ge=1)]
+    epochs: Annotated[int, Field(ge=1)]
+    learning_rate: Annotated[float, Field(gt=0)]
+    optimizer: Literal["muon", "adamw"] = "muon"
+    weight_decay: Annotated[float, Field(ge=0)] = 0.1
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Share of the stage with a rising learning rate; it falls linearly to 0 afterwards."""
+    fold: Literal["threshold", "current"] | None = None
+    """Fold batch-norm before this stage, and train what is served."""
+    weight_bits: Annotated[int, Field(ge=2, le=8)] | None = None
+    """Train with weights rounded as the quantiser will round them."""
+    train_leak: bool = False
+    train_threshold: bool = True
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    timestep_weights: tuple[float, ...] | None = None
+    teacher: str | None = None
+    """Name of an earlier stage whose final network is distilled."""
+    teacher_weight: Annotated[float, Field(ge=0, le=1)] = 0.5
+    teacher_temperature: Annotated[float, Field(gt=0)] = 2.0
+    rate_weight: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of the mean spike rate in the loss: sparsity is speed."""
+    crop_padding: Annotated[int, Field(ge=0)] = 4
+    cutout: Annotated[int, Field(ge=0)] = 0
+
+
+class Quantization(Section):
+    weight_bits: Annotated[int, Field(ge=4, le=8)] = 8
+
+
+class Calibration(Section):
+    tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.001
+    """The default threshold may lose this much accuracy against static T on the held-out split."""
+
+
+class Recipe(Section):
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
+    version: str = "1"
+    description: str = ""
+    seed: int = 1
+    batch_size: Annotated[int, Field(ge=1)] = 256
+    data: DataSection = DataSection()
+    network: NetworkSection
+    stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
+    quantize: Quantization = Quantization()
+    calibrate: Calibration = Calibration()
+
+    @model_validator(mode="after")
+    def _stages_fit(self) -> Recipe:
+        seen: list[str] = []
+        for stage in self.stages:
+            if stage.name in seen:
+                raise ValueError(f"stage {stage.name!r} appears twice")
+            if stage.teacher is not None and stage.teacher not in seen:
+                raise ValueError(f"stage {stage.name!r}: no earlier stage {stage.teacher!r}")
+            if stage.timesteps > self.network.timesteps:
+                raise ValueError(f"stage {stage.name!r} runs longer than the network")
+            if stage.timestep_weights and len(stage.timestep_weights) != stage.timesteps:
+                raise ValueError(f"stage {stage.name!r}: one weight per timestep needed")
+            seen.append(stage.name)
+        if self.stages[-1].fold is None and all(stage.fold is None for stage in self.stages):
+            raise ValueError("some stage must fold the batch-norm before it can be quantised")
+        if self.stages[-1].neurons != "lif":
+            raise ValueError("the last stage must train spiking neurons")
+        return self
+
+    def build_network(self, classes: int, input_shape: tuple[int, int, int]) -> Network:
+        return vgg(
+            self.network.plan,
+            input_shape,
+            classes,
+            leak_q=round(self.network.leak * 256),
+            reset=self.network.reset,
+            fire_once=self.network.fire_once,
+        )
+
+    @property
+    def encoding(self) -> Encoding:
+        return Encoding(self.network.encoding, self.network.timesteps)
+
+
+def load_recipe(name_or_path: str) -> tuple[Recipe, str]:
+    """A recipe by name (in ``training/recipes``) or path, and the sha256 of its text.
+
+    Raises:
+        RecipeError: no such file, not TOML, or a field is wrong; names the field.
+    """
+    path = Path(name_or_path)
+    if not path.suffix:
+        path = RECIPES / f"{name_or_path}.toml"
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.toml")))
+        raise RecipeError(f"cannot read recipe {path}: {error}; known recipes: {known}") from error
+    try:
+        recipe = Recipe.model_validate(tomllib.loads(text.decode()))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValidationError) as error:
+        raise RecipeError(f"{path}: {error}") from error
+    return recipe, hashlib.sha256(text).hexdigest()
