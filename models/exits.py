@@ -48,6 +48,13 @@ class ExitPolicy:
                 f"not {self.min_timesteps} and {self.max_timesteps}"
             )
 
+    def check_limit(self, timesteps: int) -> None:
+        """Raises InvalidPolicy if the policy asks for more than the model's ``timesteps``."""
+        if self.max_timesteps > timesteps:
+            raise InvalidPolicy(
+                f"max_timesteps is {self.max_timesteps}, but the model runs at most {timesteps}"
+            )
+
     def decide(self, t: int, entropy: float) -> StopReason | None:
         """Why to stop after timestep ``t``, or None to go on."""
         if t >= self.min_timesteps and entropy < self.entropy_threshold:

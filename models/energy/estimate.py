@@ -1,0 +1,152 @@
+"""Energy, latency and EDP of one inference, from layer shapes and measured active pairs.
+
+    R = c_in k k    V = h_out w_out    n_r = ceil(R / 9X)    n_c = ceil(c_out n_cell / X)
+    N = n_r n_c V                      PE cycles of a layer per timestep
+    E = sum over layers:  per timestep  e_crossbar n_c A[t] + (adc + htree + noc + lif) N
+                          once          (mux + buffers) N
+        + the exit module per timestep
+    L = timesteps * sum over layers of V * 104 ns           EDP = E * L
+
+``A[t]`` counts (active input row, output position) pairs of that very row. These are
+estimates of a chip that was not built: absolute values are good to about a factor of two,
+ratios are tighter.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.bundle import Manifest
+from models.energy.hardware import Component, HardwareProfile
+
+Floats = NDArray[np.float64]
+Counts = NDArray[np.int64]
+
+INTERVAL = (5.0, 95.0)  # percentiles
+INTERVAL_SAMPLES = 4096
+
+
+@dataclass(frozen=True)
+class EnergyEstimate:
+    """One inference on one chip."""
+
+    total_pj: float
+    interval_pj: tuple[float, float]
+    static_pj: float
+    """The same image run to the model's last timestep, skipped steps taken as average ones."""
+    saved_ratio: float
+    latency_ns: float
+    edp_pj_ns: float
+    components_pj: dict[str, float]
+    profile: str
+    in_domain: bool
+    domain_notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class EnergyModel:
+    """One bundle mapped onto one chip."""
+
+    manifest: Manifest
+    profile: HardwareProfile
+
+    @cached_property
+    def _column_groups(self) -> Floats:
+        """Crossbar column groups ``n_c`` per layer, ``[L]``."""
+        cells = math.ceil(self.manifest.weight_bits / self.profile.cell_bits)
+        size = self.profile.crossbar_size
+        return np.array(
+            [math.ceil(s.out_channels * cells / size) for s in self.manifest.network.synaptic], float
+        )
+
+    @cached_property
+    def _positions(self) -> Floats:
+        """Output positions ``V`` per layer, ``[L]``."""
+        return np.array([layer.positions for layer in self.manifest.network.synaptic], float)
+
+    @cached_property
+    def _cycles(self) -> float:
+        """PE cycles ``N`` of one timestep, all layers."""
+        rows = self.profile.crossbar_size * self.profile.crossbars_per_pe
+        groups = [
+            math.ceil(layer.weight_shape[0] / rows) for layer in self.manifest.network.synaptic
+        ]
+        return float((np.array(groups) * self._column_groups * self._positions).sum())
+
+    def components_pj(self, active_pairs: Counts) -> dict[str, float]:
+        """Energy by component of a run with ``active_pairs [t, L]``; the sum is the total."""
+        timesteps = len(active_pairs)
+        driven = float((active_pairs * self._column_groups).sum())
+
+        def energy(component: Component) -> float:
+            if component.per == "active_pair":
+                return component.energy_pj * driven
+            return component.energy_pj * self._cycles * (1 if component.once else timesteps)
+
+        energies = {part.name: energy(part) for part in self.profile.components}
+        classes = self.manifest.network.classes
+        energies["exit"] = self.profile.exit_pj_per_class * classes * timesteps
+        return energies
+
+    @cached_property
+    def _interval_factors(self) -> Floats:
+        """Low and high multipliers of the total after every timestep, ``[T, 2]``.
+
+        Component constants vary independently, log-uniform in their spreads; the draw is
+        seeded, so the same bundle always has the same interval.
+        """
+        rng = np.random.default_rng(0)
+        spreads = np.log([component.spread for component in self.profile.components])
+        factors = np.exp(rng.uniform(spreads[:, 0], spreads[:, 1], (INTERVAL_SAMPLES, len(spreads))))
+        factors = np.concatenate([factors, np.ones((INTERVAL_SAMPLES, 1))], axis=1)  # exit
+        average = np.array(self.manifest.exits.mean_active_pairs)
+        bounds = []
+        for t in range(1, self.manifest.timesteps + 1):
+            parts = np.array(list(self.components_pj(average[:t]).values()))
+            bounds.append(np.percentile(factors @ parts / parts.sum(), INTERVAL))
+        return np.array(bounds)
+
+    @cached_property
+    def domain_notes(self) -> tuple[str, ...]:
+        """Why the estimate lies outside what the profile was validated for; empty if inside."""
+        notes = []
+        profile, manifest = self.profile, self.manifest
+        if manifest.weight_bits > profile.max_weight_bits:
+            notes.append(
+                f"{manifest.weight_bits}-bit weights: the profile was validated with at most "
+                f"{profile.max_weight_bits} bits in one cell"
+            )
+        if manifest.timesteps > profile.max_timesteps:
+            notes.append(f"more than {profile.max_timesteps} timesteps")
+        return tuple(notes)
+
+    def latency_ns(self, timesteps: int) -> float:
+        """Layers one after the other, one output position a cycle."""
+        return timesteps * float(self._positions.sum()) * self.profile.cycle_ns
+
+    def estimate(self, active_pairs: Counts) -> EnergyEstimate:
+        """The estimate for one row that ran ``t`` timesteps with ``active_pairs [t, L]``."""
+        timesteps = len(active_pairs)
+        components = self.components_pj(active_pairs)
+        total = sum(components.values())
+        skipped = np.array(self.manifest.exits.mean_active_pairs)[timesteps:]
+        static = sum(self.components_pj(np.concatenate([active_pairs, skipped])).values())
+        low, high = total * self._interval_factors[timesteps - 1]
+        latency = self.latency_ns(timesteps)
+        return EnergyEstimate(
+            total_pj=total,
+            interval_pj=(float(low), float(high)),
+            static_pj=static,
+            saved_ratio=1 - total / static,
+            latency_ns=latency,
+            edp_pj_ns=total * latency,
+            components_pj=components,
+            profile=self.profile.name,
+            in_domain=not self.domain_notes,
+            domain_notes=self.domain_notes,
+        )

@@ -1,0 +1,78 @@
+"""One timestep as an ONNX graph in ONNX Runtime; the state is the graph's inputs and outputs.
+
+The graph works on float32 in ``[N, C, H, W]``. Every value is an integer below 2^24, so
+float32 sums are exact in any order and the logits are the reference's, bit for bit.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from models.engines.contract import State, Step
+from models.errors import EngineUnavailable
+from models.network import Network
+
+OUTPUTS = ("logits", "active_pairs", "spikes")
+DTYPES: dict[str, type[np.generic]] = {"tensor(float)": np.float32, "tensor(bool)": np.bool_}
+
+
+class OnnxEngine:
+    """Runs a bundle's ``step.onnx``.
+
+    Args:
+        graph: path or bytes of the step graph.
+        threads: intra-op threads; 0 lets ONNX Runtime choose.
+
+    Raises:
+        EngineUnavailable: the graph does not load or does not fit the network.
+    """
+
+    name = "onnx"
+
+    def __init__(self, network: Network, graph: Path | bytes, threads: int = 0) -> None:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        # Spinning between ticks would steal the cores that decode images.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        source = str(graph) if isinstance(graph, Path) else graph
+        try:
+            self._session = ort.InferenceSession(
+                source, options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # ONNX Runtime's errors share no base class
+            raise EngineUnavailable(f"ONNX Runtime cannot load the step graph: {error}") from error
+        self.network = network
+        self._state = self._session.get_inputs()[1:]
+        self._check_interface()
+
+    def _check_interface(self) -> None:
+        frames = self._session.get_inputs()[0]
+        outputs = [output.name for output in self._session.get_outputs()]
+        if frames.name != "frames" or list(frames.shape[1:]) != list(self.network.input_shape):
+            raise EngineUnavailable(f"step graph takes {frames.name} {frames.shape}")
+        states = [f"new_{value.name}" for value in self._state]
+        if outputs != [*OUTPUTS, *states]:
+            raise EngineUnavailable(f"step graph returns {outputs}, not {[*OUTPUTS, *states]}")
+        logits, pairs, _ = self._session.get_outputs()[:3]
+        if logits.shape[1] != self.network.classes or pairs.shape[1] != len(self.network.synaptic):
+            raise EngineUnavailable("step graph and network disagree on classes or layers")
+        if any(value.type not in DTYPES for value in self._state):
+            raise EngineUnavailable("step graph state must be float or bool")
+
+    def start(self, rows: int) -> State:
+        return State(
+            tuple(np.zeros((rows, *value.shape[1:]), DTYPES[value.type]) for value in self._state)
+        )
+
+    def step(self, frames: NDArray[np.uint8], state: State) -> Step:
+        feeds: dict[str, NDArray[Any]] = {"frames": frames}
+        feeds |= {value.name: array for value, array in zip(self._state, state.arrays, strict=True)}
+        logits, pairs, spikes, *arrays = self._session.run(None, feeds)
+        return Step(logits, pairs, spikes, State(tuple(arrays)))

@@ -1,0 +1,122 @@
+"""Rows through an engine, timestep by timestep: the plain way, and what the scheduler repeats."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.bundle import Manifest
+from models.encoding import Encoding, Pixels
+from models.engines.contract import Engine, State
+from models.exits import ExitPolicy, Floats, Readout, StopReason, normalised_entropy
+
+Counts = NDArray[np.int64]
+
+
+@dataclass
+class Row:
+    """One image on its way: how far it has come and what it has shown."""
+
+    image: Pixels  # [H, W, C]
+    policy: ExitPolicy
+    t: int = 0
+    logit_sum: Counts | None = None  # [K]
+    probabilities: Floats | None = None  # [K]
+    entropies: list[float] = field(default_factory=list)
+    active_pairs: list[Counts] = field(default_factory=list)  # t times [L]
+    spikes: list[Counts] = field(default_factory=list)  # t times [LIF layers]
+    stop_reason: StopReason | None = None
+
+    @property
+    def entropy(self) -> float:
+        """Normalised entropy after the newest timestep."""
+        return self.entropies[-1]
+
+
+def advance(
+    engine: Engine, encoding: Encoding, readout: Readout, rows: Sequence[Row], state: State
+) -> State:
+    """One timestep for every row, at whatever t it is; sets ``stop_reason`` where a row is done."""
+    t = np.array([row.t + 1 for row in rows], np.int64)
+    frames = encoding.frames(np.stack([row.image for row in rows]), t)
+    step = engine.step(frames, state)
+    sums = step.logits.astype(np.int64)
+    for row, logits in zip(rows, sums, strict=True):
+        if row.logit_sum is not None:
+            logits += row.logit_sum
+    probabilities = readout.probabilities(sums, t)
+    entropies = normalised_entropy(probabilities)
+    for index, row in enumerate(rows):
+        row.t += 1
+        row.logit_sum = sums[index]
+        row.probabilities = probabilities[index]
+        row.entropies.append(float(entropies[index]))
+        row.active_pairs.append(step.active_pairs[index])
+        row.spikes.append(step.spikes[index])
+        row.stop_reason = row.policy.decide(row.t, row.entropy)
+    return step.state
+
+
+def classify(
+    engine: Engine, manifest: Manifest, images: Pixels, policies: Sequence[ExitPolicy]
+) -> list[Row]:
+    """Every image of ``images [N, H, W, C]`` until its own policy stops it; rows leave as they finish."""
+    rows = [Row(image, policy) for image, policy in zip(images, policies, strict=True)]
+    live, state = list(rows), engine.start(len(rows))
+    readout = manifest.readout
+    while live:
+        state = advance(engine, manifest.encoding, readout, live, state)
+        keep = [index for index, row in enumerate(live) if row.stop_reason is None]
+        if len(keep) < len(live):
+            live, state = [live[index] for index in keep], state.take(keep)
+    return rows
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A full run without exits: what post-hoc evaluation and calibration look at."""
+
+    logit_sums: Counts  # [T, N, K], accumulated
+    active_pairs: Counts  # [T, N, L]
+    spikes: Counts  # [T, N, LIF layers]
+
+    def entropies(self, readout: Readout) -> Floats:
+        """Normalised entropy after every timestep, ``[T, N]``."""
+        return np.stack(
+            [
+                normalised_entropy(readout.probabilities(sums, np.full(len(sums), t)))
+                for t, sums in enumerate(self.logit_sums, start=1)
+            ]
+        )
+
+    @property
+    def predictions(self) -> Counts:
+        """The class after every timestep, ``[T, N]``."""
+        result: Counts = self.logit_sums.argmax(axis=2)
+        return result
+
+
+def trace(engine: Engine, encoding: Encoding, images: Pixels, batch: int = 64) -> Trace:
+    """Run all T timesteps on ``images [N, H, W, C]``, ``batch`` rows at a time."""
+    chunks = []
+    for start in range(0, len(images), batch):
+        chunk = images[start : start + batch]
+        state, steps = engine.start(len(chunk)), []
+        for t in range(1, encoding.timesteps + 1):
+            steps.append(engine.step(encoding.frame(chunk, t), state))
+            state = steps[-1].state
+        chunks.append(
+            Trace(
+                np.stack([step.logits for step in steps]).astype(np.int64).cumsum(axis=0),
+                np.stack([step.active_pairs for step in steps]),
+                np.stack([step.spikes for step in steps]),
+            )
+        )
+    return Trace(
+        np.concatenate([chunk.logit_sums for chunk in chunks], axis=1),
+        np.concatenate([chunk.active_pairs for chunk in chunks], axis=1),
+        np.concatenate([chunk.spikes for chunk in chunks], axis=1),
+    )

