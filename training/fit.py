@@ -75,6 +75,8 @@ class Fit:
     def trained(self, index: int) -> SpikingNetwork:
         """The network as stage ``index`` left it, in evaluation mode."""
         stage = self.recipe.stages[index]
+        if not self._weights(stage).exists():
+            raise TrainingError(f"stage {stage.name!r} has not finished in {self.folder}")
         model = self._blank(normalised=all(s.fold is None for s in self.recipe.stages[: index + 1]))
         model.load_state_dict(torch.load(self._weights(stage), map_location=self.device))
         return _configured(model, stage).eval()

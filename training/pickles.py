@@ -14,6 +14,7 @@ from training.errors import DataError
 # Everything a batch of arrays needs, and nothing that could run code.
 ALLOWED = {
     ("numpy.core.multiarray", "_reconstruct"),
+    ("numpy._core.multiarray", "_reconstruct"),
     ("numpy", "ndarray"),
     ("numpy", "dtype"),
 }

@@ -1,0 +1,53 @@
+# Everything runs in .venv, made here from exact pins (constraints.txt).
+PYTHON ?= python3
+PORT ?= 8000
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PINS := pyproject.toml constraints.txt
+
+.PHONY: serve test train bench verify check format clean
+
+serve: $(VENV)/.service
+	$(BIN)/spikeserve serve --port $(PORT)
+
+test: $(VENV)/.dev
+	$(BIN)/pytest
+
+verify: $(VENV)/.dev data/test_images.npy
+	$(BIN)/pytest -m "verify or not verify"
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m deploy.grafana.dashboard --check
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# The whole pipeline on 2 % of CIFAR-10; RECIPE=cifar10-hybrid trains the shipped bundle.
+RECIPE ?= smoke
+train: $(VENV)/.dev data/test_images.npy
+	$(BIN)/spiketrain all $(RECIPE) --resume
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.inference
+
+data/test_images.npy: | $(VENV)/.dev
+	$(BIN)/spiketrain data cifar10
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.service: $(VENV)/bin/python $(PINS)
+	$(PIP) --editable .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/bin/python $(PINS)
+	$(PIP) --editable '.[train,dev]'
+	touch $@ $(VENV)/.service
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,1 @@
+"""How the service is run and watched: image health, Prometheus, Grafana."""

@@ -1,0 +1,59 @@
+"""Which engine runs a bundle here, and the proof at load that it computes the right bits."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from models.bundle import Bundle
+from models.engines.contract import Engine
+from models.engines.onnx import OnnxEngine
+from models.engines.reference import ReferenceEngine
+from models.errors import EngineUnavailable
+
+EngineChoice = Literal["auto", "onnx", "torch", "reference"]
+CHECKED_TIMESTEPS = 2  # the analog frame and the first spiking one
+
+
+def build_engine(bundle: Bundle, choice: EngineChoice = "auto", threads: int = 0) -> Engine:
+    """The chosen engine, self-checked; ``auto`` takes the fastest that runs everywhere.
+
+    Raises:
+        EngineUnavailable: its library is missing, or it disagrees with the reference.
+    """
+    engine = _engine(bundle, choice, threads)
+    _self_check(engine, bundle)
+    return engine
+
+
+def _engine(bundle: Bundle, choice: EngineChoice, threads: int) -> Engine:
+    match choice:
+        case "auto" | "onnx":
+            return OnnxEngine(bundle.manifest.network, bundle.graph, threads)
+        case "torch":
+            from models.engines.torch import TorchEngine  # keeps torch out of the service
+
+            return TorchEngine(bundle.program)
+        case "reference":
+            return ReferenceEngine(bundle.program)
+
+
+def _self_check(engine: Engine, bundle: Bundle) -> None:
+    """Compare one built-in image with the reference, bit for bit; this also warms the engine."""
+    encoding = bundle.manifest.encoding
+    image = np.random.default_rng(0).integers(
+        0, 256, (1, *bundle.manifest.network.input_shape), np.uint8
+    )
+    twin = ReferenceEngine(bundle.program)
+    state, expected_state = engine.start(1), twin.start(1)
+    for t in range(1, min(CHECKED_TIMESTEPS, encoding.timesteps) + 1):
+        frame = encoding.frame(image, t)
+        step, expected = engine.step(frame, state), twin.step(frame, expected_state)
+        state, expected_state = step.state, expected.state
+        for part in ("logits", "active_pairs", "spikes"):
+            if not np.array_equal(getattr(step, part), getattr(expected, part)):
+                raise EngineUnavailable(
+                    f"the {engine.name} engine disagrees with the reference on {part} at t = {t}; "
+                    "the bundle's step graph and weights do not belong together: export it again"
+                )

@@ -1,0 +1,1 @@
+"""Online serving. Imports ``models``; never ``training``, never torch."""

@@ -1,0 +1,7 @@
+"""``python -m service`` is ``spikeserve serve``."""
+
+import sys
+
+from service.cli import main
+
+sys.exit(main(["serve", *sys.argv[1:]]))

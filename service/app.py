@@ -1,0 +1,60 @@
+"""``create_app``: routes, lifespan and error mapping put together."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import FastAPI
+
+from service.context import RequestContext
+from service.errors import install_handlers
+from service.metrics import Metrics
+from service.registry import Registry
+from service.routes import classify, health, models
+from service.settings import Settings
+
+logger = logging.getLogger("spikeserve")
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The ASGI application; bundles are loaded here, so a bad one never starts to serve.
+
+    Raises:
+        ModelError: a bundle or engine is refused; the message names the file and the fix.
+    """
+    settings = settings or Settings()
+    metrics = Metrics()
+    registry = Registry.load(settings, metrics)
+    release = version("spikeserve")
+    metrics.build_info.labels(release).set(1)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        registry.start()
+        app.state.decoders = ThreadPoolExecutor(settings.decode_threads, "decoder")
+        app.state.ready = True
+        metrics.ready.set(1)
+        yield
+        app.state.ready = False
+        metrics.ready.set(0)
+        if not registry.drain(settings.drain_seconds):
+            logger.error("requests were still running after %d s", settings.drain_seconds)
+        app.state.decoders.shutdown()
+
+    app = FastAPI(
+        title="SpikeServe",
+        summary="Spiking neural networks whose inference stops as soon as it is sure.",
+        version=release,
+        lifespan=lifespan,
+    )
+    app.state.settings, app.state.metrics, app.state.registry = settings, metrics, registry
+    app.state.ready = False
+    install_handlers(app)
+    app.add_middleware(RequestContext, metrics=metrics)
+    for router in (classify.router, models.router, health.router):
+        app.include_router(router)
+    return app

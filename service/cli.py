@@ -1,0 +1,164 @@
+"""``spikeserve``: serve models, classify files without a server, list bundles."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import uvicorn
+from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
+
+from models.bundle import load_bundle, load_manifest
+from models.energy.estimate import EnergyModel
+from models.energy.hardware import DTSNN_CALIBRATED_65NM
+from models.engines.selection import build_engine
+from models.errors import ModelError
+from models.inference import classify
+from service.app import create_app
+from service.errors import ServiceError, describe
+from service.images import decode_image
+from service.settings import Settings
+
+BAR_WIDTH = 12
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    if options.config:
+        os.environ["SPIKESERVE_CONFIG"] = str(options.config)
+    flags = {
+        name: getattr(options, name)
+        for name in Settings.model_fields
+        if getattr(options, name) is not None
+    }
+    try:
+        settings = Settings(**flags)
+        match options.command:
+            case "serve":
+                _serve(settings)
+            case "classify":
+                return _classify(settings, options)
+            case "models":
+                _models(settings)
+    except ValidationError as error:
+        return _refuse(describe(error.errors()))
+    except (ModelError, OSError) as error:
+        return _refuse(str(error))
+    return 0
+
+
+def _refuse(message: str) -> int:
+    print(f"spikeserve: {message}", file=sys.stderr)
+    return 1
+
+
+def _serve(settings: Settings) -> None:
+    uvicorn.run(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        log_level=settings.log_level,
+        access_log=settings.log_level == "debug",
+        timeout_keep_alive=75,  # longer than a proxy's, so that it never reuses a closing socket
+        timeout_graceful_shutdown=settings.drain_seconds,
+    )
+
+
+def _classify(settings: Settings, options: argparse.Namespace) -> int:
+    bundle = load_bundle(settings.bundles[0])
+    manifest = bundle.manifest
+    engine = build_engine(bundle, settings.engine, settings.engine_threads)
+    policy = manifest.policy(
+        options.entropy_threshold, options.min_timesteps, options.max_timesteps
+    )
+    energy = EnergyModel(manifest, DTSNN_CALIBRATED_65NM)
+    table = Table(
+        title=f"{manifest.name} {manifest.version}, {engine.name} engine, "
+        f"entropy threshold {policy.entropy_threshold}"
+    )
+    table.add_column("image", min_width=12, overflow="fold")
+    for heading in ("class", "p", "t", "entropy by timestep", "µJ", "saved"):
+        table.add_column(heading, no_wrap=True)
+    failed = False
+    for path in options.images:
+        try:
+            pixels = decode_image(
+                path.read_bytes(), manifest.network.input_shape, settings.max_pixels
+            )
+        except (OSError, ServiceError) as error:
+            print(f"spikeserve: {path}: {error}", file=sys.stderr)
+            failed = True
+            continue
+        (row,) = classify(engine, manifest, pixels[None], [policy])
+        assert row.probabilities is not None
+        best = int(row.probabilities.argmax())
+        estimate = energy.estimate(np.stack(row.active_pairs))
+        table.add_row(
+            path.name,
+            manifest.labels[best],
+            f"{row.probabilities[best]:.3f}",
+            f"{row.t}/{manifest.timesteps}",
+            "\n".join(_bar(entropy) for entropy in row.entropies),
+            f"{estimate.total_pj / 1e6:.2f}",
+            f"{estimate.saved_ratio:.0%}",
+        )
+    Console().print(table)
+    return 1 if failed else 0
+
+
+def _bar(entropy: float) -> str:
+    filled = round(entropy * BAR_WIDTH)
+    return f"{'█' * filled}{'·' * (BAR_WIDTH - filled)} {entropy:.3f}"
+
+
+def _models(settings: Settings) -> None:
+    table = Table()
+    headings = ("name", "version", "T", "encoding", "threshold", "accuracy", "avg. timesteps", "path")
+    for heading in headings:
+        table.add_column(heading)
+    for path in settings.bundles:
+        manifest = load_manifest(path)
+        evaluation = manifest.evaluation
+        table.add_row(
+            manifest.name,
+            manifest.version,
+            str(manifest.timesteps),
+            manifest.encoding.kind,
+            str(manifest.exits.default_entropy_threshold),
+            f"{evaluation.default.accuracy:.2%}" if evaluation else "–",
+            f"{evaluation.default.average_timesteps:.3f}" if evaluation else "–",
+            str(path),
+        )
+    Console().print(table)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="spikeserve", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    def command(name: str, about: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=about, description=about)
+        sub.add_argument("--config", type=Path, help="TOML file with settings")
+        for field, info in Settings.model_fields.items():
+            many = {"nargs": "+", "metavar": "PATH"} if field == "bundles" else {}
+            sub.add_argument(f"--{field.replace('_', '-')}", help=info.description, **many)
+        return sub
+
+    command("serve", "serve bundles over HTTP")
+    command("models", "list bundles and their measured accuracy")
+    local = command("classify", "classify image files without a server")
+    local.add_argument("images", nargs="+", type=Path)
+    local.add_argument("--entropy-threshold", type=float)
+    local.add_argument("--min-timesteps", type=int)
+    local.add_argument("--max-timesteps", type=int)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

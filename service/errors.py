@@ -1,0 +1,150 @@
+"""Every way a request can fail, with its HTTP status; the one place that maps them.
+
+ServiceError
+ ├─ MalformedRequest    400  body is not valid JSON, multipart or base64
+ ├─ UnknownModel        404
+ ├─ BodyTooLarge        413
+ ├─ UnsupportedMedia    415  not an image format we decode
+ ├─ UnusableImage       422  damaged, animated or with too many pixels
+ ├─ InvalidParameter    422
+ ├─ QueueFull           429  with Retry-After
+ ├─ InferenceFailed     500  this row only
+ └─ NotReady            503  starting or draining, with Retry-After
+
+Answers are RFC 9457 ``application/problem+json``.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+logger = logging.getLogger("spikeserve")
+
+
+class ServiceError(Exception):
+    """Base: ``status`` for HTTP, ``reason`` for metrics, the message for people."""
+
+    status = 500
+    reason = "error"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {}
+
+
+class MalformedRequest(ServiceError):
+    status, reason = 400, "malformed"
+
+
+class UnknownModel(ServiceError):
+    status, reason = 404, "unknown_model"
+
+
+class BodyTooLarge(ServiceError):
+    status, reason = 413, "too_large"
+
+
+class UnsupportedMedia(ServiceError):
+    status, reason = 415, "unsupported_media"
+
+
+class UnusableImage(ServiceError):
+    status, reason = 422, "bad_image"
+
+
+class InvalidParameter(ServiceError):
+    status, reason = 422, "bad_parameter"
+
+
+class RetryLater(ServiceError):
+    """Refused now, welcome in ``retry_after`` seconds."""
+
+    retry_after = 1
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Retry-After": str(self.retry_after)}
+
+
+class QueueFull(RetryLater):
+    status, reason = 429, "queue_full"
+
+
+class InferenceFailed(ServiceError):
+    status, reason = 500, "inference_failed"
+
+
+class NotReady(RetryLater):
+    status, reason = 503, "not_ready"
+
+
+REJECTIONS = tuple(
+    kind.reason
+    for kind in (
+        MalformedRequest, UnknownModel, BodyTooLarge, UnsupportedMedia, UnusableImage,
+        InvalidParameter, QueueFull, InferenceFailed, NotReady,
+    )
+)  # fmt: skip
+
+
+def problem(
+    request: Request, status: int, detail: str, headers: Mapping[str, str] | None = None
+) -> JSONResponse:
+    """An RFC 9457 problem document."""
+    document = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "request_id": request.state.request_id,
+    }
+    return JSONResponse(
+        document, status, headers=dict(headers or {}), media_type="application/problem+json"
+    )
+
+
+def install_handlers(app: FastAPI) -> None:
+    """Map every exception a route can raise to a problem document."""
+
+    async def service_error(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, ServiceError)
+        request.app.state.metrics.rejected.labels(error.reason).inc()
+        return problem(request, error.status, str(error), error.headers)
+
+    async def invalid_parameter(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        request.app.state.metrics.rejected.labels(InvalidParameter.reason).inc()
+        return problem(request, InvalidParameter.status, describe(error.errors()))
+
+    async def http_exception(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        return problem(request, error.status_code, error.detail, error.headers)
+
+    async def unexpected(request: Request, error: Exception) -> JSONResponse:
+        logger.error("request %s failed", request.state.request_id, exc_info=error)
+        return problem(request, 500, "internal error; the log has the request id")
+
+    app.add_exception_handler(ServiceError, service_error)
+    app.add_exception_handler(RequestValidationError, invalid_parameter)
+    app.add_exception_handler(HTTPException, http_exception)
+    app.add_exception_handler(Exception, unexpected)
+
+
+def describe(errors: list[dict[str, object]] | object) -> str:
+    """Pydantic's findings as one sentence that names each parameter."""
+    assert isinstance(errors, list | tuple)
+    parts = []
+    for error in errors:
+        where = [str(part) for part in error["loc"] if part not in ("query", "body")]
+        if error["type"] == "extra_forbidden":
+            parts.append(f"unknown parameter {'.'.join(where)!r}")
+        else:
+            parts.append(f"{'.'.join(where)}: {error['msg']}")
+    return "; ".join(parts)

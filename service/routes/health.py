@@ -1,0 +1,36 @@
+"""Liveness, readiness and metrics: never limited, never queued."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse, PlainTextResponse
+from prometheus_client.exposition import choose_encoder
+
+from service.errors import NotReady, problem
+
+router = APIRouter()
+
+
+@router.get("/livez", response_class=PlainTextResponse)
+async def livez(request: Request) -> Response:
+    """200 while every worker thread runs."""
+    stopped = [m.name for m in request.app.state.registry if not m.worker.alive]
+    if stopped:
+        return problem(request, 503, f"worker stopped: {', '.join(stopped)}")
+    return PlainTextResponse("ok")
+
+
+@router.get("/readyz", response_model=None, responses={200: {"content": {"application/json": {}}}})
+async def readyz(request: Request) -> Response:
+    """200 when models are loaded and requests are admitted."""
+    if not request.app.state.ready:
+        raise NotReady("the service is starting or shutting down")
+    return JSONResponse({"ready": True, "models": [m.name for m in request.app.state.registry]})
+
+
+@router.get("/metrics", response_class=PlainTextResponse)
+async def metrics(request: Request) -> Response:
+    """Prometheus exposition; OpenMetrics where the client asks for it."""
+    encode, content_type = choose_encoder(request.headers.get("accept", ""))
+    body: bytes = encode(request.app.state.metrics.registry)
+    return Response(body, headers={"Content-Type": content_type})

@@ -1,0 +1,127 @@
+"""What goes over the wire: request parameters and answers. These names are frozen."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from models.energy.estimate import EnergyEstimate
+
+
+class ClassifyParameters(BaseModel):
+    """How one request wants to be answered; what is left out comes from the model's calibration."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    entropy_threshold: Annotated[
+        float | None,
+        Field(
+            ge=0,
+            le=1,
+            allow_inf_nan=False,
+            description="stop when the normalised entropy (0…1) of the accumulated output falls "
+            "below this; 0 never stops early; default: the model's calibrated threshold",
+        ),
+    ] = None
+    min_timesteps: Annotated[
+        int | None, Field(ge=1, description="never stop before this timestep")
+    ] = None
+    max_timesteps: Annotated[
+        int | None, Field(ge=1, description="stop here at the latest; default: the model's T")
+    ] = None
+    top_k: Annotated[int, Field(ge=1, description="how many classes to return")] = 1
+    model: Annotated[str | None, Field(description="default: the first model loaded")] = None
+
+
+class ClassifyDocument(BaseModel):
+    """The JSON form of a request."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    inputs: Annotated[str, Field(description="the image file, base64")]
+    parameters: ClassifyParameters = ClassifyParameters()
+
+
+class ScoredClass(BaseModel):
+    index: int
+    label: str
+    probability: float
+
+
+class ModelReference(BaseModel):
+    name: str
+    version: str
+    engine: str
+
+
+class Energy(BaseModel):
+    """An estimate for an in-memory-computing chip, never a measurement of this machine."""
+
+    estimate: Literal[True] = True
+    total_pj: float
+    interval_pj: tuple[float, float]
+    static_pj: float
+    saved_ratio: float
+    latency_ns: float
+    edp_pj_ns: float
+    profile: str
+    in_domain: bool
+
+    @classmethod
+    def of(cls, estimate: EnergyEstimate) -> Energy:
+        return cls.model_validate(estimate, from_attributes=True)
+
+
+class Timing(BaseModel):
+    decode: float
+    queue: float
+    inference: float
+    total: float
+
+
+class Classification(BaseModel):
+    """The answer to one image."""
+
+    request_id: str
+    model: ModelReference
+    prediction: ScoredClass
+    top_k: list[ScoredClass]
+    timesteps_used: int
+    max_timesteps: int
+    entropy: float
+    entropy_threshold: float
+    stop_reason: Literal["entropy", "max_timesteps"]
+    energy: Energy
+    timing_ms: Timing
+
+
+class ModelSummary(BaseModel):
+    """A served model."""
+
+    name: str
+    version: str
+    description: str
+    engine: str
+    default: bool
+    labels: tuple[str, ...]
+    input_shape: tuple[int, int, int]
+    encoding: str
+    timesteps: int
+    default_entropy_threshold: float
+    slots: int
+    queue_capacity: int
+
+
+class ModelList(BaseModel):
+    models: list[ModelSummary]
+
+
+class Problem(BaseModel):
+    """RFC 9457 problem document."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    request_id: str

@@ -1,0 +1,57 @@
+"""Settings: one typed source of truth, from flags, ``SPIKESERVE_…`` variables and a TOML file.
+
+Flags win over the environment, the environment over the file (``SPIKESERVE_CONFIG``).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+import models
+from models.engines.selection import EngineChoice
+
+DEFAULT_BUNDLE = Path(models.__file__).parent / "zoo" / "cifar10-hybrid"
+
+
+class Settings(BaseSettings):
+    """What an operator can change."""
+
+    model_config = SettingsConfigDict(env_prefix="SPIKESERVE_", extra="forbid", frozen=True)
+
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8000, ge=0, le=65535, description="port to listen on")
+    bundles: tuple[Path, ...] = Field(
+        (DEFAULT_BUNDLE,), min_length=1, description="bundle folders; the first is the default"
+    )
+    engine: EngineChoice = Field("auto", description="auto, onnx, torch or reference")
+    engine_threads: int = Field(0, ge=0, description="threads per engine; 0: all cores")
+    slots: int = Field(32, ge=1, le=4096, description="rows stepped together")
+    queue_capacity: int = Field(256, ge=1, description="rows that may wait for a slot")
+    max_body_bytes: int = Field(10 << 20, ge=1, description="largest accepted request body")
+    max_pixels: int = Field(64_000_000, ge=1, description="largest accepted image, in pixels")
+    decode_threads: int = Field(2, ge=1, description="threads that decode images")
+    drain_seconds: int = Field(30, ge=0, description="time to finish requests at shutdown")
+    log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "info"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        file = os.environ.get("SPIKESERVE_CONFIG")
+        sources = (init_settings, env_settings)
+        return (*sources, TomlConfigSettingsSource(settings_cls, file)) if file else sources

@@ -1,0 +1,158 @@
+"""A bundle that is damaged, foreign or from the future is refused, naming file and fix."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from models.bundle import load_bundle, save_manifest
+from models.errors import BundleError, InvalidNetwork, InvalidProgram
+from models.network import Conv, Lif, Linear, Network
+from models.program import Program, Synapses
+from tests.programs import random_network, random_program
+
+
+@pytest.fixture
+def folder(bundle_folder: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(bundle_folder, tmp_path / "bundle"))
+
+
+def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    document = json.loads((folder / "manifest.json").read_text())
+    change(document)
+    (folder / "manifest.json").write_text(json.dumps(document))
+
+
+def rehash(folder: Path) -> None:
+    """Make the hashes right again, so that the next check is the one that refuses."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for name in manifest["files"]:
+        manifest["files"][name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_what_was_saved_is_loaded(folder: Path) -> None:
+    bundle = load_bundle(folder)
+    program = random_program(random_network())
+    assert bundle.program.network == program.network
+    for loaded, original in zip(bundle.program.synapses, program.synapses, strict=True):
+        assert np.array_equal(loaded.weight, original.weight)
+        assert np.array_equal(loaded.bias, original.bias)
+    assert save_manifest(folder, bundle.manifest) == bundle.manifest
+
+
+def test_changed_weights_are_refused(folder: Path) -> None:
+    path = folder / "weights.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(BundleError, match=r"weights\.safetensors has sha256 .* export"):
+        load_bundle(folder)
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "step.onnx", "manifest.json"])
+def test_missing_file_is_named(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    with pytest.raises(BundleError, match=name):
+        load_bundle(folder)
+
+
+def test_newer_schema_says_upgrade(folder: Path) -> None:
+    edit(folder, lambda manifest: manifest.update(schema_version=2))
+    with pytest.raises(BundleError, match=r"schema version 2.*upgrade"):
+        load_bundle(folder)
+
+
+def test_wrong_shapes_are_refused(folder: Path) -> None:
+    tensors = load_file(folder / "weights.safetensors")
+    tensors["conv1.weight"] = tensors["conv1.weight"][:-1].copy()
+    save_file(tensors, folder / "weights.safetensors")
+    rehash(folder)
+    with pytest.raises(BundleError, match=r"conv1\.weight must be int8"):
+        load_bundle(folder)
+
+
+def test_missing_tensor_is_named(folder: Path) -> None:
+    tensors = load_file(folder / "weights.safetensors")
+    del tensors["lif1.threshold"]
+    save_file(tensors, folder / "weights.safetensors")
+    rehash(folder)
+    with pytest.raises(BundleError, match=r"lif1\.threshold"):
+        load_bundle(folder)
+
+
+def test_pickle_instead_of_safetensors_is_refused(folder: Path) -> None:
+    (folder / "weights.safetensors").write_bytes(b"\x80\x04cos\nsystem\n(S'true'\ntR.")
+    rehash(folder)
+    with pytest.raises(BundleError, match="not a safetensors file"):
+        load_bundle(folder)
+
+
+def test_file_outside_the_bundle_is_refused(folder: Path) -> None:
+    edit(folder, lambda manifest: manifest["files"].update({"../x": "0" * 64}))
+    with pytest.raises(BundleError, match="leaves the bundle"):
+        load_bundle(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: m.update(labels=["a", "b"]), "2 labels for 10 classes"),
+        (lambda m: m.update(surprise=1), "surprise"),
+        (lambda m: m["layers"][0].update(kernel=0), "kernel"),
+        (lambda m: m["layers"][0].update(kind="lstm"), "layers"),
+        (lambda m: m["layers"][0].update(out_channels=8), "expects"),
+        (lambda m: m["layers"][0].update(in_shape=[60000, 60000, 3]), "expects|neurons"),
+        (lambda m: m["exits"].update(temperatures=[1.0]), "temperatures"),
+        (lambda m: m["exits"].update(temperatures=[1.0, -1.0, 1.0, 1.0]), "temperatures"),
+        (lambda m: m.update(logit_scale=-1), "logit_scale"),
+        (lambda m: m["encoding"].update(kind="rate"), "encoding"),
+        (lambda m: m.update(name="../../etc"), "name"),
+        (lambda m: m.pop("exits"), "exits"),
+    ],
+)
+def test_manifest_that_contradicts_itself_is_refused(
+    folder: Path, change: Callable[[dict[str, Any]], object], message: str
+) -> None:
+    edit(folder, change)
+    with pytest.raises(BundleError, match=message):
+        load_bundle(folder)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"schema_version": "x"}', "[" * 100_000])
+def test_manifest_that_is_none_is_refused(folder: Path, text: str) -> None:
+    (folder / "manifest.json").write_text(text)
+    with pytest.raises(BundleError, match=r"manifest\.json"):
+        load_bundle(folder)
+
+
+def test_sums_that_could_overflow_int16_are_refused() -> None:
+    program = random_program(random_network())
+    weight = np.full_like(program.synapses[-1].weight, 127)
+    synapses = [*program.synapses[:-1], Synapses(weight, program.synapses[-1].bias)]
+    with pytest.raises(InvalidProgram, match=r"classifier: channel \d can reach .* beyond 32767"):
+        Program(program.network, tuple(synapses), program.thresholds, 1.0)
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        (),
+        (Conv("c", (4, 4, 1), 2),),
+        (Linear("l", (2, 2, 1), 2), Linear("m", (1, 1, 2), 2)),
+        (Linear("l", (2, 2, 1), 2), Lif("l", (1, 1, 2)), Linear("m", (1, 1, 2), 2)),
+        (Conv("c", (2, 2, 1), 2, kernel=5, padding=0), Lif("n", (0, 0, 2)), Linear("m", (0, 0, 2), 2)),
+    ],
+    ids=["empty", "no classifier", "no neurons between", "names repeat", "empty output"],
+)
+def test_layers_that_make_no_classifier_are_refused(layers: tuple[Any, ...]) -> None:
+    with pytest.raises(InvalidNetwork):
+        Network(layers)

@@ -1,0 +1,167 @@
+"""Every engine gives the reference's bits, whatever the batch and whatever its neighbours' age."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from models.bundle import Bundle
+from models.encoding import Encoding
+from models.engines.contract import Engine, State, Step
+from models.engines.onnx import OnnxEngine
+from models.engines.reference import ReferenceEngine, active_pairs, synaptic_current
+from models.engines.selection import build_engine
+from models.engines.torch import TorchEngine
+from models.errors import EngineUnavailable
+from models.network import Conv, Linear, coverage
+from models.program import Program, Synapses
+from tests.programs import IMAGE_SHAPE, TIMESTEPS, random_network, random_program
+from training.export import step_graph
+
+NETWORKS: dict[str, dict[str, Any]] = {
+    "fire-once": {},
+    "multi-spike soft reset": {"fire_once": False, "reset": "soft", "leak_q": 200},
+    "no leak": {"leak_q": 256},
+    "total leak": {"leak_q": 0, "fire_once": False},
+    "sum pool": {"plan": ("8", "P", "16", "G")},
+    "strides": {"plan": ("8/2", "16/3", "12")},
+}
+
+
+def engines(program: Program) -> list[Engine]:
+    return [
+        ReferenceEngine(program),
+        OnnxEngine(program.network, step_graph(program).SerializeToString()),
+        TorchEngine(program, "cpu"),
+    ]
+
+
+def same(one: Step, other: Step) -> bool:
+    return all(
+        np.array_equal(getattr(one, part), getattr(other, part))
+        for part in ("logits", "active_pairs", "spikes")
+    )
+
+
+@pytest.mark.parametrize("name", list(NETWORKS))
+def test_all_engines_agree(name: str) -> None:
+    program = random_program(random_network(**NETWORKS[name]))
+    images = np.random.default_rng(2).integers(0, 256, (5, *IMAGE_SHAPE), np.uint8)
+    encoding = Encoding("hybrid", TIMESTEPS)
+    candidates = engines(program)
+    states = [engine.start(len(images)) for engine in candidates]
+    for t in range(1, TIMESTEPS + 1):
+        steps = [
+            engine.step(encoding.frame(images, t), state)
+            for engine, state in zip(candidates, states, strict=True)
+        ]
+        states = [step.state for step in steps]
+        assert all(same(steps[0], step) for step in steps[1:]), t
+        if t == 1:
+            assert (steps[0].spikes > 0).all(), "a silent network proves nothing"
+
+
+@pytest.mark.parametrize("index", [0, 1, 2], ids=["reference", "onnx", "torch"])
+def test_mixed_batches_equal_solo_runs(index: int) -> None:
+    """Rows join and leave at random, so every tick mixes ages; logits must not notice."""
+    program = random_program(random_network())
+    engine = engines(program)[index]
+    encoding = Encoding("hybrid", TIMESTEPS)
+    rng = np.random.default_rng(3)
+    images = rng.integers(0, 256, (24, *IMAGE_SHAPE), np.uint8)
+    alone = [solo(engine, encoding, image) for image in images]
+
+    live: list[tuple[int, int]] = []  # (image, timesteps done)
+    state = engine.start(0)
+    waiting = list(range(len(images)))
+    while waiting or live:
+        entering = [waiting.pop() for _ in range(min(len(waiting), int(rng.integers(0, 6))))]
+        state = State.join([state, engine.start(len(entering))])
+        live += [(image, 0) for image in entering]
+        if not live:
+            continue
+        ages = np.array([age + 1 for _, age in live])
+        frames = encoding.frames(images[[image for image, _ in live]], ages)
+        step = engine.step(frames, state)
+        for row, (image, age) in enumerate(live):
+            expected = alone[image][age]
+            assert np.array_equal(step.logits[row], expected.logits[0])
+            assert np.array_equal(step.active_pairs[row], expected.active_pairs[0])
+        keep = [k for k in range(len(live)) if ages[k] < TIMESTEPS and rng.random() > 0.1]
+        state = step.state.take(keep)
+        live = [(live[k][0], int(ages[k])) for k in keep]
+
+
+def solo(engine: Engine, encoding: Encoding, image: NDArray[np.uint8]) -> list[Step]:
+    state, steps = engine.start(1), []
+    for t in range(1, encoding.timesteps + 1):
+        steps.append(engine.step(encoding.frame(image[None], t), state))
+        state = steps[-1].state
+    return steps
+
+
+@pytest.mark.parametrize("index", [0, 1, 2], ids=["reference", "onnx", "torch"])
+def test_a_step_leaves_its_input_state_alone(index: int) -> None:
+    engine = engines(random_program(random_network()))[index]
+    frame = np.full((2, *IMAGE_SHAPE), 200, np.uint8)
+    state = engine.start(2)
+    first = engine.step(frame, state)
+    again = engine.step(frame, state)
+    assert same(first, again)
+    assert all(not array.any() for array in state.arrays)
+
+
+def test_reference_convolution_is_the_textbook_sum() -> None:
+    rng = np.random.default_rng(4)
+    layer = Conv("c", (5, 6, 2), 3, kernel=3, stride=2, padding=1)
+    x = rng.integers(0, 4, (1, 5, 6, 2)).astype(np.int32)
+    weight = rng.integers(-9, 10, layer.weight_shape).astype(np.int8)
+    bias = np.array([5, -5, 0], np.int32)
+    out = synaptic_current(layer, Synapses(weight, bias), x)
+    kernel = weight.reshape(3, 3, 2, 3)
+    for i in range(layer.out_shape[0]):
+        for j in range(layer.out_shape[1]):
+            expected = bias.astype(np.int64).copy()
+            for di in range(3):
+                for dj in range(3):
+                    h, w = 2 * i + di - 1, 2 * j + dj - 1
+                    if 0 <= h < 5 and 0 <= w < 6:
+                        expected += x[0, h, w].astype(np.int64) @ kernel[di, dj]
+            assert np.array_equal(out[0, i, j], expected)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("padding", [0, 1, 2])
+def test_active_pairs_equal_a_brute_force_unfold(stride: int, padding: int) -> None:
+    layer = Conv("c", (7, 8, 3), 4, kernel=3, stride=stride, padding=padding)
+    x = (np.random.default_rng(5).random((2, 7, 8, 3)) < 0.3).astype(np.int32)
+    padded = np.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+    rows, columns, _ = layer.out_shape
+    count = np.zeros(2, np.int64)
+    for i in range(rows):
+        for j in range(columns):
+            window = padded[:, i * stride : i * stride + 3, j * stride : j * stride + 3]
+            count += (window != 0).sum(axis=(1, 2, 3))
+    assert np.array_equal(active_pairs(layer, x), count)
+    assert coverage(Linear("l", (2, 3, 1), 1)).tolist() == [[1, 1, 1], [1, 1, 1]]
+
+
+def test_a_graph_of_other_weights_is_refused_at_load(bundle: Bundle) -> None:
+    other = random_program(bundle.manifest.network, seed=9)
+    swapped = Bundle(bundle.manifest, bundle.program, step_graph(other).SerializeToString())
+    with pytest.raises(EngineUnavailable, match="disagrees with the reference"):
+        build_engine(swapped, "onnx")
+
+
+def test_garbage_graph_is_refused(bundle: Bundle) -> None:
+    with pytest.raises(EngineUnavailable, match="cannot load"):
+        OnnxEngine(bundle.manifest.network, b"not a graph")
+
+
+def test_graph_of_another_shape_is_refused(bundle: Bundle) -> None:
+    other = random_program(random_network(shape=(12, 12, 3)))
+    with pytest.raises(EngineUnavailable, match="step graph takes"):
+        OnnxEngine(bundle.manifest.network, step_graph(other).SerializeToString())

@@ -1,0 +1,88 @@
+"""Small random programs and bundles, built without training."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from models.bundle import ExitPoint, Exits, Manifest, Provenance, save_bundle
+from models.encoding import Encoding
+from models.network import Network, Shape, input_maximum, vgg
+from models.program import CURRENT_LIMIT, Program, Synapses
+from training.export import step_graph
+
+TIMESTEPS = 4
+PLAN = ("12", "16/2", "P", "24")
+IMAGE_SHAPE: Shape = (16, 16, 3)
+LABELS = tuple(f"class{k}" for k in range(10))
+
+
+def random_program(network: Network, seed: int = 0) -> Program:
+    """Random weights with lively thresholds, inside the integer contract."""
+    rng = np.random.default_rng(seed)
+    synapses = []
+    for layer in network.synaptic:
+        rows, _ = layer.weight_shape
+        bias_bound = 100
+        limit = (CURRENT_LIMIT - bias_bound) * 2**layer.shift
+        bound = min(127, limit // (rows * input_maximum(network, layer)))
+        weight = rng.integers(-bound, bound + 1, layer.weight_shape).astype(np.int8)
+        bias = rng.integers(-bias_bound, bias_bound + 1, layer.out_channels).astype(np.int32)
+        synapses.append(Synapses(weight, bias))
+    thresholds = [
+        rng.integers(50, 600, lif.in_shape[2]).astype(np.int32) for lif in network.lifs
+    ]
+    return Program(network, tuple(synapses), tuple(thresholds), logit_scale=0.003)
+
+
+def random_network(
+    plan: tuple[str, ...] = PLAN,
+    shape: Shape = IMAGE_SHAPE,
+    leak_q: int = 230,
+    reset: Literal["hard", "soft"] = "hard",
+    fire_once: bool = True,
+) -> Network:
+    return vgg(plan, shape, len(LABELS), leak_q=leak_q, reset=reset, fire_once=fire_once)
+
+
+def tiny_manifest(program: Program, name: str = "tiny") -> Manifest:
+    """A manifest with made-up calibration."""
+    point = ExitPoint(entropy_threshold=0.8, accuracy=0.1, average_timesteps=2.0)
+    return Manifest(
+        name=name,
+        version="1",
+        description="random weights for tests",
+        created="2026-01-01T00:00:00+00:00",
+        labels=LABELS,
+        encoding=Encoding("hybrid", TIMESTEPS),
+        layers=program.network.layers,
+        logit_scale=program.logit_scale,
+        weight_bits=8,
+        exits=Exits(
+            temperatures=(1.0,) * TIMESTEPS,
+            default_entropy_threshold=0.8,
+            accuracy_by_timestep=(0.1,) * TIMESTEPS,
+            table=(point,),
+            mean_active_pairs=((1000.0,) * len(program.network.synaptic),) * TIMESTEPS,
+        ),
+        provenance=Provenance(
+            recipe="none",
+            recipe_sha256=hashlib.sha256(b"").hexdigest(),
+            dataset="none",
+            dataset_sha256={},
+            seed=0,
+            training_images=0,
+            calibration_images=0,
+            software={},
+            hardware="none",
+        ),
+    )
+
+
+def save_tiny_bundle(folder: Path, name: str = "tiny", seed: int = 0) -> Path:
+    program = random_program(random_network(), seed)
+    save_bundle(folder, tiny_manifest(program, name), program, step_graph(program).SerializeToString())
+    return folder

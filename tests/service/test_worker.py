@@ -1,0 +1,122 @@
+"""The worker thread: failures hit only the rows in flight, draining loses nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from models.bundle import Bundle
+from models.engines.contract import Engine, State, Step
+from models.engines.onnx import OnnxEngine
+from models.exits import ExitPolicy
+from models.inference import Row, classify
+from models.network import Network
+from service.errors import InferenceFailed, NotReady
+from service.metrics import Metrics
+from service.scheduler import Scheduler
+from service.worker import Worker
+
+Images = NDArray[np.uint8]
+
+
+class FailingOnce:
+    """An engine whose n-th step raises."""
+
+    name = "failing"
+
+    def __init__(self, engine: Engine, at: int) -> None:
+        self.engine = engine
+        self.network: Network = engine.network
+        self.left = at
+
+    def start(self, rows: int) -> State:
+        return self.engine.start(rows)
+
+    def step(self, frames: Images, state: State) -> Step:
+        self.left -= 1
+        if self.left == 0:
+            raise RuntimeError("broken on purpose")
+        return self.engine.step(frames, state)
+
+
+@pytest.fixture(scope="module")
+def engine(bundle: Bundle) -> OnnxEngine:
+    return OnnxEngine(bundle.manifest.network, bundle.graph)
+
+
+def build(bundle: Bundle, engine: Engine, slots: int = 4) -> Worker:
+    scheduler = Scheduler(slots, queue_capacity=1000)
+    metrics = Metrics().for_model(bundle.manifest, engine.name, scheduler)
+    return Worker(bundle.manifest, engine, scheduler, metrics)
+
+
+@pytest.fixture
+def worker(bundle: Bundle, engine: OnnxEngine) -> Iterator[Worker]:
+    worker = build(bundle, engine)
+    worker.start()
+    yield worker
+    worker.drain(10)
+
+
+def policies(count: int) -> list[ExitPolicy]:
+    """Mixed thresholds and limits, so that rows leave at different timesteps."""
+    rng = np.random.default_rng(5)
+    return [
+        ExitPolicy(float(rng.uniform(0.9, 1.0)), 1, int(rng.integers(1, 5))) for _ in range(count)
+    ]
+
+
+def test_batched_rows_equal_solo_runs(
+    bundle: Bundle, engine: OnnxEngine, worker: Worker, images: Images
+) -> None:
+    chosen = policies(len(images))
+    futures = [
+        worker.submit(Row(image, policy)) for image, policy in zip(images, chosen, strict=True)
+    ]
+    for image, policy, future in zip(images, chosen, futures, strict=True):
+        got = future.result(10).row
+        (alone,) = classify(engine, bundle.manifest, image[None], [policy])
+        assert got.t == alone.t
+        assert got.entropies == alone.entropies
+        assert got.stop_reason == alone.stop_reason
+        assert np.array_equal(np.stack(got.active_pairs), np.stack(alone.active_pairs))
+
+
+def test_engine_failure_is_answered_and_the_loop_goes_on(
+    bundle: Bundle, engine: OnnxEngine, images: Images
+) -> None:
+    worker = build(bundle, FailingOnce(engine, at=2), slots=2)
+    policy = ExitPolicy(0.0, 1, 4)
+    futures = [worker.submit(Row(image, policy)) for image in images[:5]]
+    worker.start()
+    outcomes = [future.exception(10) for future in futures]
+    assert [isinstance(outcome, InferenceFailed) for outcome in outcomes] == [True] * 2 + [False] * 3
+    assert worker.alive
+    assert worker.submit(Row(images[0], policy)).result(10).row.t == 4
+    assert worker.drain(10)
+
+
+def test_drain_finishes_what_was_admitted_and_refuses_the_rest(
+    bundle: Bundle, engine: OnnxEngine, images: Images
+) -> None:
+    worker = build(bundle, engine)
+    futures = [worker.submit(Row(image, ExitPolicy(0.0, 1, 4))) for image in images]
+    worker.start()
+    assert worker.drain(30)
+    assert all(future.done() and future.result().row.t == 4 for future in futures)
+    with pytest.raises(NotReady):
+        worker.submit(Row(images[0], ExitPolicy(0.0, 1, 4)))
+
+
+def test_cancelled_while_waiting_is_dropped(
+    bundle: Bundle, engine: OnnxEngine, images: Images
+) -> None:
+    worker = build(bundle, engine, slots=1)
+    futures = [worker.submit(Row(image, ExitPolicy(0.0, 1, 4))) for image in images[:6]]
+    assert all(future.cancel() for future in futures[::2])
+    worker.start()
+    assert all(future.result(10).row.t == 4 for future in futures[1::2])
+    assert worker.drain(10)

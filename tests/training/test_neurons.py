@@ -1,0 +1,106 @@
+"""The hand-written backward pass against autograd through the same equations."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from models.network import Lif
+from models.neurons import lif_step
+from training.neurons import clipped_relu, lif, lif_backward, lif_forward
+
+
+class Surrogate(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):  # type: ignore[no-untyped-def]
+        ctx.save_for_backward(x)
+        return (x >= 0).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx, gradient):  # type: ignore[no-untyped-def]
+        (x,) = ctx.saved_tensors
+        return gradient * (1 - x.abs()).clamp(min=0)
+
+
+def plain(current: Tensor, theta: Tensor, leak: Tensor, hard: bool, once: bool) -> Tensor:
+    """The equations, differentiated by autograd; the reset is detached."""
+    u, fired, spikes = torch.zeros_like(current[0]), torch.zeros_like(current[0]), []
+    for current_t in current:
+        v = leak * u + current_t
+        s = Surrogate.apply(v - theta)
+        if once:
+            s = s * (1 - fired)
+            fired = fired + s
+        u = v * (1 - s.detach()) if hard else v - (theta * s).detach()
+        spikes.append(s)
+    return torch.stack(spikes)
+
+
+@pytest.mark.parametrize("hard", [True, False])
+@pytest.mark.parametrize("once", [True, False])
+def test_gradients_equal_autograd(hard: bool, once: bool) -> None:
+    torch.manual_seed(0)
+    current = torch.randn(4, 50, 3) + 0.5
+    weight = torch.randn_like(current)
+    inputs = [
+        [current.clone().requires_grad_(), torch.full((3,), 0.9).requires_grad_(),
+         torch.tensor(0.8).requires_grad_()]
+        for _ in range(2)
+    ]  # fmt: skip
+    expected = plain(*inputs[0], hard, once)
+    spikes, membranes = lif_forward(*(x.detach() for x in inputs[1]), hard, once)
+    assert torch.equal(spikes, expected)
+    (expected * weight).sum().backward()
+    theta, leak = inputs[1][1].detach(), inputs[1][2].detach()
+    gradients = lif_backward(weight, spikes, membranes, theta, leak, hard, once)
+    for found, wanted in zip(gradients, inputs[0], strict=True):
+        assert wanted.grad is not None
+        torch.testing.assert_close(found, wanted.grad)
+
+
+def test_compiled_function_equals_its_equations() -> None:
+    torch.manual_seed(1)
+    current = torch.randn(4, 40, 8).requires_grad_()
+    theta, leak = torch.ones(8).requires_grad_(), torch.tensor(0.9).requires_grad_()
+    spikes = lif(current, theta, leak, hard=True, once=True)
+    spikes.sum().backward()
+    expected, membranes = lif_forward(current.detach(), theta.detach(), leak.detach(), True, True)
+    assert torch.equal(spikes, expected)
+    wanted = lif_backward(
+        torch.ones_like(spikes), expected, membranes, theta.detach(), leak.detach(), True, True
+    )
+    assert current.grad is not None
+    torch.testing.assert_close(current.grad, wanted[0])
+
+
+@pytest.mark.parametrize("reset", ["hard", "soft"])
+@pytest.mark.parametrize("once", [True, False])
+def test_training_and_serving_neurons_are_the_same(reset: str, once: bool) -> None:
+    """On integers both run the same program, spike for spike."""
+    layer = Lif("n", (2, 3, 4), leak_q=256, reset=reset, fire_once=once)  # type: ignore[arg-type]
+    current = np.random.default_rng(0).integers(-50, 120, (5, 7, 2, 3, 4)).astype(np.int32)
+    theta = np.array([60, 80, 100, 140], np.int32)
+    v, fired = np.zeros((7, 2, 3, 4), np.int32), np.zeros((7, 2, 3, 4), np.bool_)
+    served = []
+    for current_t in current:
+        spikes, v, fired = lif_step(layer, v, fired, current_t, theta)
+        served.append(spikes)
+    trained, _ = lif_forward(
+        torch.from_numpy(current).float().flatten(1, 3),
+        torch.from_numpy(theta).float(),
+        torch.tensor(1.0),
+        reset == "hard",
+        once,
+    )
+    assert np.array_equal(np.stack(served).reshape(trained.shape), trained.numpy() == 1)
+
+
+def test_clipped_relu_has_four_levels() -> None:
+    x = torch.linspace(-1, 2, 100).requires_grad_()
+    y = clipped_relu(x, 4)
+    assert set(y.detach().tolist()) == {0.0, 0.25, 0.5, 0.75, 1.0}
+    y.sum().backward()
+    assert x.grad is not None
+    assert set(x.grad.tolist()) == {0.0, 1.0}
