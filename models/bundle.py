@@ -145,7 +145,9 @@ class Manifest(Section):
         """
         limit = self.timesteps if max_timesteps is None else max_timesteps
         policy = ExitPolicy(
-            self.exits.default_entropy_threshold if entropy_threshold is None else entropy_threshold,
+            self.exits.default_entropy_threshold
+            if entropy_threshold is None
+            else entropy_threshold,
             1 if min_timesteps is None else min_timesteps,
             limit,
         )

@@ -55,7 +55,8 @@ class Encoding:
         """The frame of one image (any shape) at timestep ``t`` in 1…T."""
         if not 1 <= t <= self.timesteps:
             raise ValueError(f"timestep {t} is outside 1…{self.timesteps}")
-        return self.table[t - 1][image]
+        frame: Pixels = self.table[t - 1][image]
+        return frame
 
     def frames(self, images: Pixels, t: NDArray[np.int64]) -> Pixels:
         """Frames of ``images [N, H, W, C]``, each at its own timestep ``t [N]``."""

@@ -77,8 +77,9 @@ class Readout:
 
 def softmax(logits: Floats) -> Floats:
     """Softmax over the last axis, ``[N, K]``."""
-    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return exponentials / exponentials.sum(axis=-1, keepdims=True)
+    exponentials: Floats = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    normalised: Floats = exponentials / exponentials.sum(axis=-1, keepdims=True)
+    return normalised
 
 
 def normalised_entropy(probabilities: Floats) -> Floats:
@@ -97,4 +98,5 @@ def select_exits(entropies: Floats, policy: ExitPolicy) -> NDArray[np.int64]:
     sure = entropies[:limit] < policy.entropy_threshold
     sure[: policy.min_timesteps - 1] = False
     sure[limit - 1] = True
-    return sure.argmax(axis=0) + 1
+    first: NDArray[np.int64] = sure.argmax(axis=0) + 1
+    return first

@@ -44,9 +44,9 @@ def advance(
     frames = encoding.frames(np.stack([row.image for row in rows]), t)
     step = engine.step(frames, state)
     sums = step.logits.astype(np.int64)
-    for row, logits in zip(rows, sums, strict=True):
+    for index, row in enumerate(rows):
         if row.logit_sum is not None:
-            logits += row.logit_sum
+            sums[index] += row.logit_sum
     probabilities = readout.probabilities(sums, t)
     entropies = normalised_entropy(probabilities)
     for index, row in enumerate(rows):
@@ -63,7 +63,7 @@ def advance(
 def classify(
     engine: Engine, manifest: Manifest, images: Pixels, policies: Sequence[ExitPolicy]
 ) -> list[Row]:
-    """Every image of ``images [N, H, W, C]`` until its own policy stops it; rows leave as they finish."""
+    """Every image of ``images [N, H, W, C]`` until its own policy stops it."""
     rows = [Row(image, policy) for image, policy in zip(images, policies, strict=True)]
     live, state = list(rows), engine.start(len(rows))
     readout = manifest.readout

@@ -25,7 +25,7 @@ EXACT_IN_FLOAT32 = 1 << 24
 
 @dataclass(frozen=True)
 class Synapses:
-    """One synaptic layer's numbers: ``weight`` int8 ``[rows, c_out]``, ``bias`` int32 ``[c_out]``."""
+    """One layer's numbers: ``weight`` int8 ``[rows, c_out]``, ``bias`` int32 ``[c_out]``."""
 
     weight: NDArray[np.int8]
     bias: NDArray[np.int32]
@@ -63,7 +63,7 @@ class Program:
 def largest_current(
     weight: NDArray[np.int8], bias: NDArray[np.int32], maximum: int, shift: int
 ) -> NDArray[np.int64]:
-    """The largest magnitude a channel's current can take for inputs in 0…``maximum``, ``[c_out]``."""
+    """The largest magnitude of each channel's current for inputs in 0…``maximum``, ``[c_out]``."""
     l1: NDArray[np.int64] = np.abs(weight.astype(np.int64)).sum(axis=0)
     return -((-l1 * maximum) >> shift) + np.abs(bias.astype(np.int64))
 

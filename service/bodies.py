@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from pydantic import ValidationError
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -40,7 +40,7 @@ async def read_image(
     )
 
 
-async def _chunks(request: Request, max_bytes: int) -> AsyncIterator[bytes]:
+async def _chunks(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None]:
     """The body as it arrives; stops at the limit instead of reading on."""
     received = 0
     async for chunk in request.stream():
@@ -71,9 +71,7 @@ async def _multipart_file(request: Request, max_bytes: int) -> bytes:
         await form.close()
 
 
-def _json_image(
-    body: bytes, parameters: ClassifyParameters
-) -> tuple[bytes, ClassifyParameters]:
+def _json_image(body: bytes, parameters: ClassifyParameters) -> tuple[bytes, ClassifyParameters]:
     try:
         document = ClassifyDocument.model_validate_json(body)
     except ValidationError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -59,8 +60,11 @@ def _refuse(message: str) -> int:
 
 
 def _serve(settings: Settings) -> None:
+    app = create_app(settings)
+    # uvicorn drains on SIGTERM and then raises it again; a clean stop should exit 0.
+    signal.signal(signal.SIGTERM, lambda *_: None)
     uvicorn.run(
-        create_app(settings),
+        app,
         host=settings.host,
         port=settings.port,
         log_level=settings.log_level,
@@ -119,7 +123,16 @@ def _bar(entropy: float) -> str:
 
 def _models(settings: Settings) -> None:
     table = Table()
-    headings = ("name", "version", "T", "encoding", "threshold", "accuracy", "avg. timesteps", "path")
+    headings = (
+        "name",
+        "version",
+        "T",
+        "encoding",
+        "threshold",
+        "accuracy",
+        "avg. timesteps",
+        "path",
+    )
     for heading in headings:
         table.add_column(heading)
     for path in settings.bundles:
@@ -146,8 +159,8 @@ def _parser() -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=about, description=about)
         sub.add_argument("--config", type=Path, help="TOML file with settings")
         for field, info in Settings.model_fields.items():
-            many = {"nargs": "+", "metavar": "PATH"} if field == "bundles" else {}
-            sub.add_argument(f"--{field.replace('_', '-')}", help=info.description, **many)
+            flag = f"--{field.replace('_', '-')}"
+            sub.add_argument(flag, help=info.description, nargs="+" if field == "bundles" else None)
         return sub
 
     command("serve", "serve bundles over HTTP")

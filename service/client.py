@@ -1,8 +1,8 @@
 """A small client, sync and async, over httpx.
 
-    with SpikeServeClient("http://localhost:8000") as client:
-        answer = client.classify(Path("photo.jpg"), entropy_threshold=0.3)
-        print(answer.prediction.label, answer.timesteps_used)
+with SpikeServeClient("http://localhost:8000") as client:
+    answer = client.classify(Path("photo.jpg"), entropy_threshold=0.3)
+    print(answer.prediction.label, answer.timesteps_used)
 """
 
 from __future__ import annotations
@@ -135,6 +135,4 @@ def _checked(response: httpx.Response) -> httpx.Response:
     except (ValueError, KeyError, TypeError):
         detail = response.reason_phrase
     retry_after = response.headers.get("retry-after")
-    raise SpikeServeError(
-        response.status_code, detail, float(retry_after) if retry_after else None
-    )
+    raise SpikeServeError(response.status_code, detail, float(retry_after) if retry_after else None)

@@ -1,4 +1,4 @@
-"""Around every request: its id, its time, its count. Pure ASGI, so that streaming and cancel work."""
+"""Around every request: its id, its time, its count. Pure ASGI, so that streaming works."""
 
 from __future__ import annotations
 

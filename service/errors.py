@@ -17,8 +17,9 @@ Answers are RFC 9457 ``application/problem+json``.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -129,7 +130,9 @@ def install_handlers(app: FastAPI) -> None:
 
     async def unexpected(request: Request, error: Exception) -> JSONResponse:
         logger.error("request %s failed", request.state.request_id, exc_info=error)
-        return problem(request, 500, "internal error; the log has the request id")
+        # Sent outside RequestContext, which adds the id to every other answer.
+        headers = {"X-Request-Id": request.state.request_id}
+        return problem(request, 500, "internal error; the log has the request id", headers)
 
     app.add_exception_handler(ServiceError, service_error)
     app.add_exception_handler(RequestValidationError, invalid_parameter)
@@ -137,9 +140,8 @@ def install_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Exception, unexpected)
 
 
-def describe(errors: list[dict[str, object]] | object) -> str:
+def describe(errors: Sequence[Any]) -> str:
     """Pydantic's findings as one sentence that names each parameter."""
-    assert isinstance(errors, list | tuple)
     parts = []
     for error in errors:
         where = [str(part) for part in error["loc"] if part not in ("query", "body")]

@@ -39,9 +39,7 @@ def decode_image(data: bytes, shape: Shape, max_pixels: int) -> NDArray[np.uint8
                 raise UnusableImage("animated images have no single class; send one frame")
             return _fitted(image, shape)
     except UnidentifiedImageError as error:
-        raise UnsupportedMedia(
-            f"not a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image"
-        ) from error
+        raise UnsupportedMedia(f"not a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UnusableImage(f"too many pixels; at most {max_pixels} are accepted") from error
     except (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError) as error:

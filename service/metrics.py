@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
 
 from models.bundle import Manifest
 from models.energy.estimate import EnergyEstimate
 from service.errors import REJECTIONS
 from service.scheduler import Job, Scheduler
 
-REQUEST_SECONDS = (.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10)  # fmt: skip
-STAGE_SECONDS = (.0001, .00025, *REQUEST_SECONDS)  # fmt: skip
-UNIT_INTERVAL = (.01, .02, .05, .1, .2, .3, .4, .5, .6, .7, .8, .9, 1)  # fmt: skip
+# fmt: off
+REQUEST_SECONDS = (
+    .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10,
+)
+STAGE_SECONDS = (.0001, .00025, *REQUEST_SECONDS)
+UNIT_INTERVAL = (.01, .02, .05, .1, .2, .3, .4, .5, .6, .7, .8, .9, 1)
+# fmt: on
 JOULES = tuple(m * 10.0**e for e in range(-7, -3) for m in (1, 2, 5))
 BATCH_ROWS = tuple(2**k for k in range(13))
 TIMESTEPS = tuple(range(1, 17))
@@ -19,6 +30,8 @@ TIMESTEPS = tuple(range(1, 17))
 CODES = ("200", "400", "404", "413", "415", "422", "429", "499", "500", "503")
 STOP_REASONS = ("entropy", "max_timesteps", "error")
 JOULE_PER_PJ = 1e-12
+
+disable_created_metrics()  # type: ignore[no-untyped-call] # a second series per counter that nobody reads
 
 
 class Metrics:
@@ -34,9 +47,7 @@ class Metrics:
         def gauge(name: str, about: str, *labels: str) -> Gauge:
             return Gauge(f"spikeserve_{name}", about, labels, registry=registry)
 
-        def histogram(
-            name: str, about: str, buckets: tuple[float, ...], *labels: str
-        ) -> Histogram:
+        def histogram(name: str, about: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
             return Histogram(
                 f"spikeserve_{name}", about, labels, buckets=buckets, registry=registry
             )
@@ -97,9 +108,6 @@ class Metrics:
         self.queue_capacity = gauge("queue_capacity", "Rows that may wait.", "model")
         self.slots = gauge("slots", "Rows that can run together.", "model")
         self.rejected = counter("requests_rejected_total", "Requests refused, and why.", "reason")
-        self.cancelled = counter(
-            "requests_cancelled_total", "Requests whose client went away.", "model", "phase"
-        )
         self.last_step = gauge(
             "engine_last_step_timestamp_seconds", "Unix time of the newest step.", "model"
         )
@@ -113,7 +121,9 @@ class Metrics:
 
     def for_model(self, manifest: Manifest, engine: str, scheduler: Scheduler) -> ModelMetrics:
         """The series of one model, all initialised."""
-        self.model_info.labels(manifest.name, manifest.version, engine, manifest.encoding.kind).set(1)
+        self.model_info.labels(manifest.name, manifest.version, engine, manifest.encoding.kind).set(
+            1
+        )
         return ModelMetrics(self, manifest, scheduler)
 
 
@@ -128,7 +138,6 @@ class ModelMetrics:
         self._busy = metrics.slot_steps.labels(name, "busy")
         self._idle = metrics.slot_steps.labels(name, "idle")
         self.decode_duration = metrics.decode_duration.labels(name)
-        self.cancelled = {p: metrics.cancelled.labels(name, p) for p in ("queued", "running")}
         for code in CODES:
             metrics.requests.labels(name, "/classify", code)
         metrics.request_duration.labels(name, "/classify")

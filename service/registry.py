@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -75,7 +76,9 @@ class Registry:
 
     def drain(self, seconds: float) -> bool:
         """Stop admitting, finish what was admitted; False if some worker ran out of time."""
-        return all([model.worker.drain(seconds) for model in self])
+        deadline = time.monotonic() + seconds
+        drained = [model.worker.drain(deadline - time.monotonic()) for model in self]
+        return all(drained)
 
 
 def _served(bundle: Bundle, settings: Settings, metrics: Metrics) -> ServedModel:

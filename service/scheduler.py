@@ -46,7 +46,7 @@ class Scheduler:
         self.waiting.append(job)
 
     def fill(self, now: float) -> int:
-        """Move waiting jobs into free slots; returns how many entered, at the end of ``running``."""
+        """Move waiting jobs to the end of ``running``; returns how many entered."""
         entered = 0
         while self.waiting and len(self.running) < self.slots:
             job = self.waiting.popleft()

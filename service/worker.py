@@ -7,8 +7,8 @@ import threading
 import time
 from concurrent.futures import Future
 
-from models.engines.contract import Engine, State
 from models.bundle import Manifest
+from models.engines.contract import Engine, State
 from models.inference import Row, advance
 from service.errors import InferenceFailed, NotReady
 from service.metrics import ModelMetrics
@@ -59,7 +59,7 @@ class Worker:
         with self._changed:
             self._draining = True
             self._changed.notify()
-        self._thread.join(seconds)
+        self._thread.join(max(0.0, seconds))
         return not self._thread.is_alive()
 
     @property

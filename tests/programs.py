@@ -32,9 +32,7 @@ def random_program(network: Network, seed: int = 0) -> Program:
         weight = rng.integers(-bound, bound + 1, layer.weight_shape).astype(np.int8)
         bias = rng.integers(-bias_bound, bias_bound + 1, layer.out_channels).astype(np.int32)
         synapses.append(Synapses(weight, bias))
-    thresholds = [
-        rng.integers(50, 600, lif.in_shape[2]).astype(np.int32) for lif in network.lifs
-    ]
+    thresholds = [rng.integers(50, 600, lif.in_shape[2]).astype(np.int32) for lif in network.lifs]
     return Program(network, tuple(synapses), tuple(thresholds), logit_scale=0.003)
 
 
@@ -84,5 +82,7 @@ def tiny_manifest(program: Program, name: str = "tiny") -> Manifest:
 
 def save_tiny_bundle(folder: Path, name: str = "tiny", seed: int = 0) -> Path:
     program = random_program(random_network(), seed)
-    save_bundle(folder, tiny_manifest(program, name), program, step_graph(program).SerializeToString())
+    save_bundle(
+        folder, tiny_manifest(program, name), program, step_graph(program).SerializeToString()
+    )
     return folder

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -34,7 +34,7 @@ class Synapse(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[M, c_in, H, W]`` to ``[M, c_out, h_out, w_out]``."""
-        layer, weight = self.layer, self.weight
+        layer, weight = self.layer, cast(Tensor, self.weight)
         if self.weight_bits is not None:
             weight = fake_quantised(self.network, layer, weight, self.bias, self.weight_bits)
         if isinstance(layer, Linear):
@@ -128,9 +128,9 @@ def folded(model: SpikingNetwork, into: Literal["threshold", "current"]) -> Spik
     Folding the shift into the threshold instead of a bias leaves silent windows silent:
     no input, no current, nothing to compute. At t = 1 both are the same function.
     """
-    twin = SpikingNetwork(
-        model.network, len(model.readout_scale), leak=1.0, normalised=False
-    ).to(model.readout_scale.device)
+    twin = SpikingNetwork(model.network, len(model.readout_scale), leak=1.0, normalised=False).to(
+        model.readout_scale.device
+    )
     twin.readout_scale.copy_(model.readout_scale)
     for source, target in zip(model.neurons, twin.neurons, strict=True):
         target.activation = source.activation
@@ -142,7 +142,8 @@ def folded(model: SpikingNetwork, into: Literal["threshold", "current"]) -> Spik
             target_.weight.copy_(source_.weight)
             target_.bias.copy_(source_.bias)
             continue
-        assert norm.running_var is not None and norm.running_mean is not None
+        assert norm.running_var is not None
+        assert norm.running_mean is not None
         gain = norm.weight / torch.sqrt(norm.running_var + norm.eps)
         shift = norm.bias - norm.running_mean * gain
         target_.weight.copy_(source_.weight * gain[:, None])

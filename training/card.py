@@ -82,7 +82,11 @@ def card(manifest: Manifest) -> str:
         f"seed {provenance.seed}, {provenance.training_images:,} training images",
         f"- data: {provenance.dataset} (A. Krizhevsky, 2009)",
         f"- hardware: {provenance.hardware}"
-        + (f", {provenance.training_seconds / 60:.0f} minutes" if provenance.training_seconds else ""),
+        + (
+            f", {provenance.training_seconds / 60:.0f} minutes"
+            if provenance.training_seconds
+            else ""
+        ),
         "- software: " + ", ".join(f"{k} {v}" for k, v in provenance.software.items()),
         "",
         "Energy is an estimate for a 65 nm in-memory-computing chip that was not built; absolute "

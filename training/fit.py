@@ -173,7 +173,7 @@ class Fit:
                 loss = loss + stage.rate_weight * rate
             for optimizer in optimizers:
                 optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             for optimizer in optimizers:
                 optimizer.step()
             losses.append(loss.detach())
@@ -230,9 +230,7 @@ def _configured(model: SpikingNetwork, stage: Stage) -> SpikingNetwork:
 
 def _optimizers(model: SpikingNetwork, stage: Stage) -> list[Optimizer]:
     hidden = [synapse.weight for synapse in model.synapses[:-1]]
-    rest = [
-        p for p in model.parameters() if p.requires_grad and all(p is not w for w in hidden)
-    ]
+    rest = [p for p in model.parameters() if p.requires_grad and all(p is not w for w in hidden)]
     optimizers: list[Optimizer]
     if stage.optimizer == "muon":
         optimizers = [

@@ -1,6 +1,6 @@
 """From recipe to bundle, one function a step; each leaves its result in the run folder.
 
-    fit -> <stage>.pt    quantize -> program.*    calibrate -> exits.json    export -> bundle
+fit -> <stage>.pt    quantize -> program.*    calibrate -> exits.json    export -> bundle
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-
 import torch
 from pydantic import BaseModel
 from safetensors.numpy import load_file, save_file
 
 from models.bundle import (
+    CARD,
     Bundle,
     Exits,
     Manifest,
@@ -27,7 +27,6 @@ from models.bundle import (
     program_tensors,
     save_bundle,
     save_manifest,
-    CARD,
 )
 from models.engines.onnx import OnnxEngine
 from models.inference import trace
@@ -101,9 +100,7 @@ def calibrate(run: Run) -> Exits:
     _, held_out = run.splits()
     engine = OnnxEngine(program.network, step_graph(program).SerializeToString())
     full = trace(engine, run.recipe.encoding, held_out.images)
-    exits = calibrated(
-        full, held_out.labels, program.logit_scale, run.recipe.calibrate.tolerance
-    )
+    exits = calibrated(full, held_out.labels, program.logit_scale, run.recipe.calibrate.tolerance)
     (run.folder / EXITS).write_text(exits.model_dump_json(indent=1))
     accuracy = " ".join(f"{100 * value:.2f}" for value in exits.accuracy_by_timestep)
     print(f"calibrated on {len(held_out):,} held-out images: % by timestep {accuracy}")
@@ -193,7 +190,8 @@ def _training_seconds(folder: Path) -> float | None:
     log = folder / "log.jsonl"
     if not log.exists():
         return None
-    return round(sum(json.loads(line)["seconds"] for line in log.read_text().splitlines()), 1)
+    seconds = [float(json.loads(line)["seconds"]) for line in log.read_text().splitlines()]
+    return round(sum(seconds), 1)
 
 
 def _hardware() -> str:
@@ -202,7 +200,9 @@ def _hardware() -> str:
         return torch.cuda.get_device_name()
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-        model = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
+        model = next(
+            line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")
+        )
+    except (OSError, ValueError):
         model = platform.processor() or platform.machine()
-    return f"{torch.get_num_threads()} cores of {model}"
+    return f"{torch.get_num_threads()} cores of {model.strip()}"

@@ -8,13 +8,13 @@ the same unit, so nothing is ever scaled back.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from models.network import Conv, Layer, Lif, Linear, Network, Pool, Synaptic, input_maximum
+from models.network import Conv, Layer, Lif, Linear, Network, Synaptic, input_maximum
 from models.program import CURRENT_LIMIT, Program, Synapses
 
 if TYPE_CHECKING:
@@ -41,9 +41,7 @@ def weight_scale(
     largest = weight.abs().amax(dim=1).clamp(min=1e-8)
     headroom = (CURRENT_LIMIT - 1) * 2**layer.shift - maximum * rows / 2
     reach = weight.abs().sum(dim=1) * maximum + bias.abs() * input_gain(network, layer)
-    scale = torch.minimum(
-        (2 ** (bits - 1) - 1) / largest, headroom / reach.clamp(min=1e-8)
-    )
+    scale = torch.minimum((2 ** (bits - 1) - 1) / largest, headroom / reach.clamp(min=1e-8))
     return scale.min().expand_as(scale) if layer is network.layers[-1] else scale
 
 
@@ -67,9 +65,11 @@ def quantised(model: SpikingNetwork, bits: int) -> Program:
     layers: list[Layer] = []
     synapses, thresholds = [], []
     units = torch.ones(1)  # membrane steps per float unit, [c_out]
-    for layer, module in zip(model.network.layers, model.stack, strict=True):
+    trained, neurons = iter(model.synapses), iter(model.neurons)
+    for layer in model.network.layers:
         match layer:
             case Conv() | Linear():
+                module = next(trained)
                 scale = weight_scale(model.network, layer, module.weight, module.bias, bits)
                 units = scale * input_gain(model.network, layer) / 2**layer.shift
                 synapses.append(
@@ -80,20 +80,16 @@ def quantised(model: SpikingNetwork, bits: int) -> Program:
                 )
             case Lif():
                 limit = CURRENT_LIMIT + 1  # a threshold no membrane reaches
-                theta = (module.theta * units).ceil().clamp(-limit, limit)
+                layer_neurons = next(neurons)
+                theta = (layer_neurons.theta * units).ceil().clamp(-limit, limit)
                 thresholds.append(_integers(theta, torch.int32))
-                leak_q = round(float(module.leak.clamp(0, 1)) * 256)
-                layer = replace(layer, leak_q=leak_q)
-            case Pool():
-                pass
+                leak_q = round(float(layer_neurons.leak.clamp(0, 1)) * 256)
+                layers.append(replace(layer, leak_q=leak_q))
+                continue
         layers.append(layer)
-    return Program(
-        Network(tuple(layers)), tuple(synapses), tuple(thresholds), 1 / float(units[0])
-    )
+    return Program(Network(tuple(layers)), tuple(synapses), tuple(thresholds), 1 / float(units[0]))
 
 
-def _integers(values: Tensor, dtype: torch.dtype) -> np.ndarray[tuple[int, ...], np.dtype[np.signedinteger]]:
-    result: np.ndarray[tuple[int, ...], np.dtype[np.signedinteger]] = (
-        values.round().to(dtype).cpu().numpy()
-    )
-    return result
+def _integers(values: Tensor, dtype: torch.dtype) -> NDArray[Any]:
+    array: NDArray[Any] = values.round().to(dtype).cpu().numpy()
+    return array

@@ -61,7 +61,8 @@ class EnergyModel:
         cells = math.ceil(self.manifest.weight_bits / self.profile.cell_bits)
         size = self.profile.crossbar_size
         return np.array(
-            [math.ceil(s.out_channels * cells / size) for s in self.manifest.network.synaptic], float
+            [math.ceil(s.out_channels * cells / size) for s in self.manifest.network.synaptic],
+            float,
         )
 
     @cached_property
@@ -102,7 +103,9 @@ class EnergyModel:
         """
         rng = np.random.default_rng(0)
         spreads = np.log([component.spread for component in self.profile.components])
-        factors = np.exp(rng.uniform(spreads[:, 0], spreads[:, 1], (INTERVAL_SAMPLES, len(spreads))))
+        factors = np.exp(
+            rng.uniform(spreads[:, 0], spreads[:, 1], (INTERVAL_SAMPLES, len(spreads)))
+        )
         factors = np.concatenate([factors, np.ones((INTERVAL_SAMPLES, 1))], axis=1)  # exit
         average = np.array(self.manifest.exits.mean_active_pairs)
         bounds = []

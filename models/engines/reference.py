@@ -39,7 +39,8 @@ def synaptic_current(layer: Synaptic, synapses: Synapses, x: Ints) -> Ints:
 def active_pairs(layer: Synaptic, x: Ints) -> NDArray[np.int64]:
     """(Non-zero input, output position) pairs of every row, ``[N]``."""
     active: NDArray[np.int64] = (x != 0).sum(axis=3, dtype=np.int64)
-    return (active * coverage(layer)).sum(axis=(1, 2))
+    pairs: NDArray[np.int64] = (active * coverage(layer)).sum(axis=(1, 2))
+    return pairs
 
 
 def pooled(layer: Pool, x: Ints) -> Ints:

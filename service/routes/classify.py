@@ -15,6 +15,7 @@ from service.bodies import read_image
 from service.errors import InvalidParameter
 from service.images import decode_image
 from service.registry import ServedModel
+from service.scheduler import Job
 from service.schemas import (
     Classification,
     ClassifyDocument,
@@ -25,7 +26,6 @@ from service.schemas import (
     ScoredClass,
     Timing,
 )
-from service.scheduler import Job
 
 router = APIRouter()
 
@@ -54,9 +54,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.post(
-    "/classify", response_model=Classification, openapi_extra=BODY, responses=PROBLEMS
-)
+@router.post("/classify", response_model=Classification, openapi_extra=BODY, responses=PROBLEMS)
 async def classify(
     request: Request, response: Response, parameters: Annotated[ClassifyParameters, Query()]
 ) -> Classification:
@@ -99,7 +97,8 @@ async def classify(
 
 def _answer(model: ServedModel, job: Job, request_id: str, top_k: int) -> Classification:
     manifest, row = model.manifest, job.row
-    assert row.probabilities is not None and row.stop_reason is not None
+    assert row.probabilities is not None
+    assert row.stop_reason is not None
     energy = model.energy.estimate(np.stack(row.active_pairs))
     model.metrics.finished(job, energy)
     # A stable sort, so that equal probabilities rank by class index as argmax does.

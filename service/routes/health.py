@@ -9,6 +9,7 @@ from prometheus_client.exposition import choose_encoder
 from service.errors import NotReady, problem
 
 router = APIRouter()
+RETRY = NotReady("").headers
 
 
 @router.get("/livez", response_class=PlainTextResponse)
@@ -24,7 +25,8 @@ async def livez(request: Request) -> Response:
 async def readyz(request: Request) -> Response:
     """200 when models are loaded and requests are admitted."""
     if not request.app.state.ready:
-        raise NotReady("the service is starting or shutting down")
+        # A probe is no refused request: answered here, past the rejection counter.
+        return problem(request, NotReady.status, "starting or shutting down", RETRY)
     return JSONResponse({"ready": True, "models": [m.name for m in request.app.state.registry]})
 
 

@@ -15,7 +15,9 @@ def model(bundle: Bundle) -> EnergyModel:
     return EnergyModel(bundle.manifest, DTSNN_CALIBRATED_65NM)
 
 
-def pairs(model: EnergyModel, timesteps: int, level: int = 500) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
+def pairs(
+    model: EnergyModel, timesteps: int, level: int = 500
+) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
     return np.full((timesteps, len(model.manifest.network.synaptic)), level, np.int64)
 
 

@@ -1,4 +1,4 @@
-"""The scheduling policy on its own: bounded, first come first served, no lost and no swapped row."""
+"""The scheduling policy on its own: bounded, first come first served, no lost row."""
 
 from __future__ import annotations
 

@@ -93,7 +93,9 @@ def test_engine_failure_is_answered_and_the_loop_goes_on(
     futures = [worker.submit(Row(image, policy)) for image in images[:5]]
     worker.start()
     outcomes = [future.exception(10) for future in futures]
-    assert [isinstance(outcome, InferenceFailed) for outcome in outcomes] == [True] * 2 + [False] * 3
+    assert [isinstance(outcome, InferenceFailed) for outcome in outcomes] == [True] * 2 + [
+        False
+    ] * 3
     assert worker.alive
     assert worker.submit(Row(images[0], policy)).result(10).row.t == 4
     assert worker.drain(10)
