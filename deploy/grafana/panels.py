@@ -249,7 +249,6 @@ TRAFFIC = Row(
             "Answers of POST /classify; 499 is a client that left before its answer.",
             "reqps",
             (Query(rate("requests_total", "code", CLASSIFY), "{{code}}"),),
-            width=6,
             stacked=True,
         ),
         Panel(
@@ -260,11 +259,10 @@ TRAFFIC = Row(
                 Query(classify_share("500"), "failed"),
                 Query(classify_share("429|503"), "turned away"),
             ),
-            width=6,
         ),
         Panel(
             "Rejections by reason",
-            "Requests refused, of all models; readiness probes of a draining instance count too.",
+            "Requests refused, of all models, and why.",
             "reqps",
             (
                 Query(
@@ -273,15 +271,6 @@ TRAFFIC = Row(
                     "{{reason}}",
                 ),
             ),
-            width=6,
-            stacked=True,
-        ),
-        Panel(
-            "Cancelled",
-            "Rows whose client went away, by where they were.",
-            "reqps",
-            (Query(rate("requests_cancelled_total", "model, phase"), "{{model}} {{phase}}"),),
-            width=6,
             stacked=True,
         ),
     ),

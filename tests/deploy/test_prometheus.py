@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import shutil
-import socket
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +17,7 @@ import yaml
 
 from deploy.grafana.panels import ROWS
 from tests.conftest import encoded
+from tests.processes import free_port, running, running_service, wait_until
 
 pytestmark = pytest.mark.verify
 
@@ -28,7 +26,6 @@ EXPRESSIONS = sorted({q.expr for row in ROWS for panel in row.panels for q in pa
 VARIABLES = {"$__rate_interval": "1m", "$job": "spikeserve", "$instance": ".+", "$model": ".*"}
 REQUESTS = 200
 PAUSE_SECONDS = 0.02  # the load must span several scrapes
-PATIENCE_SECONDS = 30
 
 
 def program(name: str) -> str:
@@ -52,55 +49,12 @@ def promtool(*arguments: str, text: str | None = None) -> None:
     assert done.returncode == 0, done.stdout
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
-def wait_until(happened: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not happened():
-        if time.monotonic() > deadline:
-            raise TimeoutError(what)
-        time.sleep(0.1)
-
-
-@contextlib.contextmanager
-def running(command: Sequence[str], base_url: str, ready: str, log: Path) -> Iterator[httpx.Client]:
-    """A server process, from when ``ready`` answers 200; gives a client for it."""
-    with (
-        log.open("w") as output,
-        subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT) as process,
-        httpx.Client(base_url=base_url, trust_env=False) as client,
-    ):
-
-        def answers() -> bool:
-            assert process.poll() is None, f"{command[0]} ended:\n{log.read_text()}"
-            try:
-                return client.get(ready).status_code == httpx.codes.OK
-            except httpx.TransportError:
-                return False
-
-        try:
-            wait_until(answers, f"{base_url}{ready} never answered 200")
-            yield client
-        finally:
-            process.terminate()
-
-
 @pytest.fixture(scope="module")
 def service(
     bundle_folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[httpx.Client]:
-    port = free_port()
-    command = [
-        *(sys.executable, "-m", "service", "--host", "127.0.0.1", "--port", str(port)),
-        *("--engine-threads", "1", "--bundles", str(bundle_folder)),
-    ]
     log = tmp_path_factory.mktemp("service") / "log"
-    with running(command, f"http://127.0.0.1:{port}", "/readyz", log) as client:
+    with running_service(bundle_folder, log) as client:
         yield client
 
 
@@ -122,7 +76,7 @@ def prometheus(
         f"--storage.tsdb.path={folder / 'data'}",
         f"--web.listen-address=127.0.0.1:{port}",
     ]
-    with running(command, f"http://127.0.0.1:{port}", "/-/ready", folder / "log") as client:
+    with running(command, port, "/-/ready", folder / "log") as client:
         yield client
 
 

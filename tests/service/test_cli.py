@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
+import asyncio
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +13,8 @@ import pytest
 
 from service.cli import main
 from service.client import AsyncSpikeServeClient, SpikeServeClient, SpikeServeError
+from service.settings import Settings
+from tests.processes import running_service
 
 
 @pytest.fixture
@@ -26,25 +25,10 @@ def photo(tmp_path: Path, png: bytes) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server(bundle_folder: Path) -> Iterator[str]:
-    """A real process on a free port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "service", "--port", str(port)],
-        env={**os.environ, "SPIKESERVE_BUNDLES": f'["{bundle_folder}"]'},
-    )
-    url = f"http://127.0.0.1:{port}"
-    for _ in range(200):
-        try:
-            if httpx.get(f"{url}/readyz").status_code == 200:
-                break
-        except httpx.TransportError:
-            time.sleep(0.1)
-    yield url
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(20) == 0
+def server(bundle_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    log = tmp_path_factory.mktemp("service") / "log"
+    with running_service(bundle_folder, log) as client:
+        yield str(client.base_url)
 
 
 def test_client_against_the_running_service(server: str, photo: Path, png: bytes) -> None:
@@ -65,8 +49,6 @@ async def _classify(url: str, image: bytes) -> int:
 
 
 def test_async_client(server: str, png: bytes) -> None:
-    import asyncio
-
     assert asyncio.run(_classify(server, png)) == 2
 
 
@@ -136,8 +118,6 @@ def test_refusals_at_start_are_one_line(
 def test_settings_file_environment_and_flags_in_that_order(
     bundle_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from service.settings import Settings
-
     file = tmp_path / "spikeserve.toml"
     file.write_text(f'slots = 3\nqueue_capacity = 5\nport = 1\nbundles = ["{bundle_folder}"]\n')
     monkeypatch.setenv("SPIKESERVE_CONFIG", str(file))

@@ -1,0 +1,154 @@
+"""Slow proofs on the shipped bundle and real CIFAR-10 test images (``make verify``)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+
+from models.bundle import Bundle, load_bundle
+from models.engines.contract import Engine, State
+from models.engines.onnx import OnnxEngine
+from models.engines.reference import ReferenceEngine
+from models.engines.torch import TorchEngine
+from models.exits import ExitPolicy, select_exits
+from models.inference import Trace, classify, trace
+from service.settings import DEFAULT_BUNDLE
+from tests.conftest import encoded
+from tests.processes import running_service
+from training import data
+from training.data import Split
+from training.evaluate import evaluated
+
+pytestmark = pytest.mark.verify
+
+DATA = Path("data")
+CONNECTIONS = 32
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Bundle:
+    return load_bundle(DEFAULT_BUNDLE)
+
+
+@pytest.fixture(scope="module")
+def test_set() -> Split:
+    return data.cifar10_test(DATA)
+
+
+@pytest.fixture(scope="module")
+def onnx_engine(shipped: Bundle) -> Engine:
+    return OnnxEngine(shipped.manifest.network, shipped.graph)
+
+
+@pytest.fixture(scope="module")
+def onnx_trace(shipped: Bundle, onnx_engine: Engine, test_set: Split) -> Trace:
+    return trace(onnx_engine, shipped.manifest.encoding, test_set.images[:1000])
+
+
+@pytest.mark.parametrize("build", [ReferenceEngine, lambda p: TorchEngine(p, "cpu")])
+def test_engines_give_the_same_bits_on_1000_images(
+    shipped: Bundle, test_set: Split, onnx_trace: Trace, build: type[ReferenceEngine]
+) -> None:
+    other = trace(build(shipped.program), shipped.manifest.encoding, test_set.images[:1000])
+    assert np.array_equal(other.logit_sums, onnx_trace.logit_sums)
+    assert np.array_equal(other.active_pairs, onnx_trace.active_pairs)
+    assert np.array_equal(other.spikes, onnx_trace.spikes)
+
+
+@pytest.mark.parametrize("name", ["reference", "onnx", "torch"])
+def test_rows_alone_and_in_mixed_batches_give_the_same_bits(
+    shipped: Bundle, onnx_engine: Engine, test_set: Split, onnx_trace: Trace, name: str
+) -> None:
+    """1,000 rows enter and leave at random, 1…64 at a time, every tick of mixed ages."""
+    engine = {
+        "reference": lambda: ReferenceEngine(shipped.program),
+        "onnx": lambda: onnx_engine,
+        "torch": lambda: TorchEngine(shipped.program, "cpu"),
+    }[name]()
+    encoding, timesteps = shipped.manifest.encoding, shipped.manifest.timesteps
+    rng = np.random.default_rng(11)
+    waiting = list(range(1000))
+    live = np.zeros((0, 2), np.int64)  # image, timesteps done
+    sums = np.zeros((1000, shipped.manifest.network.classes), np.int64)
+    state = engine.start(0)
+    sizes = set()
+    while waiting or len(live):
+        room = int(rng.integers(1, 65)) - len(live)
+        entering = [waiting.pop() for _ in range(min(len(waiting), max(0, room)))]
+        state = State.join([state, engine.start(len(entering))])
+        live = np.concatenate([live, np.array([[k, 0] for k in entering]).reshape(-1, 2)])
+        sizes.add(len(live))
+        step = engine.step(encoding.frames(test_set.images[live[:, 0]], live[:, 1] + 1), state)
+        live[:, 1] += 1
+        sums[live[:, 0]] += step.logits
+        for row, (image, t) in enumerate(live):
+            assert np.array_equal(sums[image], onnx_trace.logit_sums[t - 1, image])
+            assert np.array_equal(step.active_pairs[row], onnx_trace.active_pairs[t - 1, image])
+        keep = np.flatnonzero((live[:, 1] < timesteps) & (rng.random(len(live)) > 0.05))
+        state, live = step.state.take(keep), live[keep]
+    assert {1, 64} <= sizes or len(sizes) > 20
+
+
+def test_real_early_exit_equals_post_hoc_selection(
+    shipped: Bundle, onnx_engine: Engine, test_set: Split, onnx_trace: Trace
+) -> None:
+    manifest = shipped.manifest
+    entropies = onnx_trace.entropies(manifest.readout)
+    for threshold in np.linspace(0.0, 1.0, 20):
+        policy = ExitPolicy(float(threshold), 1, manifest.timesteps)
+        for start in range(0, 1000, 50):
+            images = test_set.images[start : start + 50]
+            rows = classify(onnx_engine, manifest, images, [policy] * len(images))
+            exits = select_exits(entropies[:, start : start + 50], policy)
+            assert [row.t for row in rows] == exits.tolist()
+            for n, row in enumerate(rows, start=start):
+                assert row.logit_sum is not None
+                assert np.array_equal(row.logit_sum, onnx_trace.logit_sums[row.t - 1, n])
+
+
+def test_evaluation_in_the_manifest_is_reproduced(
+    shipped: Bundle, onnx_engine: Engine, test_set: Split
+) -> None:
+    assert evaluated(shipped, onnx_engine, test_set, "CIFAR-10") == shipped.manifest.evaluation
+
+
+async def _post_all(url: str, images: Sequence[bytes]) -> list[dict[str, object]]:
+    limits = httpx.Limits(max_connections=CONNECTIONS)
+    gate = asyncio.Semaphore(CONNECTIONS)
+    async with httpx.AsyncClient(base_url=url, limits=limits, timeout=60) as http:
+
+        async def post(image: bytes) -> dict[str, object]:
+            async with gate:
+                response = await http.post("/classify", content=image)
+            response.raise_for_status()
+            answer: dict[str, object] = response.json()
+            return answer
+
+        return await asyncio.gather(*(post(image) for image in images))
+
+
+def test_posting_every_test_image_gives_the_cards_numbers(
+    shipped: Bundle, test_set: Split, tmp_path: Path
+) -> None:
+    evaluation = shipped.manifest.evaluation
+    assert evaluation is not None
+    images = [encoded(image) for image in test_set.images]
+    with running_service(DEFAULT_BUNDLE, tmp_path / "log") as client:
+        answers = asyncio.run(_post_all(str(client.base_url), images))
+    used = np.array([answer["timesteps_used"] for answer in answers])
+    predicted = np.array([answer["prediction"]["index"] for answer in answers])  # type: ignore[index]
+    energy = np.array([answer["energy"]["total_pj"] for answer in answers])  # type: ignore[index]
+    histogram = np.bincount(used, minlength=shipped.manifest.timesteps + 1)[1:]
+    print(
+        f"served: {100 * (predicted == test_set.labels).mean():.2f} % at {used.mean():.4f} "
+        f"average timesteps, {energy.mean() / 1e6:.3f} µJ, exits {histogram.tolist()}"
+    )
+    assert tuple(histogram) == evaluation.exit_histogram
+    assert float((predicted == test_set.labels).mean()) == evaluation.default.accuracy
+    assert float(used.mean()) == evaluation.default.average_timesteps
+    assert round(float(energy.mean()), 1) == evaluation.default.energy_pj
