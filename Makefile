@@ -32,7 +32,7 @@ RECIPE ?= smoke
 train: $(VENV)/.dev data/test_images.npy
 	$(BIN)/spiketrain all $(RECIPE) --resume
 
-bench: $(VENV)/.dev
+bench: $(VENV)/.dev data/test_images.npy
 	$(BIN)/python -m benchmarks.inference
 
 data/test_images.npy: | $(VENV)/.dev

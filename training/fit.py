@@ -97,6 +97,9 @@ class Fit:
         model = self.trained(index - 1) if index else self._blank(normalised=True)
         if stage.fold is not None:
             model = folded(model, stage.fold)
+        if stage.leak is not None:
+            for neurons in model.neurons:
+                torch.nn.init.constant_(neurons.leak, stage.leak)
         return _configured(model, stage)
 
     def _train(self, model: SpikingNetwork, index: int) -> None:

@@ -92,6 +92,8 @@ def _kernels() -> tuple[Kernel, Kernel]:
     compiler = shutil.which(os.environ.get("CXX", "g++"))
     if compiler is None or os.environ.get("SPIKETRAIN_COMPILE") == "0":
         return lif_forward, lif_backward
+    # One version per layer shape, batch size and T; past the limit torch falls back silently.
+    torch._dynamo.config.recompile_limit = 256
     compile_: Callable[..., Any] = torch.compile
     return compile_(lif_forward, dynamic=False), compile_(lif_backward, dynamic=False)
 

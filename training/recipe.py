@@ -53,6 +53,8 @@ class Stage(Section):
     """Fold batch-norm before this stage, and train what is served."""
     weight_bits: Annotated[int, Field(ge=2, le=8)] | None = None
     """Train with weights rounded as the quantiser will round them."""
+    leak: Annotated[float | None, Field(ge=0, le=1)] = None
+    """Leak of every layer at the start of the stage, where it should not be kept."""
     train_leak: bool = False
     train_threshold: bool = True
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0

@@ -1,0 +1,1 @@
+"""Performance claims: each runs against its peers in the same process and prints a ratio."""
