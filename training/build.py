@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from models.network import Conv, Lif, Linear, Network, Pool, Synaptic
 from training.neurons import clipped_relu, lif
-from training.quantize import fake_quantised
+from training.rounding import fake_quantised
 
 ANN_LEVELS = 4
 

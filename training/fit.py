@@ -20,8 +20,8 @@ from training.build import SpikingNetwork, folded
 from training.data import Batches, Split
 from training.errors import TrainingError
 from training.losses import distillation, timestep_cross_entropy
-from training.quantize import PIXEL_UNIT
 from training.recipe import Recipe, Stage
+from training.rounding import PIXEL_UNIT
 
 MUON_MOMENTUM = 0.9
 SGD_LEARNING_RATE = 0.02  # beside Muon, for what is no matrix: gains, thresholds, the classifier
