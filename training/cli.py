@@ -13,8 +13,6 @@ from training.data import fetch_cifar10
 from training.errors import TrainingError
 from training.pipeline import Run
 
-ZOO = Path("models/zoo")
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
@@ -41,7 +39,7 @@ def _run(options: argparse.Namespace) -> None:
 
 def _run_recipe(options: argparse.Namespace) -> None:
     run = Run.of(options.recipe, options.data, options.run)
-    bundle = getattr(options, "bundle", None) or ZOO / run.recipe.name
+    bundle = getattr(options, "bundle", None) or run.folder / "bundle"
     if options.command in ("fit", "all"):
         pipeline.fit(run, resume=options.resume)
     if options.command in ("quantize", "all"):
@@ -79,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
         if name in ("fit", "all"):
             sub.add_argument("--resume", action="store_true", help="go on where the run stopped")
         if name in ("export", "all"):
-            sub.add_argument("--bundle", type=Path, help="where to (default: models/zoo/<name>)")
+            sub.add_argument("--bundle", type=Path, help="where to (default: <run>/bundle)")
     for name, about in {
         "evaluate": "measure a bundle on the test set and update its card",
         "card": "regenerate a bundle's CARD.md",

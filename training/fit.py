@@ -26,6 +26,7 @@ from training.rounding import PIXEL_UNIT
 MUON_MOMENTUM = 0.9
 SGD_LEARNING_RATE = 0.02  # beside Muon, for what is no matrix: gains, thresholds, the classifier
 EVALUATION_BATCH = 500
+LOG = "log.jsonl"
 
 
 def choose_device() -> torch.device:
@@ -207,7 +208,7 @@ class Fit:
         }
 
     def _report(self, line: dict[str, Any]) -> None:
-        with (self.folder / "log.jsonl").open("a") as log:
+        with (self.folder / LOG).open("a") as log:
             log.write(json.dumps(line) + "\n")
         accuracy = " ".join(f"{100 * value:.1f}" for value in line["accuracy"])
         print(

@@ -39,10 +39,11 @@ from training.data import Split
 from training.errors import TrainingError
 from training.evaluate import evaluated
 from training.export import step_graph
-from training.fit import Fit, choose_device
+from training.fit import LOG, Fit, choose_device
 from training.quantize import quantised
 from training.recipe import Recipe, load_recipe
 
+TRAINING_LOG = "training.jsonl"
 PROGRAM_LAYERS, PROGRAM_TENSORS, EXITS = "program.json", "program.safetensors", "exits.json"
 
 
@@ -138,8 +139,11 @@ def export(run: Run, bundle: Path) -> Manifest:
         ),
     )
     manifest = save_bundle(bundle, manifest, program, step_graph(program).SerializeToString())
+    log = run.folder / LOG
+    if log.exists():
+        (bundle / TRAINING_LOG).write_bytes(log.read_bytes())
     write_card(bundle)
-    print(f"exported {bundle}")
+    print(f"exported; serve it with: spikeserve serve --bundles {bundle}")
     return manifest
 
 
@@ -187,7 +191,7 @@ def _text(path: Path, step: str) -> str:
 
 
 def _training_seconds(folder: Path) -> float | None:
-    log = folder / "log.jsonl"
+    log = folder / LOG
     if not log.exists():
         return None
     seconds = [float(json.loads(line)["seconds"]) for line in log.read_text().splitlines()]
