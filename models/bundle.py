@@ -52,11 +52,11 @@ class Exits(Section):
     """The calibrated exit rule; all of it measured on held-out training images."""
 
     accumulation: Literal["mean"] = "mean"
-    temperatures: tuple[Annotated[float, Field(gt=0)], ...]
+    temperatures: tuple[Annotated[float, Field(ge=1e-3, le=1e3)], ...]
     default_entropy_threshold: Probability
     accuracy_by_timestep: tuple[Probability, ...]
     table: tuple[ExitPoint, ...]
-    mean_active_pairs: tuple[tuple[Annotated[float, Field(ge=0)], ...], ...]
+    mean_active_pairs: tuple[tuple[Annotated[float, Field(ge=0, le=1e12)], ...], ...]
     """``[T, L]``: the average row, used for the part of a static run that an exit skipped."""
 
 
@@ -100,8 +100,8 @@ class Manifest(Section):
     labels: Annotated[tuple[str, ...], Field(min_length=2)]
     encoding: Encoding
     layers: tuple[Layer, ...]
-    logit_scale: Annotated[float, Field(gt=0)]
-    weight_bits: Annotated[int, Field(ge=2, le=8)]
+    logit_scale: Annotated[float, Field(ge=1e-9, le=1e3)]
+    weight_bits: Annotated[int, Field(ge=4, le=8)]
     exits: Exits
     evaluation: Evaluation | None = None
     provenance: Provenance
@@ -111,6 +111,8 @@ class Manifest(Section):
     def _agree(self) -> Manifest:
         network = self.network  # raises when the layers do not chain
         timesteps = self.encoding.timesteps
+        if network.input_shape[2] not in (1, 3):
+            raise ValueError("the input must have 1 or 3 channels")
         if len(self.labels) != network.classes:
             raise ValueError(f"{len(self.labels)} labels for {network.classes} classes")
         for name in ("temperatures", "accuracy_by_timestep", "mean_active_pairs"):
@@ -172,10 +174,14 @@ def load_bundle(folder: Path) -> Bundle:
         BundleError: names the offending file and what to do about it.
     """
     manifest = load_manifest(folder)
-    contents = {name: _verified(folder, name, digest) for name, digest in manifest.files.items()}
     for name in (WEIGHTS, GRAPH):
-        if name not in contents:
+        if name not in manifest.files:
             raise BundleError(f"{folder / MANIFEST} lists no {name}; export the bundle again")
+    contents = {}
+    for name, digest in manifest.files.items():
+        data = _verified(folder, name, digest)
+        if name in (WEIGHTS, GRAPH):
+            contents[name] = data
     try:
         tensors = load_safetensors(contents[WEIGHTS])
     except (SafetensorError, ValueError) as error:
@@ -186,6 +192,8 @@ def load_bundle(folder: Path) -> Bundle:
         raise BundleError(
             f"{folder / WEIGHTS} does not fit {MANIFEST}: {error}; export the bundle again"
         ) from error
+    if program.largest_weight > 2 ** (manifest.weight_bits - 1) - 1:
+        raise BundleError(f"{folder / WEIGHTS} has weights beyond {manifest.weight_bits} bits")
     return Bundle(manifest, program, contents[GRAPH])
 
 
@@ -239,11 +247,13 @@ def save_manifest(folder: Path, manifest: Manifest) -> Manifest:
 
 def _bytes(path: Path) -> bytes:
     try:
+        if path.exists() and not path.is_file():
+            raise BundleError(f"{path} is no regular file")
         if path.stat().st_size > MAX_FILE_BYTES:
             raise BundleError(f"{path} is larger than {MAX_FILE_BYTES} bytes")
         return path.read_bytes()
-    except OSError as error:
-        raise BundleError(f"{path} cannot be read: {error.strerror}; is it a bundle?") from error
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{path} cannot be read: {error}; is it a bundle?") from error
 
 
 def _verified(folder: Path, name: str, digest: str) -> bytes:

@@ -25,6 +25,8 @@ Shape = tuple[Extent, Extent, Extent]
 PIXEL_SHIFT = 5  # brings 3x3x3 sums of 8-bit weights and 8-bit pixels into int16
 MAX_NEURONS = 1 << 24  # a row's state must stay far below memory, whatever a manifest claims
 MAX_WEIGHTS = 1 << 28
+MAX_INPUTS = 1 << 24
+MAX_PATCHES = 1 << 27  # window elements of one layer, all output positions
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,8 @@ class Network:
             raise InvalidNetwork("the last layer must be a linear classifier")
         if not isinstance(self.layers[0], Conv | Linear):
             raise InvalidNetwork("the first layer must be a convolution or linear")
+        if not self.lifs:
+            raise InvalidNetwork("a spiking network needs neurons")
         names = [layer.name for layer in self.layers]
         if len(set(names)) != len(names):
             raise InvalidNetwork("layer names must be unique")
@@ -154,8 +158,16 @@ class Network:
                     f"{before.name!r} -> {after.name!r}: every synaptic layer but the "
                     "classifier feeds neurons, and neurons follow a synaptic layer"
                 )
+        self._check_size()
+
+    def _check_size(self) -> None:
+        """Refuse what would not fit in memory, before anything is allocated."""
         if sum(int(np.prod(lif.in_shape)) for lif in self.lifs) > MAX_NEURONS:
             raise InvalidNetwork(f"more than {MAX_NEURONS} neurons")
+        if int(np.prod(self.input_shape)) > MAX_INPUTS:
+            raise InvalidNetwork(f"more than {MAX_INPUTS} input values")
+        if any(layer.weight_shape[0] * layer.positions > MAX_PATCHES for layer in self.synaptic):
+            raise InvalidNetwork(f"a layer gathers more than {MAX_PATCHES} inputs a timestep")
         if sum(int(np.prod(layer.weight_shape)) for layer in self.synaptic) > MAX_WEIGHTS:
             raise InvalidNetwork(f"more than {MAX_WEIGHTS} weights")
 

@@ -59,6 +59,11 @@ class Program:
             if np.abs(threshold.astype(np.int64)).max() > CURRENT_LIMIT + 1:
                 raise InvalidProgram(f"{lif.name}.threshold exceeds the int16 membrane")
 
+    @property
+    def largest_weight(self) -> int:
+        """The largest weight magnitude of all layers."""
+        return max(int(np.abs(s.weight.astype(np.int64)).max()) for s in self.synapses)
+
 
 def largest_current(
     weight: NDArray[np.int8], bias: NDArray[np.int32], maximum: int, shift: int

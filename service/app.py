@@ -10,6 +10,7 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
+from service.admission import Admission
 from service.context import RequestContext
 from service.errors import install_handlers
 from service.metrics import Metrics
@@ -43,7 +44,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         metrics.ready.set(0)
         if not registry.drain(settings.drain_seconds):
             logger.error("requests were still running after %d s", settings.drain_seconds)
-        app.state.decoders.shutdown()
+        app.state.decoders.shutdown(wait=False, cancel_futures=True)
 
     app = FastAPI(
         title="SpikeServe",
@@ -53,6 +54,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.settings, app.state.metrics, app.state.registry = settings, metrics, registry
     app.state.ready = False
+    # What the slots and queues of all models can hold; each queue has its own bound besides.
+    places = (settings.slots + settings.queue_capacity) * len(settings.bundles)
+    app.state.admission = Admission(places)
     install_handlers(app)
     app.add_middleware(RequestContext, metrics=metrics)
     for router in (classify.router, models.router, health.router):

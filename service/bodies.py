@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import AsyncGenerator
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
@@ -60,7 +60,7 @@ async def _multipart_file(request: Request, max_bytes: int) -> bytes:
     )
     try:
         form = await parser.parse()
-    except (MultiPartException, KeyError) as error:
+    except (MultiPartException, KeyError, ValueError) as error:
         raise MalformedRequest(f"malformed multipart body: {error}") from error
     try:
         file = form.get("file")
@@ -73,14 +73,27 @@ async def _multipart_file(request: Request, max_bytes: int) -> bytes:
 
 def _json_image(body: bytes, parameters: ClassifyParameters) -> tuple[bytes, ClassifyParameters]:
     try:
-        document = ClassifyDocument.model_validate_json(body)
+        content = from_json(body)
+    except ValueError as error:
+        raise MalformedRequest(f"the body is not JSON: {error}") from error
+    # Checked here: validation would report every unknown key of a hostile body, one by one.
+    _refuse_unknown(content, ClassifyDocument)
+    if isinstance(content, dict):
+        _refuse_unknown(content.get("parameters"), ClassifyParameters)
+    try:
+        document = ClassifyDocument.model_validate(content)
     except ValidationError as error:
-        kind = error.errors()[0]["type"]
-        refusal = MalformedRequest if kind == "json_invalid" else InvalidParameter
-        raise refusal(describe(error.errors())) from error
+        raise InvalidParameter(describe(error.errors())) from error
     given = document.parameters.model_dump(exclude_unset=True)
     try:
         image = base64.b64decode(document.inputs, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:  # its own error, or one of ASCII
         raise MalformedRequest(f"inputs is not base64: {error}") from error
     return image, parameters.model_copy(update=given)
+
+
+def _refuse_unknown(content: object, model: type[BaseModel]) -> None:
+    if isinstance(content, dict):
+        for key in content:
+            if key not in model.model_fields:
+                raise InvalidParameter(f"unknown parameter {key[:100]!r}")

@@ -8,11 +8,14 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from tomllib import TOMLDecodeError
 
 import numpy as np
 import uvicorn
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from models.bundle import load_bundle, load_manifest
@@ -49,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 _models(settings)
     except ValidationError as error:
         return _refuse(describe(error.errors()))
-    except (ModelError, OSError) as error:
+    except (ModelError, OSError, SettingsError, TOMLDecodeError) as error:
         return _refuse(str(error))
     return 0
 
@@ -104,8 +107,8 @@ def _classify(settings: Settings, options: argparse.Namespace) -> int:
         best = int(row.probabilities.argmax())
         estimate = energy.estimate(np.stack(row.active_pairs))
         table.add_row(
-            path.name,
-            manifest.labels[best],
+            escape(path.name),
+            escape(manifest.labels[best]),
             f"{row.probabilities[best]:.3f}",
             f"{row.t}/{manifest.timesteps}",
             "\n".join(_bar(entropy) for entropy in row.entropies),
@@ -159,8 +162,10 @@ def _parser() -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=about, description=about)
         sub.add_argument("--config", type=Path, help="TOML file with settings")
         for field, info in Settings.model_fields.items():
-            flag = f"--{field.replace('_', '-')}"
-            sub.add_argument(flag, help=info.description, nargs="+" if field == "bundles" else None)
+            if field == "bundles":  # one flag a folder, so that file names may follow
+                sub.add_argument("--bundle", action="append", dest=field, help="bundle folder")
+            else:
+                sub.add_argument(f"--{field.replace('_', '-')}", help=info.description)
         return sub
 
     command("serve", "serve bundles over HTTP")

@@ -134,5 +134,7 @@ def _checked(response: httpx.Response) -> httpx.Response:
         detail = response.json()["detail"]
     except (ValueError, KeyError, TypeError):
         detail = response.reason_phrase
-    retry_after = response.headers.get("retry-after")
-    raise SpikeServeError(response.status_code, detail, float(retry_after) if retry_after else None)
+    retry_after = response.headers.get("retry-after", "")
+    raise SpikeServeError(
+        response.status_code, detail, float(retry_after) if retry_after.isdecimal() else None
+    )

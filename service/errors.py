@@ -28,6 +28,8 @@ from starlette.exceptions import HTTPException
 
 logger = logging.getLogger("spikeserve")
 
+MAX_REPORTED = 5
+
 
 class ServiceError(Exception):
     """Base: ``status`` for HTTP, ``reason`` for metrics, the message for people."""
@@ -143,10 +145,10 @@ def install_handlers(app: FastAPI) -> None:
 def describe(errors: Sequence[Any]) -> str:
     """Pydantic's findings as one sentence that names each parameter."""
     parts = []
-    for error in errors:
-        where = [str(part) for part in error["loc"] if part not in ("query", "body")]
+    for error in errors[:MAX_REPORTED]:
+        where = ".".join(str(part) for part in error["loc"] if part not in ("query", "body"))
         if error["type"] == "extra_forbidden":
-            parts.append(f"unknown parameter {'.'.join(where)!r}")
+            parts.append(f"unknown parameter {where!r}")
         else:
-            parts.append(f"{'.'.join(where)}: {error['msg']}")
+            parts.append(f"{where}: {error['msg']}" if where else error["msg"])
     return "; ".join(parts)

@@ -7,12 +7,26 @@ import warnings
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from models.network import Shape
-from service.errors import UnsupportedMedia, UnusableImage
+from service.errors import ServiceError, UnsupportedMedia, UnusableImage
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")  # magic bytes decide, never the Content-Type
+# A scan costs the decoder time in proportion to the picture, and the file 95 bytes.
+MAX_JPEG_SCANS = 100
+START_OF_SCAN = b"\xff\xda"
+WIDE_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+QUARTER_TURNS = tuple(UPRIGHT[orientation] for orientation in (5, 6, 7, 8))
 
 warnings.simplefilter("error", Image.DecompressionBombWarning)
 
@@ -31,38 +45,67 @@ def decode_image(data: bytes, shape: Shape, max_pixels: int) -> NDArray[np.uint8
         raise UnsupportedMedia("the body is empty; send an image")
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            if image.width * image.height > max_pixels:
-                raise UnusableImage(
-                    f"{image.width} x {image.height} pixels; at most {max_pixels} are accepted"
-                )
-            if getattr(image, "n_frames", 1) > 1:
-                raise UnusableImage("animated images have no single class; send one frame")
+            _check(image, data, max_pixels)
             return _fitted(image, shape)
+    except (ServiceError, MemoryError):
+        raise
     except UnidentifiedImageError as error:
         raise UnsupportedMedia(f"not a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UnusableImage(f"too many pixels; at most {max_pixels} are accepted") from error
-    except (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError) as error:
-        # What Pillow's decoders raise for damaged files.
+    except Exception as error:  # damaged files make Pillow's decoders raise almost anything
         raise UnusableImage(f"the image is damaged: {error}") from error
 
 
+def _check(image: Image.Image, data: bytes, max_pixels: int) -> None:
+    if image.width * image.height > max_pixels:
+        raise UnusableImage(
+            f"{image.width} x {image.height} pixels; at most {max_pixels} are accepted"
+        )
+    # The further frames of an MPO are a camera's previews and depth maps, no animation.
+    if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
+        raise UnusableImage("animated images have no single class; send one frame")
+    if image.format in ("JPEG", "MPO") and data.count(START_OF_SCAN) > MAX_JPEG_SCANS:
+        raise UnusableImage(f"more than {MAX_JPEG_SCANS} JPEG scans")
+
+
 def _fitted(image: Image.Image, shape: Shape) -> NDArray[np.uint8]:
+    """Resample first and convert the small result, so that a large image is never copied whole."""
     height, width, channels = shape
     image.draft("RGB", (4 * width, 4 * height))  # large JPEGs: decode at a fraction of the size
-    oriented = _opaque(ImageOps.exif_transpose(image)).convert("RGB" if channels == 3 else "L")
-    if oriented.size != (width, height):
-        oriented = ImageOps.fit(oriented, (width, height), Image.Resampling.BICUBIC)
-    return np.asarray(oriented, np.uint8).reshape(shape)
+    turn = UPRIGHT.get(_orientation(image))
+    small = _resampled(image, (height, width) if turn in QUARTER_TURNS else (width, height))
+    if turn is not None:
+        small = small.transpose(turn)
+    return np.asarray(_opaque(small, "RGB" if channels == 3 else "L"), np.uint8).reshape(shape)
 
 
-def _opaque(image: Image.Image) -> Image.Image:
-    """Eight bits a channel, no transparency."""
-    if image.mode in ("I", "F") or image.mode.startswith("I;"):
-        wide = np.asarray(image, np.float64)  # 16-bit grey: keep the high byte
-        return Image.fromarray((wide / 257).clip(0, 255).round().astype(np.uint8))
-    if image.has_transparency_data:
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 (upright) where it is missing or unreadable."""
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # broken metadata around intact pixels
+        return 1
+
+
+def _resampled(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    if image.size == size:
+        return image
+    if image.mode in WIDE_MODES:
+        image = image.convert("F")
+    elif image.has_transparency_data:
+        image = image.convert("RGBA")
+    elif image.mode not in ("RGB", "L"):
+        image = image.convert("RGB")
+    return ImageOps.fit(image, size, Image.Resampling.BICUBIC)
+
+
+def _opaque(image: Image.Image, mode: str) -> Image.Image:
+    """Eight bits a channel, transparency on white."""
+    if image.mode in WIDE_MODES:
+        wide = np.asarray(image, np.float32) / 257  # 16 bits to 8
+        image = Image.fromarray(wide.clip(0, 255).round().astype(np.uint8))
+    elif image.has_transparency_data:
         rgba = image.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, "white")
-        return Image.alpha_composite(white, rgba)
-    return image
+        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+    return image.convert(mode)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from http import HTTPStatus
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -36,8 +37,6 @@ class ClassifyParameters(BaseModel):
 
 class ClassifyDocument(BaseModel):
     """The JSON form of a request."""
-
-    model_config = ConfigDict(extra="forbid")
 
     inputs: Annotated[str, Field(description="the image file, base64")]
     parameters: ClassifyParameters = ClassifyParameters()
@@ -125,3 +124,9 @@ class Problem(BaseModel):
     status: int
     detail: str
     request_id: str
+
+
+def problems(*codes: int) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI ``responses`` for the given error codes."""
+    content = {"application/problem+json": {"schema": Problem.model_json_schema()}}
+    return {code: {"description": HTTPStatus(code).phrase, "content": content} for code in codes}

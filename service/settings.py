@@ -9,9 +9,10 @@ import os
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
@@ -30,18 +31,27 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on")
-    bundles: tuple[Path, ...] = Field(
-        (DEFAULT_BUNDLE,), min_length=1, description="bundle folders; the first is the default"
+    bundles: Annotated[tuple[Path, ...], NoDecode] = Field(
+        (DEFAULT_BUNDLE,),
+        min_length=1,
+        description=f"bundle folders, the first is the default; {os.pathsep!r} between several",
     )
     engine: EngineChoice = Field("auto", description="auto, onnx, torch or reference")
     engine_threads: int = Field(0, ge=0, description="threads per engine; 0: all cores")
     slots: int = Field(32, ge=1, le=4096, description="rows stepped together")
     queue_capacity: int = Field(256, ge=1, description="rows that may wait for a slot")
     max_body_bytes: int = Field(10 << 20, ge=1, description="largest accepted request body")
-    max_pixels: int = Field(64_000_000, ge=1, description="largest accepted image, in pixels")
+    max_pixels: int = Field(
+        64_000_000, ge=1, le=89_000_000, description="largest accepted image, in pixels"
+    )
     decode_threads: int = Field(2, ge=1, description="threads that decode images")
     drain_seconds: int = Field(30, ge=0, description="time to finish requests at shutdown")
     log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "info"
+
+    @field_validator("bundles", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return value.split(os.pathsep) if isinstance(value, str) else value
 
     @classmethod
     def settings_customise_sources(
@@ -54,4 +64,6 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         file = os.environ.get("SPIKESERVE_CONFIG")
         sources = (init_settings, env_settings)
+        if file and not Path(file).is_file():
+            raise FileNotFoundError(f"settings file {file} does not exist")
         return (*sources, TomlConfigSettingsSource(settings_cls, file)) if file else sources

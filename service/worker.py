@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from models.bundle import Manifest
 from models.engines.contract import Engine, State
 from models.inference import Row, advance
-from service.errors import InferenceFailed, NotReady
+from service.errors import InferenceFailed, NotReady, ServiceError
 from service.metrics import ModelMetrics
 from service.scheduler import Job, Scheduler
 
@@ -29,7 +29,7 @@ class Worker:
         self.metrics = metrics
         self.last_tick = time.monotonic()
         self._readout = manifest.readout
-        self._state: State = engine.start(0)
+        self._empty = self._state = engine.start(0)
         self._changed = threading.Condition()
         self._draining = False
         self._thread = threading.Thread(
@@ -67,15 +67,20 @@ class Worker:
         return self._thread.is_alive()
 
     def _run(self) -> None:
-        while self._wait_for_rows():
-            try:
-                finished = self._tick()
-            except Exception:
-                logger.exception("a timestep of %s failed", self.manifest.name)
-                self._fail_running()
-            else:
-                for job in finished:
-                    job.future.set_result(job)
+        try:
+            while self._wait_for_rows():
+                try:
+                    self._tick()
+                except Exception:
+                    logger.exception("a timestep of %s failed", self.manifest.name)
+                    self._fail(self._evict(), InferenceFailed("inference failed; see the log"))
+        finally:
+            # Drained and empty, or dying: nobody may wait for a thread that is gone.
+            with self._changed:
+                self._draining = True
+                abandoned = [*self.scheduler.evict(), *self.scheduler.waiting]
+                self.scheduler.waiting.clear()
+            self._fail(abandoned, NotReady("the worker stopped"))
 
     def _wait_for_rows(self) -> bool:
         """Block until there is work; False once drained and empty."""
@@ -86,13 +91,13 @@ class Worker:
                 self._changed.wait()
         return True
 
-    def _tick(self) -> list[Job]:
+    def _tick(self) -> None:
         started = time.monotonic()
         with self._changed:
             entered = self.scheduler.fill(started)
             jobs = list(self.scheduler.running)
         if not jobs:  # everything that waited was cancelled
-            return []
+            return
         state = self._state
         if entered:
             state = State.join([state, self.engine.start(entered)])
@@ -101,14 +106,19 @@ class Worker:
         now = self.last_tick = time.monotonic()
         with self._changed:
             finished, keep = self.scheduler.retire(now)
+        for job in finished:  # before anything else can fail: they have their answers
+            job.future.set_result(job)
         self._state = state.take(keep) if finished else state
         self.metrics.stepped(len(jobs), self.scheduler.slots, now - started)
-        return finished
 
-    def _fail_running(self) -> None:
+    def _evict(self) -> list[Job]:
         with self._changed:
             evicted = self.scheduler.evict()
-        self._state = self.engine.start(0)
-        for job in evicted:
-            job.future.set_exception(InferenceFailed("inference failed; the log has the cause"))
-        self.metrics.failed(len(evicted))
+        self._state = self._empty
+        return evicted
+
+    def _fail(self, jobs: list[Job], error: ServiceError) -> None:
+        for job in jobs:
+            if not job.future.cancelled():
+                job.future.set_exception(error)
+        self.metrics.failed(len(jobs))

@@ -63,7 +63,7 @@ def running_service(bundle: Path, log: Path) -> Iterator[httpx.Client]:
     port = free_port()
     command = [
         *(sys.executable, "-m", "service", "--host", "127.0.0.1", "--port", str(port)),
-        *("--bundles", str(bundle)),
+        *("--bundle", str(bundle)),
     ]
     with running(command, port, "/readyz", log) as client:
         yield client

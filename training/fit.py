@@ -8,11 +8,13 @@ epoch). A stage starts from the file of the one before, so stages can be rerun a
 from __future__ import annotations
 
 import json
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
+from rich.progress import track
 from torch import Tensor
 from torch.optim import SGD, AdamW, Muon, Optimizer
 
@@ -156,7 +158,13 @@ class Fit:
         per_epoch = len(self.batches.labels) // size
         weights = torch.tensor(stage.timestep_weights or (1.0,) * stage.timesteps).to(self.device)
         losses, rates = [], []
-        batches = self.batches.epoch(size, generator, stage.crop_padding, stage.cutout)
+        batches = track(
+            self.batches.epoch(size, generator, stage.crop_padding, stage.cutout),
+            description=f"{stage.name} {epoch + 1}/{stage.epochs}",
+            total=per_epoch,
+            transient=True,  # the epoch's line takes its place
+            disable=not sys.stdout.isatty(),
+        )
         for step, (images, labels) in enumerate(batches):
             factor = _learning_rate_factor(stage, epoch + step / per_epoch)
             for optimizer in optimizers:

@@ -143,7 +143,7 @@ def export(run: Run, bundle: Path) -> Manifest:
     if log.exists():
         (bundle / TRAINING_LOG).write_bytes(log.read_bytes())
     write_card(bundle)
-    print(f"exported; serve it with: spikeserve serve --bundles {bundle}")
+    print(f"exported; serve it with: spikeserve serve --bundle {bundle}")
     return manifest
 
 

@@ -18,47 +18,64 @@ from service.registry import ServedModel
 from service.scheduler import Job
 from service.schemas import (
     Classification,
-    ClassifyDocument,
     ClassifyParameters,
     Energy,
     ModelReference,
-    Problem,
     ScoredClass,
     Timing,
+    problems,
 )
 
 router = APIRouter()
 
 MILLISECONDS = 1000
-BINARY = {"schema": {"type": "string", "format": "binary"}}
+BINARY = {"type": "string", "format": "binary"}
 BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
-            "image/*": BINARY,
-            "application/octet-stream": BINARY,
+            "image/*": {"schema": BINARY},
+            "application/octet-stream": {"schema": BINARY},
             "multipart/form-data": {
                 "schema": {
                     "type": "object",
                     "required": ["file"],
-                    "properties": {"file": {"type": "string", "format": "binary"}},
+                    "properties": {"file": BINARY},
                 }
             },
-            "application/json": {"schema": ClassifyDocument.model_json_schema()},
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "additionalProperties": False,
+                    "required": ["inputs"],
+                    "properties": {
+                        "inputs": {"type": "string", "format": "byte"},
+                        "parameters": ClassifyParameters.model_json_schema(),
+                    },
+                }
+            },
         },
     }
 }
-PROBLEMS: dict[int | str, dict[str, Any]] = {
-    code: {"model": Problem, "content": {"application/problem+json": {}}}
-    for code in (400, 404, 413, 415, 422, 429, 500, 503)
-}
 
 
-@router.post("/classify", response_model=Classification, openapi_extra=BODY, responses=PROBLEMS)
+@router.post(
+    "/classify",
+    response_model=Classification,
+    openapi_extra=BODY,
+    responses=problems(400, 404, 413, 415, 422, 429, 500, 503),
+)
 async def classify(
     request: Request, response: Response, parameters: Annotated[ClassifyParameters, Query()]
 ) -> Classification:
     """Classify one image, stopping as soon as the network is sure enough."""
+    with request.app.state.admission:
+        return await _classify(request, response, parameters)
+
+
+async def _classify(
+    request: Request, response: Response, parameters: ClassifyParameters
+) -> Classification:
     state = request.app.state
     begun = time.monotonic()
     data, parameters = await read_image(request, parameters, state.settings.max_body_bytes)

@@ -7,12 +7,13 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client.exposition import choose_encoder
 
 from service.errors import NotReady, problem
+from service.schemas import problems
 
 router = APIRouter()
 RETRY = NotReady("").headers
 
 
-@router.get("/livez", response_class=PlainTextResponse)
+@router.get("/livez", response_class=PlainTextResponse, responses=problems(503))
 async def livez(request: Request) -> Response:
     """200 while every worker thread runs."""
     stopped = [m.name for m in request.app.state.registry if not m.worker.alive]
@@ -21,10 +22,11 @@ async def livez(request: Request) -> Response:
     return PlainTextResponse("ok")
 
 
-@router.get("/readyz", response_model=None, responses={200: {"content": {"application/json": {}}}})
+@router.get("/readyz", response_model=None, responses=problems(503))
 async def readyz(request: Request) -> Response:
     """200 when models are loaded and requests are admitted."""
-    if not request.app.state.ready:
+    workers_alive = all(model.worker.alive for model in request.app.state.registry)
+    if not (request.app.state.ready and workers_alive):
         # A probe is no refused request: answered here, past the rejection counter.
         return problem(request, NotReady.status, "starting or shutting down", RETRY)
     return JSONResponse({"ready": True, "models": [m.name for m in request.app.state.registry]})
@@ -33,6 +35,9 @@ async def readyz(request: Request) -> Response:
 @router.get("/metrics", response_class=PlainTextResponse)
 async def metrics(request: Request) -> Response:
     """Prometheus exposition; OpenMetrics where the client asks for it."""
-    encode, content_type = choose_encoder(request.headers.get("accept", ""))
+    try:
+        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+    except (TypeError, ValueError):  # a version it cannot parse
+        encode, content_type = choose_encoder("")
     body: bytes = encode(request.app.state.metrics.registry)
     return Response(body, headers={"Content-Type": content_type})

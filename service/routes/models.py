@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 
 from models.bundle import Manifest
 from service.registry import ServedModel
-from service.schemas import ModelList, ModelSummary, Problem
+from service.schemas import ModelList, ModelSummary, problems
 
 router = APIRouter(prefix="/v1/models")
 
@@ -22,7 +22,7 @@ async def list_models(request: Request) -> ModelList:
     )
 
 
-@router.get("/{name}", responses={404: {"model": Problem}})
+@router.get("/{name}", responses=problems(404, 422))
 async def describe_model(request: Request, name: str) -> Manifest:
     """The whole manifest: network, calibration, accuracy, provenance."""
     manifest: Manifest = request.app.state.registry.get(name).manifest

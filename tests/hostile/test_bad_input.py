@@ -37,6 +37,8 @@ JSON_BODIES = {
     b'{"inputs": "", "parameters": {"surprise": 1}}': 422,
     b'{"inputs": "\\ud800"}': 400,
     b"[" * 50_000: 400,
+    '{"inputs": "é"}'.encode(): 400,
+    b'{"inputs": "", ' + b",".join(b'"%d": 1' % k for k in range(9999)) + b"}": 422,
 }
 
 
@@ -89,6 +91,10 @@ def test_bad_json(client: TestClient, png: bytes, body: bytes) -> None:
         ("multipart/form-data; boundary=x", b"--y\r\nnonsense"),
         ("multipart/form-data; boundary=x", b"--x\r\n\r\n\r\n--x--\r\n"),
         ("multipart/form-data; boundary=x", b"--x--\r\n"),
+        (
+            "multipart/form-data; boundary=x; charset=undefined",
+            b'--x\r\nContent-Disposition: form-data; name="file"\r\n\r\na\r\n--x--\r\n',
+        ),
     ],
 )
 def test_bad_multipart(client: TestClient, png: bytes, content_type: str, body: bytes) -> None:
@@ -129,3 +135,25 @@ def test_unknown_path_and_method(client: TestClient) -> None:
     assert_problem(client.get("/nowhere"), 404)
     assert_problem(client.get("/classify"), 405)
     assert_problem(client.get("/v1/models/nobody"), 404)
+
+
+def test_metrics_in_a_version_nobody_knows(client: TestClient) -> None:
+    response = client.get("/metrics", headers={"Accept": "application/openmetrics-text; version=x"})
+    assert response.status_code == 200
+
+
+def test_openapi_has_no_dangling_reference(client: TestClient) -> None:
+    document = client.get("/openapi.json").json()
+
+    def references(node: object) -> list[str]:
+        if isinstance(node, dict):
+            own = [node["$ref"]] if isinstance(node.get("$ref"), str) else []
+            return own + [r for value in node.values() for r in references(value)]
+        return [r for value in node for r in references(value)] if isinstance(node, list) else []
+
+    for reference in references(document):
+        node = document
+        for part in reference.removeprefix("#/").split("/"):
+            node = node[part]
+    responses = document["paths"]["/classify"]["post"]["responses"]
+    assert list(responses["429"]["content"]) == ["application/problem+json"]

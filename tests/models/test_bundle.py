@@ -19,6 +19,8 @@ from models.network import Conv, Lif, Linear, Network
 from models.program import Program, Synapses
 from tests.programs import random_network, random_program
 
+BEHIND = (Lif("n", (1, 1, 1)), Linear("l", (1, 1, 1), 2))
+
 
 @pytest.fixture
 def folder(bundle_folder: Path, tmp_path: Path) -> Path:
@@ -114,6 +116,11 @@ def test_file_outside_the_bundle_is_refused(folder: Path) -> None:
         (lambda m: m["exits"].update(temperatures=[1.0]), "temperatures"),
         (lambda m: m["exits"].update(temperatures=[1.0, -1.0, 1.0, 1.0]), "temperatures"),
         (lambda m: m.update(logit_scale=-1), "logit_scale"),
+        (lambda m: m.update(logit_scale=1e308), "logit_scale"),
+        (lambda m: m["exits"].update(temperatures=[5e-324] * 4), "temperatures"),
+        (lambda m: m.update(weight_bits=4), "beyond 4 bits"),
+        (lambda m: m.update(weight_bits=2), "weight_bits"),
+        (lambda m: m["files"].update({"a\0b": "0" * 64}), "cannot be read"),
         (lambda m: m["encoding"].update(kind="rate"), "encoding"),
         (lambda m: m.update(name="../../etc"), "name"),
         (lambda m: m.pop("exits"), "exits"),
@@ -147,6 +154,9 @@ def test_sums_that_could_overflow_int16_are_refused() -> None:
     [
         (),
         (Conv("c", (4, 4, 1), 2),),
+        (Linear("l", (4, 4, 1), 2),),
+        (Conv("c", (60_000, 60_000, 1), 1, kernel=31, stride=31), *BEHIND),
+        (Conv("c", (2048, 2048, 1), 1, kernel=31, padding=15), *BEHIND),
         (Linear("l", (2, 2, 1), 2), Linear("m", (1, 1, 2), 2)),
         (Linear("l", (2, 2, 1), 2), Lif("l", (1, 1, 2)), Linear("m", (1, 1, 2), 2)),
         (
@@ -155,8 +165,24 @@ def test_sums_that_could_overflow_int16_are_refused() -> None:
             Linear("m", (0, 0, 2), 2),
         ),
     ],
-    ids=["empty", "no classifier", "no neurons between", "names repeat", "empty output"],
+    ids=[
+        "empty",
+        "no classifier",
+        "no neurons",
+        "huge input",
+        "huge patches",
+        "no neurons between",
+        "names repeat",
+        "empty output",
+    ],
 )
 def test_layers_that_make_no_classifier_are_refused(layers: tuple[Any, ...]) -> None:
     with pytest.raises(InvalidNetwork):
         Network(layers)
+
+
+def test_a_device_in_place_of_a_file_is_refused(folder: Path) -> None:
+    (folder / "weights.safetensors").unlink()
+    (folder / "weights.safetensors").symlink_to("/dev/zero")
+    with pytest.raises(BundleError, match="no regular file"):
+        load_bundle(folder)

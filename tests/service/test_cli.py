@@ -70,7 +70,7 @@ def test_classify_prints_a_table(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("COLUMNS", "140")
-    arguments = ["classify", "--bundles", str(bundle_folder), "--entropy-threshold", "0", "--"]
+    arguments = ["classify", "--bundle", str(bundle_folder), "--entropy-threshold", "0"]
     assert main([*arguments, str(photo)]) == 0
     output = capsys.readouterr().out
     assert "photo.png" in output
@@ -84,7 +84,7 @@ def test_classify_goes_on_after_a_bad_file(
 ) -> None:
     bad = tmp_path / "notes.txt"
     bad.write_text("no picture")
-    status = main(["classify", "--bundles", str(bundle_folder), "--", str(bad), str(photo)])
+    status = main(["classify", "--bundle", str(bundle_folder), str(bad), str(photo)])
     captured = capsys.readouterr()
     assert status == 1
     assert "notes.txt: not a JPEG" in captured.err
@@ -92,14 +92,14 @@ def test_classify_goes_on_after_a_bad_file(
 
 
 def test_models_lists_bundles(bundle_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["models", "--bundles", str(bundle_folder)]) == 0
+    assert main(["models", "--bundle", str(bundle_folder)]) == 0
     assert "tiny" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["serve", "--bundles", "/nowhere"], "manifest.json cannot be read"),
+        (["serve", "--bundle", "/nowhere"], "manifest.json cannot be read"),
         (["serve", "--port", "99999"], "port"),
         (["serve", "--engine", "abacus"], "engine"),
         (["models", "--log-level", "loud"], "log_level"),
@@ -134,6 +134,6 @@ def test_service_starts_where_torch_is_not_installed(bundle_folder: Path, photo:
         "from service.cli import main\n"
         "sys.exit(main(sys.argv[1:]))"
     )
-    command = [sys.executable, "-c", script, "classify", "--bundles", str(bundle_folder), "--"]
+    command = [sys.executable, "-c", script, "classify", "--bundle", str(bundle_folder)]
     result = subprocess.run([*command, str(photo)], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr

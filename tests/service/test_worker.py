@@ -27,8 +27,9 @@ class FailingOnce:
 
     name = "failing"
 
-    def __init__(self, engine: Engine, at: int) -> None:
+    def __init__(self, engine: Engine, at: int, error: BaseException | None = None) -> None:
         self.engine = engine
+        self.error = error or RuntimeError("broken on purpose")
         self.network: Network = engine.network
         self.left = at
 
@@ -38,7 +39,7 @@ class FailingOnce:
     def step(self, frames: Images, state: State) -> Step:
         self.left -= 1
         if self.left == 0:
-            raise RuntimeError("broken on purpose")
+            raise self.error
         return self.engine.step(frames, state)
 
 
@@ -122,3 +123,34 @@ def test_cancelled_while_waiting_is_dropped(
     worker.start()
     assert all(future.result(10).row.t == 4 for future in futures[1::2])
     assert worker.drain(10)
+
+
+def test_answers_stand_even_if_what_follows_them_fails(
+    bundle: Bundle, engine: OnnxEngine, images: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = build(bundle, engine, slots=2)
+
+    def broken(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(worker.metrics, "stepped", broken)
+    short = worker.submit(Row(images[0], ExitPolicy(0.0, 1, 1)))
+    long = worker.submit(Row(images[1], ExitPolicy(0.0, 1, 4)))
+    worker.start()
+    assert short.result(10).row.t == 1
+    assert isinstance(long.exception(10), InferenceFailed)
+    assert worker.drain(10)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_dying_worker_leaves_nobody_waiting(
+    bundle: Bundle, engine: OnnxEngine, images: Images
+) -> None:
+    worker = build(bundle, FailingOnce(engine, at=2, error=GeneratorExit()), slots=2)
+    futures = [worker.submit(Row(image, ExitPolicy(0.0, 1, 4))) for image in images[:5]]
+    worker.start()
+    assert all(isinstance(future.exception(10), NotReady) for future in futures)
+    assert worker.drain(10)
+    assert not worker.alive
+    with pytest.raises(NotReady):
+        worker.submit(Row(images[0], ExitPolicy(0.0, 1, 4)))
