@@ -73,6 +73,11 @@ class Evaluation(Section):
     spikes_per_neuron_and_step: tuple[tuple[Annotated[float, Field(ge=0)], ...], ...]
     """``[T, LIF layers]``."""
 
+    def mean_spike_rate(self, network: Network) -> float:
+        """Spikes per hidden neuron and step over a static run, all neurons alike."""
+        neurons = [float(np.prod(lif.in_shape)) for lif in network.lifs]
+        return float(np.average(np.mean(self.spikes_per_neuron_and_step, axis=0), weights=neurons))
+
 
 class Provenance(Section):
     """Where a bundle comes from."""

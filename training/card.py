@@ -48,6 +48,7 @@ def card(manifest: Manifest) -> str:
             f"**{100 * evaluation.accuracy_by_timestep[-1]:.2f} %**",
             f"- default threshold: **{100 * default.accuracy:.2f} % at "
             f"{default.average_timesteps:.3f} average timesteps**, {_micro(default.energy_pj)} µJ",
+            f"- {evaluation.mean_spike_rate(network):.4f} spikes per hidden neuron and step",
             "",
             "| timestep | accuracy if all stop here | images that stop here by default | |",
             "|---|---|---|---|",
