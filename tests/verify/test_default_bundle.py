@@ -88,7 +88,7 @@ def test_rows_alone_and_in_mixed_batches_give_the_same_bits(
         room = int(rng.integers(1, 65)) - len(live)
         entering = [waiting.pop() for _ in range(min(len(waiting), max(0, room)))]
         state = State.join([state, engine.start(len(entering))])
-        live = np.concatenate([live, np.array([[k, 0] for k in entering]).reshape(-1, 2)])
+        live = np.concatenate([live, np.array([[k, 0] for k in entering], np.int64).reshape(-1, 2)])
         sizes.add(len(live))
         step = engine.step(encoding.frames(test_set.images[live[:, 0]], live[:, 1] + 1), state)
         live[:, 1] += 1
