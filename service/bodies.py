@@ -20,6 +20,10 @@ from service.errors import (
 from service.schemas import ClassifyDocument, ClassifyParameters
 
 
+# The last is what curl --data-binary says unless told otherwise; magic bytes decide anyway.
+RAW_TYPES = ("", "application/octet-stream", "application/x-www-form-urlencoded")
+
+
 async def read_image(
     request: Request, parameters: ClassifyParameters, max_bytes: int
 ) -> tuple[bytes, ClassifyParameters]:
@@ -33,7 +37,7 @@ async def read_image(
         return await _multipart_file(request, max_bytes), parameters
     if content_type == "application/json":
         return _json_image(await _body(request, max_bytes), parameters)
-    if content_type.startswith("image/") or content_type in ("", "application/octet-stream"):
+    if content_type.startswith("image/") or content_type in RAW_TYPES:
         return await _body(request, max_bytes), parameters
     raise UnsupportedMedia(
         f"{content_type} is not accepted; send image/*, multipart/form-data or application/json"

@@ -57,10 +57,15 @@ def test_every_way_in_gives_the_same_answer(client: TestClient, png: bytes) -> N
     ways = [
         client.post("/classify", content=png, headers={"Content-Type": "image/png"}),
         client.post("/classify", content=png),
+        client.post(
+            "/classify",
+            content=png,
+            headers={"Content-Type": "application/x-www-form-urlencoded"},  # curl's default
+        ),
         client.post("/classify", files={"file": ("photo.png", png, "image/png")}),
         client.post("/classify", json={"inputs": base64.b64encode(png).decode()}),
     ]
-    assert [way.status_code for way in ways] == [200] * 4
+    assert [way.status_code for way in ways] == [200] * 5
     keep = ("prediction", "timesteps_used", "entropy", "energy")
     answers = [{key: way.json()[key] for key in keep} for way in ways]
     assert all(answer == answers[0] for answer in answers)
