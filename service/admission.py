@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from types import TracebackType
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from service.errors import QueueFull
 
@@ -18,15 +19,17 @@ class Admission:
         self.limit = limit
         self.inside = 0
 
-    def __enter__(self) -> None:
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Hold one place while the request is answered.
+
+        Raises:
+            QueueFull: every place is taken.
+        """
         if self.inside >= self.limit:
             raise QueueFull(f"{self.inside} requests are being answered; retry later")
         self.inside += 1
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.inside -= 1
+        try:
+            yield
+        finally:
+            self.inside -= 1

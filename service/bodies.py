@@ -19,7 +19,6 @@ from service.errors import (
 )
 from service.schemas import ClassifyDocument, ClassifyParameters
 
-
 # The last is what curl --data-binary says unless told otherwise; magic bytes decide anyway.
 RAW_TYPES = ("", "application/octet-stream", "application/x-www-form-urlencoded")
 

@@ -18,7 +18,6 @@ from safetensors.numpy import load_file, save_file
 
 from models.bundle import (
     CARD,
-    Bundle,
     Exits,
     Manifest,
     Provenance,
@@ -147,7 +146,7 @@ def export(run: Run, bundle: Path) -> Manifest:
     return manifest
 
 
-def evaluate(bundle_folder: Path, data_root: Path, fraction: float = 1.0) -> Bundle:
+def evaluate(bundle_folder: Path, data_root: Path, fraction: float = 1.0) -> None:
     """Measure a bundle on the test set, store the result in its manifest, rewrite the card."""
     bundle = load_bundle(bundle_folder)
     engine = OnnxEngine(bundle.manifest.network, bundle.graph)
@@ -163,7 +162,6 @@ def evaluate(bundle_folder: Path, data_root: Path, fraction: float = 1.0) -> Bun
         f"{100 * result.default.accuracy:.2f} % at "
         f"{result.default.average_timesteps:.3f} average timesteps"
     )
-    return load_bundle(bundle_folder)
 
 
 def write_card(bundle_folder: Path) -> None:

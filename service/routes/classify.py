@@ -69,7 +69,7 @@ async def classify(
     request: Request, response: Response, parameters: Annotated[ClassifyParameters, Query()]
 ) -> Classification:
     """Classify one image, stopping as soon as the network is sure enough."""
-    with request.app.state.admission:
+    with request.app.state.admission.place():
         return await _classify(request, response, parameters)
 
 
