@@ -42,7 +42,8 @@ def card(manifest: Manifest) -> str:
             f"## {evaluation.dataset} test set, {evaluation.images:,} images",
             "",
             "Measured on the served integer program with the "
-            f"`{evaluation.engine}` engine; nothing was chosen on these images.",
+            f"`{evaluation.engine}` engine; thresholds and temperatures come from held-out "
+            "training images.",
             "",
             f"- static T = {manifest.timesteps}: "
             f"**{100 * evaluation.accuracy_by_timestep[-1]:.2f} %**",
