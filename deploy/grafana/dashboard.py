@@ -14,7 +14,8 @@ from pathlib import Path
 from string import ascii_uppercase
 from typing import Any
 
-from deploy.grafana.panels import ROWS, SERVICE, Panel
+from deploy.grafana.panels import ROWS, Panel
+from deploy.grafana.queries import SERVICE
 
 FILE = Path(__file__).with_name("spikeserve.json")
 COLUMNS = 24

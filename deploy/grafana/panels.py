@@ -6,20 +6,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-SERVICE = 'job=~"$job",instance=~"$instance"'
-MODEL = f'{SERVICE},model=~"$model"'
+from deploy.grafana.queries import (
+    MODEL,
+    SERVICE,
+    Query,
+    buckets,
+    gauge,
+    mean,
+    quantile,
+    quantiles,
+    rate,
+)
+
 CLASSIFY = 'endpoint="/classify"'
 SURE = 'stop_reason="entropy"'
 BUSY = 'state="busy"'
 NEWEST_STEP = "spikeserve_engine_last_step_timestamp_seconds"
-
-
-@dataclass(frozen=True)
-class Query:
-    """One PromQL expression and the name of the series it gives."""
-
-    expr: str
-    legend: str = "{{model}}"
 
 
 @dataclass(frozen=True)
@@ -42,37 +44,6 @@ class Panel:
 class Row:
     title: str
     panels: tuple[Panel, ...]
-
-
-def rate(metric: str, by: str = "model", where: str = "") -> str:
-    """Per-second increase of a counter with a ``model`` label, summed over all other labels."""
-    matchers = f"{MODEL},{where}" if where else MODEL
-    return f"sum by ({by}) (rate(spikeserve_{metric}{{{matchers}}}[$__rate_interval]))"
-
-
-def mean(histogram: str) -> str:
-    """Exact average of a histogram's observations."""
-    return f"{rate(f'{histogram}_sum')} / {rate(f'{histogram}_count')}"
-
-
-def quantile(q: float, histogram: str, where: str = "") -> str:
-    return f"histogram_quantile({q}, {rate(f'{histogram}_bucket', 'le, model', where)})"
-
-
-def quantiles(histogram: str, where: str = "") -> tuple[Query, ...]:
-    return tuple(
-        Query(quantile(q, histogram, where), f"{{{{model}}}} p{q * 100:.0f}")
-        for q in (0.5, 0.9, 0.99)
-    )
-
-
-def buckets(histogram: str, where: str = "") -> tuple[Query, ...]:
-    return (Query(rate(f"{histogram}_bucket", "le", where), "{{le}}"),)
-
-
-def gauge(metric: str, by: str = "model") -> str:
-    """Current value of a gauge with a ``model`` label, summed over all other labels."""
-    return f"sum by ({by}) (spikeserve_{metric}{{{MODEL}}})"
 
 
 EXECUTED, SAVED = rate("timesteps_executed_total"), rate("timesteps_saved_total")
@@ -246,7 +217,7 @@ TRAFFIC = Row(
     (
         Panel(
             "Requests by code",
-            "Answers of POST /classify; 499 is a client that left before its answer.",
+            "Answers of POST /classify; 499 is a client that left while sending.",
             "reqps",
             (Query(rate("requests_total", "code", CLASSIFY), "{{code}}"),),
             stacked=True,
