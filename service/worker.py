@@ -27,7 +27,6 @@ class Worker:
         self.engine = engine
         self.scheduler = scheduler
         self.metrics = metrics
-        self.last_tick = time.monotonic()
         self._readout = manifest.readout
         self._empty = self._state = engine.start(0)
         self._changed = threading.Condition()
@@ -103,7 +102,7 @@ class Worker:
             state = State.join([state, self.engine.start(entered)])
         rows = [job.row for job in jobs]
         state = advance(self.engine, self.manifest.encoding, self._readout, rows, state)
-        now = self.last_tick = time.monotonic()
+        now = time.monotonic()
         with self._changed:
             finished, keep = self.scheduler.retire(now)
         for job in finished:  # before anything else can fail: they have their answers
