@@ -14,6 +14,7 @@ lookup encodes any mix of rows and timesteps.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Literal
@@ -58,6 +59,9 @@ class Encoding:
         frame: Pixels = self.table[t - 1][image]
         return frame
 
-    def frames(self, images: Pixels, t: NDArray[np.int64]) -> Pixels:
-        """Frames of ``images [N, H, W, C]``, each at its own timestep ``t [N]``."""
-        return self.table[t[:, None, None, None] - 1, images]
+    def frames(self, images: Sequence[Pixels], t: Sequence[int]) -> Pixels:
+        """Frames ``[N, H, W, C]`` of N images ``[H, W, C]``, each at its own timestep."""
+        frames = np.empty((len(images), *images[0].shape), np.uint8)
+        for frame, image, step in zip(frames, images, t, strict=True):
+            np.take(self.table[step - 1], image, out=frame, mode="clip")
+        return frames

@@ -14,12 +14,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import InvalidPolicy
+
+TINY = float(np.finfo(np.float64).tiny)  # stands in for a probability of 0: 0 ln 0 = 0
 
 Floats = NDArray[np.float64]
 StopReason = Literal["entropy", "max_timesteps"]
@@ -71,8 +74,14 @@ class Readout:
 
     def probabilities(self, logit_sums: NDArray[np.int64], t: NDArray[np.int64]) -> Floats:
         """Class probabilities ``[N, K]`` of sums ``[N, K]`` over the first ``t [N]`` timesteps."""
-        temperature = np.array(self.temperatures)[t - 1]
-        return softmax(logit_sums * (self.logit_scale / (t * temperature))[:, None])
+        return softmax(logit_sums * self._scales[t - 1, None])
+
+    @cached_property
+    def _scales(self) -> Floats:
+        """What turns a sum over the first t timesteps into calibrated mean logits, ``[T]``."""
+        steps = np.arange(1, len(self.temperatures) + 1)
+        scales: Floats = self.logit_scale / (steps * np.array(self.temperatures))
+        return scales
 
 
 def softmax(logits: Floats) -> Floats:
@@ -84,9 +93,9 @@ def softmax(logits: Floats) -> Floats:
 
 def normalised_entropy(probabilities: Floats) -> Floats:
     """``-sum(p ln p) / ln K`` over the last axis, ``[N]``, in 0…1."""
-    p = np.maximum(probabilities, np.finfo(np.float64).tiny)  # 0 ln 0 = 0
-    entropy: Floats = -(probabilities * np.log(p)).sum(axis=-1) / math.log(p.shape[-1])
-    return np.clip(entropy, 0.0, 1.0)
+    logs = np.log(np.maximum(probabilities, TINY))
+    entropy: Floats = (probabilities * logs).sum(axis=-1) / -math.log(logs.shape[-1])
+    return np.minimum(np.maximum(entropy, 0.0), 1.0)
 
 
 def select_exits(entropies: Floats, policy: ExitPolicy) -> NDArray[np.int64]:

@@ -40,14 +40,13 @@ def advance(
     engine: Engine, encoding: Encoding, readout: Readout, rows: Sequence[Row], state: State
 ) -> State:
     """One timestep for every row, at whatever t it is; sets ``stop_reason`` where a row is done."""
-    t = np.array([row.t + 1 for row in rows], np.int64)
-    frames = encoding.frames(np.stack([row.image for row in rows]), t)
-    step = engine.step(frames, state)
+    t = [row.t + 1 for row in rows]
+    step = engine.step(encoding.frames([row.image for row in rows], t), state)
     sums = step.logits.astype(np.int64)
     for index, row in enumerate(rows):
         if row.logit_sum is not None:
             sums[index] += row.logit_sum
-    probabilities = readout.probabilities(sums, t)
+    probabilities = readout.probabilities(sums, np.array(t))
     entropies = normalised_entropy(probabilities)
     for index, row in enumerate(rows):
         row.t += 1

@@ -36,7 +36,7 @@ class Settings(BaseSettings):
         min_length=1,
         description=f"bundle folders, the first is the default; {os.pathsep!r} between several",
     )
-    engine: EngineChoice = Field("auto", description="auto, onnx, torch or reference")
+    engine: EngineChoice = Field("auto", description="auto, event, onnx, torch or reference")
     engine_threads: int = Field(0, ge=0, description="threads per engine; 0: all cores")
     slots: int = Field(32, ge=1, le=4096, description="rows stepped together")
     queue_capacity: int = Field(256, ge=1, description="rows that may wait for a slot")

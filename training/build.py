@@ -15,7 +15,7 @@ from training.rounding import fake_quantised
 
 ANN_LEVELS = 4
 
-Activation = Literal["relu", "lif"]
+Activation = Literal["relu", "clipped-relu", "lif"]
 
 
 class Synapse(nn.Module):
@@ -31,9 +31,12 @@ class Synapse(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
         self.norm = nn.BatchNorm2d(channels) if normalised else None
         self.weight_bits: int | None = None
+        self.density = torch.zeros(())
+        """Share of inputs that were non-zero in the newest pass, where inputs are spikes."""
 
     def forward(self, x: Tensor) -> Tensor:
         """``[M, c_in, H, W]`` to ``[M, c_out, h_out, w_out]``."""
+        self.density = x.mean(dtype=torch.float32)
         layer, weight = self.layer, cast(Tensor, self.weight)
         if self.weight_bits is not None:
             weight = fake_quantised(self.network, layer, weight, self.bias, self.weight_bits)
@@ -48,7 +51,7 @@ class Synapse(nn.Module):
 
 
 class Neurons(nn.Module):
-    """LIF neurons with per-channel thresholds and one leak per layer, or the twin's ReLU."""
+    """LIF neurons with per-channel thresholds and one leak per layer, or an ANN's ReLU."""
 
     def __init__(self, layer: Lif, leak: float) -> None:
         super().__init__()
@@ -61,6 +64,8 @@ class Neurons(nn.Module):
     def forward(self, current: Tensor, timesteps: int) -> Tensor:
         """``[T * B, C, H, W]`` to spikes of the same shape."""
         if self.activation == "relu":
+            return current.relu()
+        if self.activation == "clipped-relu":
             return clipped_relu(current, ANN_LEVELS)
         channels_last = current.permute(0, 2, 3, 1)
         flat = channels_last.reshape(timesteps, -1, current.shape[1])

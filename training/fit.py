@@ -43,10 +43,14 @@ def encoded(images: Tensor, table: Tensor, timesteps: int) -> Tensor:
 
 
 def activity(model: SpikingNetwork) -> Tensor:
-    """Mean spike rate weighted by the synaptic operations each spike causes."""
-    costs = [s.layer.positions * s.weight.numel() for s in model.synapses[1:]]
-    rates = [cost * n.rate for cost, n in zip(costs, model.neurons, strict=True)]
-    return torch.stack(rates).sum() / sum(costs)
+    """Synaptic operations per dense multiply-accumulate, over the layers that see spikes.
+
+    Counted where spikes arrive, after any pool: that is what an event-driven engine pays.
+    """
+    layers = model.synapses[1:]
+    costs = [synapse.layer.positions * synapse.weight.numel() for synapse in layers]
+    paid = [cost * synapse.density for cost, synapse in zip(costs, layers, strict=True)]
+    return torch.stack(paid).sum() / sum(costs)
 
 
 class Fit:
@@ -80,7 +84,7 @@ class Fit:
         stage = self.recipe.stages[index]
         if not self._weights(stage).exists():
             raise TrainingError(f"stage {stage.name!r} has not finished in {self.folder}")
-        model = self._blank(normalised=all(s.fold is None for s in self.recipe.stages[: index + 1]))
+        model = self._blank(normalised=not self.recipe.folded(index))
         model.load_state_dict(torch.load(self._weights(stage), map_location=self.device))
         return _configured(model, stage).eval()
 
@@ -97,7 +101,8 @@ class Fit:
     def _entering(self, index: int) -> SpikingNetwork:
         """The network a stage starts from."""
         stage = self.recipe.stages[index]
-        model = self.trained(index - 1) if index else self._blank(normalised=True)
+        origin = self.recipe.origin(index)
+        model = self._blank(normalised=True) if origin is None else self.trained(origin)
         if stage.fold is not None:
             model = folded(model, stage.fold)
         if stage.leak is not None:

@@ -38,10 +38,12 @@ class NetworkSection(Section):
 
 
 class Stage(Section):
-    """One leg of the schedule; each starts from the weights the one before left."""
+    """One leg of the schedule."""
 
     name: str
-    neurons: Literal["relu", "lif"]
+    after: str | None = None
+    """The earlier stage whose weights it starts from; the one before it, unless named."""
+    neurons: Literal["relu", "clipped-relu", "lif"]
     timesteps: Annotated[int, Field(ge=1)]
     epochs: Annotated[int, Field(ge=1)]
     learning_rate: Annotated[float, Field(gt=0)]
@@ -64,7 +66,7 @@ class Stage(Section):
     teacher_weight: Annotated[float, Field(ge=0, le=1)] = 0.5
     teacher_temperature: Annotated[float, Field(gt=0)] = 2.0
     rate_weight: Annotated[float, Field(ge=0)] = 0.0
-    """Weight of the mean spike rate in the loss: sparsity is speed."""
+    """Weight in the loss of the synaptic operations per dense MAC: sparsity is speed."""
     crop_padding: Annotated[int, Field(ge=0)] = 4
     cutout: Annotated[int, Field(ge=0)] = 0
 
@@ -96,18 +98,31 @@ class Recipe(Section):
         for stage in self.stages:
             if stage.name in seen:
                 raise ValueError(f"stage {stage.name!r} appears twice")
-            if stage.teacher is not None and stage.teacher not in seen:
-                raise ValueError(f"stage {stage.name!r}: no earlier stage {stage.teacher!r}")
+            for earlier in (stage.after, stage.teacher):
+                if earlier is not None and earlier not in seen:
+                    raise ValueError(f"stage {stage.name!r}: no earlier stage {earlier!r}")
             if stage.timesteps > self.network.timesteps:
                 raise ValueError(f"stage {stage.name!r} runs longer than the network")
             if stage.timestep_weights and len(stage.timestep_weights) != stage.timesteps:
                 raise ValueError(f"stage {stage.name!r}: one weight per timestep needed")
             seen.append(stage.name)
-        if self.stages[-1].fold is None and all(stage.fold is None for stage in self.stages):
+        if not self.folded(len(self.stages) - 1):
             raise ValueError("some stage must fold the batch-norm before it can be quantised")
         if self.stages[-1].neurons != "lif":
             raise ValueError("the last stage must train spiking neurons")
         return self
+
+    def origin(self, index: int) -> int | None:
+        """Index of the stage whose weights stage ``index`` starts from; None: from scratch."""
+        after = self.stages[index].after
+        if after is None:
+            return index - 1 if index else None
+        return [stage.name for stage in self.stages].index(after)
+
+    def folded(self, index: int) -> bool:
+        """Whether batch-norm is folded away once stage ``index`` has begun."""
+        origin = self.origin(index)
+        return self.stages[index].fold is not None or (origin is not None and self.folded(origin))
 
     def build_network(self, classes: int, input_shape: tuple[int, int, int]) -> Network:
         return vgg(

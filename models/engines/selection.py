@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Literal
 
 import numpy as np
@@ -12,15 +13,29 @@ from models.engines.onnx import OnnxEngine
 from models.engines.reference import ReferenceEngine
 from models.errors import EngineUnavailable
 
-EngineChoice = Literal["auto", "onnx", "torch", "reference"]
+logger = logging.getLogger("spikeserve")
+
+EngineChoice = Literal["auto", "event", "onnx", "torch", "reference"]
+AUTO: tuple[EngineChoice, ...] = ("event", "onnx")  # fastest first, both run everywhere
 
 
 def build_engine(bundle: Bundle, choice: EngineChoice = "auto", threads: int = 0) -> Engine:
-    """The chosen engine, self-checked; ``auto`` takes the fastest that runs everywhere.
+    """The chosen engine, self-checked; ``auto`` takes the fastest that can run the bundle here.
 
     Raises:
         EngineUnavailable: its library is missing, or it disagrees with the reference.
     """
+    if choice != "auto":
+        return _checked(bundle, choice, threads)
+    for candidate in AUTO[:-1]:
+        try:
+            return _checked(bundle, candidate, threads)
+        except EngineUnavailable as error:
+            logger.warning("%s runs on a slower engine: %s", bundle.manifest.name, error)
+    return _checked(bundle, AUTO[-1], threads)
+
+
+def _checked(bundle: Bundle, choice: EngineChoice, threads: int) -> Engine:
     engine = _engine(bundle, choice, threads)
     _self_check(engine, bundle)
     return engine
@@ -28,13 +43,21 @@ def build_engine(bundle: Bundle, choice: EngineChoice = "auto", threads: int = 0
 
 def _engine(bundle: Bundle, choice: EngineChoice, threads: int) -> Engine:
     match choice:
-        case "auto" | "onnx":
+        case "event":
+            try:
+                from models.engines.event import EventEngine
+            except ImportError as error:
+                raise EngineUnavailable(
+                    f"the event engine needs numba: pip install numba ({error})"
+                ) from error
+            return EventEngine(bundle.program, threads)
+        case "onnx":
             return OnnxEngine(bundle.manifest.network, bundle.graph, threads)
         case "torch":
             from models.engines.torch import TorchEngine  # keeps torch out of the service
 
             return TorchEngine(bundle.program)
-        case "reference":
+        case _:
             return ReferenceEngine(bundle.program)
 
 

@@ -32,10 +32,10 @@ def test_direct_repeats_the_image() -> None:
 def test_rows_may_be_at_different_timesteps() -> None:
     encoding = Encoding("hybrid", 4)
     images = np.random.default_rng(0).integers(0, 256, (4, 5, 6, 3), np.uint8)
-    t = np.array([3, 1, 4, 2])
-    frames = encoding.frames(images, t)
+    t = [3, 1, 4, 2]
+    frames = encoding.frames(list(images), t)
     for row in range(4):
-        assert np.array_equal(frames[row], encoding.frame(images[row], int(t[row])))
+        assert np.array_equal(frames[row], encoding.frame(images[row], t[row]))
 
 
 @pytest.mark.parametrize("t", [0, 5])

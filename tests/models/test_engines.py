@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from models.bundle import Bundle
 from models.encoding import Encoding
 from models.engines.contract import Engine, State, Step
+from models.engines.event import EventEngine
 from models.engines.onnx import OnnxEngine
 from models.engines.reference import ReferenceEngine, active_pairs, synaptic_current
 from models.engines.selection import build_engine
@@ -36,6 +37,7 @@ def engines(program: Program) -> list[Engine]:
         ReferenceEngine(program),
         OnnxEngine(program.network, step_graph(program).SerializeToString()),
         TorchEngine(program, "cpu"),
+        EventEngine(program, threads=2),
     ]
 
 
@@ -64,7 +66,7 @@ def test_all_engines_agree(name: str) -> None:
             assert (steps[0].spikes > 0).all(), "a silent network proves nothing"
 
 
-@pytest.mark.parametrize("index", [0, 1, 2], ids=["reference", "onnx", "torch"])
+@pytest.mark.parametrize("index", range(4), ids=["reference", "onnx", "torch", "event"])
 def test_mixed_batches_equal_solo_runs(index: int) -> None:
     """Rows join and leave at random, so every tick mixes ages; logits must not notice."""
     program = random_program(random_network())
@@ -84,7 +86,7 @@ def test_mixed_batches_equal_solo_runs(index: int) -> None:
         if not live:
             continue
         ages = np.array([age + 1 for _, age in live])
-        frames = encoding.frames(images[[image for image, _ in live]], ages)
+        frames = encoding.frames([images[image] for image, _ in live], list(ages))
         step = engine.step(frames, state)
         for row, (image, age) in enumerate(live):
             expected = alone[image][age]
@@ -103,15 +105,16 @@ def solo(engine: Engine, encoding: Encoding, image: NDArray[np.uint8]) -> list[S
     return steps
 
 
-@pytest.mark.parametrize("index", [0, 1, 2], ids=["reference", "onnx", "torch"])
+@pytest.mark.parametrize("index", range(4), ids=["reference", "onnx", "torch", "event"])
 def test_a_step_leaves_its_input_state_alone(index: int) -> None:
     engine = engines(random_program(random_network()))[index]
     frame = np.full((2, *IMAGE_SHAPE), 200, np.uint8)
     state = engine.start(2)
+    before = [array.copy() for array in state.arrays]
     first = engine.step(frame, state)
     again = engine.step(frame, state)
     assert same(first, again)
-    assert all(not array.any() for array in state.arrays)
+    assert all(map(np.array_equal, state.arrays, before))
 
 
 def test_reference_convolution_is_the_textbook_sum() -> None:

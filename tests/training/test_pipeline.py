@@ -38,7 +38,7 @@ plan = ["8", "P", "12/2"]
 timesteps = 3
 [[stages]]
 name = "ann"
-neurons = "relu"
+neurons = "clipped-relu"
 timesteps = 1
 epochs = 1
 learning_rate = 0.03

@@ -90,7 +90,8 @@ def test_rows_alone_and_in_mixed_batches_give_the_same_bits(
         state = State.join([state, engine.start(len(entering))])
         live = np.concatenate([live, np.array([[k, 0] for k in entering], np.int64).reshape(-1, 2)])
         sizes.add(len(live))
-        step = engine.step(encoding.frames(test_set.images[live[:, 0]], live[:, 1] + 1), state)
+        frames = encoding.frames(list(test_set.images[live[:, 0]]), list(live[:, 1] + 1))
+        step = engine.step(frames, state)
         live[:, 1] += 1
         sums[live[:, 0]] += step.logits
         for row, (image, t) in enumerate(live):

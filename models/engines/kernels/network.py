@@ -1,0 +1,330 @@
+"""One timestep of a whole network for one row after another: what a thread runs without the GIL.
+
+    frame -> events -> sums of weight rows -> neurons -> spike masks -> pools -> events -> ...
+
+An *event* is a non-zero input, stored as its place in its input row, ``column * channels +
+channel``. Events lie in reading order, so those of a window's row are one contiguous run
+between two pointers, for any stride, kernel and border. Adding the weight rows they address
+is the whole of a spiking convolution, and the lengths of the runs are its active pairs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from models.engines.kernels.vectors import (
+    WORD,
+    claim,
+    convolve_1,
+    convolve_4,
+    fire_word,
+    gather_64,
+    gather_128,
+    population,
+    trailing_zeros,
+)
+
+BLOCK = 128  # output channels whose sums stay in registers
+BURST = 8  # events written before looking again
+
+
+@njit
+def uniform_value(frame: Any) -> int:
+    """The one non-zero value of a frame of spikes; 0 where values differ (an analog frame)."""
+    value = 0
+    for k in range(frame.size):
+        if frame[k] != 0:
+            if value == 0:
+                value = int(frame[k])
+            elif value != frame[k]:
+                return 0
+    return max(value, 1)
+
+
+@njit
+def frame_events(frame: Any, layer: Any, events: Any, pointer: Any) -> None:
+    """Events of ``frame [h * w * c]`` in reading order; pixel i's end at ``pointer[i + 1]``."""
+    count, place = 0, 0
+    pointer[0] = 0
+    for y in range(layer.height):
+        for x in range(layer.width):
+            for c in range(layer.channels):
+                events[count] = x * layer.channels + c
+                count += frame[place] != 0
+                place += 1
+            pointer[y * layer.width + x + 1] = count
+
+
+@njit
+def mask_events(masks: Any, layer: Any, words: int, events: Any, pointer: Any) -> None:
+    """Events of spike masks ``[h * w * words]``; ``events`` has room for a burst at its end."""
+    count, at = 0, 0
+    pointer[0] = 0
+    for y in range(layer.height):
+        for x in range(layer.width):
+            for k in range(words):
+                word = masks[at]
+                at += 1
+                base = x * layer.channels + k * WORD
+                spikes = population(word)
+                # Writing a burst whatever the count costs less than guessing its length.
+                for start in range(0, spikes, BURST):
+                    for j in range(BURST):
+                        events[count + start + j] = base + trailing_zeros(word)
+                        word &= word - np.uint64(1)
+                count += spikes
+            pointer[y * layer.width + x + 1] = count
+
+
+@njit
+def pad_values(values: Any, layer: Any, coverage: Any, padded: Any) -> int:
+    """Copy analog inputs into a frame of zeros; returns their active pairs."""
+    pitch = (layer.width + 2 * layer.padding) * layer.channels
+    padded[: (layer.height + 2 * layer.padding) * pitch] = 0
+    pairs, place = 0, 0
+    for y in range(layer.height):
+        at = (y + layer.padding) * pitch + layer.padding * layer.channels
+        for x in range(layer.width):
+            active = 0
+            for _ in range(layer.channels):
+                padded[at] = values[place]
+                active += values[place] != 0
+                at += 1
+                place += 1
+            pairs += active * coverage[layer.coverage_at + y * layer.width + x]
+    return pairs
+
+
+@njit
+def sparse_row(
+    layer: Any, y: int, start: int, width: int, events: Any, pointer: Any, packed: Any,
+    currents: Any,
+) -> int:  # fmt: skip
+    """Sums of one output row for channels ``start … start + width``; returns its active pairs."""
+    pairs = 0
+    top = y * layer.stride - layer.padding
+    first = min(max(-top, 0), layer.kernel_height)
+    last = max(min(layer.kernel_height, layer.height - top), first)  # a window may lie outside
+    skip = layer.kernel_width * layer.channels * width
+    weights_at = layer.packed_at + start * layer.rows + first * skip
+    row = (top + first) * layer.width
+    for x in range(layer.out_width):
+        left = x * layer.stride - layer.padding
+        begin = min(max(left, 0), layer.width)
+        end = row + max(min(left + layer.kernel_width, layer.width), begin)
+        base = weights_at - left * layer.channels * width
+        if width == BLOCK:
+            pairs += gather_128(
+                events, pointer, row + begin, end, layer.width, last - first, packed, base, skip,
+                currents, x * BLOCK,
+            )  # fmt: skip
+        else:
+            pairs += gather_64(
+                events, pointer, row + begin, end, layer.width, last - first, packed, base, skip,
+                currents, x * WORD,
+            )  # fmt: skip
+    return pairs
+
+
+@njit
+def dense_row(layer: Any, y: int, start: int, padded: Any, paired: Any, currents: Any) -> None:
+    """The same for analog inputs."""
+    pitch = (layer.width + 2 * layer.padding) * layer.channels
+    gap = layer.stride * layer.channels
+    run = (layer.kernel_width * layer.channels + 1) // 2
+    weights_at = layer.paired_at + start * layer.kernel_height * run * 2
+    x = 0
+    while x < layer.out_width:
+        at = y * layer.stride * pitch + x * gap
+        if x + 4 <= layer.out_width:
+            convolve_4(
+                padded, at, pitch, gap, layer.kernel_height, run, paired, weights_at, layer.shift,
+                currents, x * WORD,
+            )  # fmt: skip
+            x += 4
+        else:
+            convolve_1(
+                padded, at, pitch, gap, layer.kernel_height, run, paired, weights_at, layer.shift,
+                currents, x * WORD,
+            )  # fmt: skip
+            x += 1
+
+
+@njit
+def rescale(currents: Any, count: int, gain: int, shift: int) -> None:
+    """Spikes that stand for ``gain``: the sums as the analog path would give them."""
+    for k in range(count):
+        currents[k] = (np.int32(currents[k]) * np.int32(gain)) >> np.int32(shift)
+
+
+@njit
+def fire_row(
+    layer: Any, y: int, start: int, width: int, fresh: bool, currents: Any, biases: Any,
+    thresholds: Any, silent: Any, old: Any, old_fired: Any, new: Any, new_fired: Any, masks: Any,
+) -> int:  # fmt: skip
+    """Neurons of one output row and channel block; returns how many spiked."""
+    spiked = 0
+    multiplier = np.int16(0) if fresh else layer.leak_multiplier
+    keep = np.int16(0) if fresh else layer.leak_keep
+    words = layer.out_channels // WORD
+    for x in range(layer.out_width):
+        position = y * layer.out_width + x
+        for k in range(width // WORD):
+            channel = start + k * WORD
+            word = position * words + channel // WORD
+            fired_at = layer.words_at + word
+            fired = np.uint64(0) if fresh else old_fired[fired_at]
+            neuron = layer.neurons_at + position * layer.out_channels + channel
+            spikes = fire_word(
+                currents, x * width + k * WORD, biases, thresholds, layer.channels_at + channel,
+                old, neuron, new, neuron, multiplier, keep, layer.soft,
+                silent[(layer.channels_at + channel) // WORD] | (fired & layer.once),
+            )  # fmt: skip
+            new_fired[fired_at] = fired | spikes
+            masks[word] = spikes
+            spiked += population(spikes)
+    return spiked
+
+
+@njit
+def synaptic_layer(
+    layer: Any, gain: int, last: bool, fresh: bool, events: Any, pointer: Any, padded: Any,
+    packed: Any, paired: Any, biases: Any, thresholds: Any, silent: Any, currents: Any,
+    old: Any, old_fired: Any, new: Any, new_fired: Any, masks: Any, logits: Any,
+) -> tuple[int, int]:  # fmt: skip
+    """Synapses and neurons of one layer; ``gain`` 0 means analog inputs. Active pairs, spikes."""
+    pairs, spiked = 0, 0
+    start = 0
+    while start < layer.out_channels:
+        width = BLOCK if gain and start + BLOCK <= layer.out_channels else WORD
+        for y in range(layer.out_height):
+            if gain:
+                row_pairs = sparse_row(layer, y, start, width, events, pointer, packed, currents)
+                if start == 0:
+                    pairs += row_pairs
+                if gain != 1 or layer.shift:
+                    rescale(currents, layer.out_width * width, gain, layer.shift)
+            else:
+                dense_row(layer, y, start, padded, paired, currents)
+            if last:
+                for k in range(min(width, logits.size - start)):
+                    logits[start + k] = (
+                        np.int32(currents[k]) + biases[layer.channels_at + start + k]
+                    )
+            else:
+                spiked += fire_row(
+                    layer, y, start, width, fresh, currents, biases, thresholds, silent,
+                    old, old_fired, new, new_fired, masks,
+                )  # fmt: skip
+        start += width
+    return pairs, spiked
+
+
+@njit
+def or_pool(pool: Any, words: int, masks: Any) -> None:
+    """Max pool of spikes, in place: results never overtake what is still to be read."""
+    at = 0
+    for y in range(pool.out_height):
+        for x in range(pool.out_width):
+            for k in range(words):
+                word = np.uint64(0)
+                for i in range(pool.kernel):
+                    for j in range(pool.kernel):
+                        place = (y * pool.kernel + i) * pool.width + x * pool.kernel + j
+                        word |= masks[place * words + k]
+                masks[at] = word
+                at += 1
+
+
+@njit
+def spread(pool: Any, words: int, masks: Any, values: Any) -> None:
+    """Spike masks as numbers 0 and 1."""
+    at = 0
+    for position in range(pool.height * pool.width):
+        for c in range(pool.channels):
+            word = masks[position * words + c // WORD]
+            values[at] = np.int32((word >> np.uint64(c % WORD)) & np.uint64(1))
+            at += 1
+
+
+@njit
+def value_pool(pool: Any, values: Any) -> None:
+    """Max or sum pool of numbers, in place."""
+    at = 0
+    for y in range(pool.out_height):
+        for x in range(pool.out_width):
+            for c in range(pool.channels):
+                result = np.int32(0)
+                for i in range(pool.kernel):
+                    for j in range(pool.kernel):
+                        place = (y * pool.kernel + i) * pool.width + x * pool.kernel + j
+                        value = values[place * pool.channels + c]
+                        result = result + value if pool.summed else max(result, value)
+                values[at] = result
+                at += 1
+
+
+@njit
+def enter(
+    frame: Any, layer: Any, coverage: Any, events: Any, pointer: Any, padded: Any
+) -> tuple[int, int]:
+    """Bring a frame to the first layer: its gain, and its active pairs where that is 0."""
+    gain = uniform_value(frame) if layer.narrow else 0
+    if gain:
+        frame_events(frame, layer, events, pointer)
+        return gain, 0
+    return 0, pad_values(frame, layer, coverage, padded)
+
+
+@njit
+def pass_on(
+    layer: Any, following: Any, pools: Any, coverage: Any, masks: Any, events: Any, pointer: Any,
+    values: Any, padded: Any,
+) -> tuple[int, int]:  # fmt: skip
+    """Bring one layer's spikes through its pools to the next; returns what ``enter`` does."""
+    words = layer.out_channels // WORD
+    spiking = True
+    for k in range(layer.first_pool, layer.last_pool):
+        if spiking and pools[k].summed:
+            spread(pools[k], words, masks, values)
+            spiking = False
+        if spiking:
+            or_pool(pools[k], words, masks)
+        else:
+            value_pool(pools[k], values)
+    if spiking:
+        mask_events(masks, following, words, events, pointer)
+        return 1, 0
+    return 0, pad_values(values, following, coverage, padded)
+
+
+def step_rows(
+    counter: Any, frames: Any, ages: Any, old: Any, old_fired: Any, new: Any, new_fired: Any,
+    logits: Any, pairs: Any, spikes: Any, layers: Any, pools: Any, packed: Any, paired: Any,
+    biases: Any, thresholds: Any, silent: Any, coverage: Any, currents: Any, masks: Any,
+    events: Any, pointer: Any, values: Any, padded: Any,
+) -> None:  # fmt: skip
+    """Step rows until none is left; several threads may share one ``counter``."""
+    last = len(layers) - 1
+    while True:
+        row = claim(counter)
+        if row >= len(frames):
+            return
+        gain, active = enter(frames[row], layers[0], coverage, events, pointer, padded)
+        for index in range(last + 1):
+            layer = layers[index]
+            found, spiked = synaptic_layer(
+                layer, gain, index == last, ages[row] == 0, events, pointer, padded, packed,
+                paired, biases, thresholds, silent, currents, old[row], old_fired[row], new[row],
+                new_fired[row], masks, logits[row],
+            )  # fmt: skip
+            pairs[row, index] = found if gain else active
+            if index < last:
+                spikes[row, index] = spiked
+                gain, active = pass_on(
+                    layer, layers[index + 1], pools, coverage, masks, events, pointer, values,
+                    padded,
+                )  # fmt: skip

@@ -1,0 +1,289 @@
+"""The event engine against its slow twin: any layer, any density, any extreme."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from models.bundle import Bundle
+from models.engines.contract import Step
+from models.engines.event import EventEngine
+from models.engines.kernels import compiled
+from models.engines.kernels.layout import packed
+from models.engines.reference import ReferenceEngine
+from models.engines.selection import build_engine
+from models.errors import EngineUnavailable
+from models.network import Conv, Layer, Lif, Linear, Network, Pool, input_maximum
+from models.neurons import MEMBRANE_MAX, MEMBRANE_MIN
+from models.program import CURRENT_LIMIT, EXACT_IN_FLOAT32, Program, Synapses
+from tests.programs import IMAGE_SHAPE, random_network, random_program
+
+STEPS = 3
+Frames = NDArray[np.uint8]
+
+
+@st.composite
+def layers(draw: st.DrawFn) -> tuple[Layer, ...]:
+    """One to three convolutions with neurons and pools, then a classifier."""
+    small = st.integers(1, 9)
+    shape = (draw(small), draw(small), draw(st.integers(1, 5)))
+    sequence: list[Layer] = []
+    for index in range(draw(st.integers(1, 3))):
+        kernel = draw(st.integers(1, 5))
+        conv = Conv(
+            f"conv{index}",
+            shape,
+            draw(st.sampled_from([1, 3, 63, 64, 65, 128, 130, 192])),
+            kernel=kernel,
+            stride=draw(st.integers(1, 3)),
+            padding=draw(st.integers((max(0, kernel - min(shape[:2])) + 1) // 2, 4)),
+            shift=draw(st.integers(3, 7)) if index == 0 else draw(st.sampled_from([0, 0, 2])),
+        )
+        lif = Lif(
+            f"lif{index}",
+            conv.out_shape,
+            leak_q=draw(st.sampled_from([0, 1, 127, 128, 200, 255, 256])),
+            reset=draw(st.sampled_from(["hard", "soft"])),
+            fire_once=draw(st.booleans()),
+        )
+        sequence += [conv, lif]
+        shape = lif.out_shape
+        for position in range(draw(st.integers(0, 2))):
+            modes: list[Literal["max", "sum"]] = ["max", "sum"]
+            pool = Pool(
+                f"pool{index}.{position}",
+                shape,
+                kernel=draw(st.integers(1, min(3, *shape[:2]))),
+                mode=draw(st.sampled_from(modes)),
+            )
+            sequence.append(pool)
+            shape = pool.out_shape
+    return (*sequence, Linear("classifier", shape, draw(st.integers(2, 70))))
+
+
+def program_of(network: Network, rng: np.random.Generator, extreme: bool) -> Program:
+    """Weights up to what each layer's bounds allow; ``extreme``: nothing but the bound."""
+    synapses, thresholds = [], []
+    for layer in network.synaptic:
+        rows, channels = layer.weight_shape
+        maximum = input_maximum(network, layer)
+        bias = rng.choice([-100, 0, 100], channels).astype(np.int32)
+        reach = min(
+            (CURRENT_LIMIT - 100) << layer.shift, EXACT_IN_FLOAT32 - 1, CURRENT_LIMIT * maximum
+        )
+        weight = np.zeros((rows, channels), np.int8)
+        most = max(1, reach // maximum // 127)  # rows that may hold the largest weight
+        for channel in range(channels):
+            bound = 127 if extreme else min(127, max(1, reach // maximum // rows))
+            chosen = rng.permutation(rows)[: most if bound == 127 else reach // maximum]
+            values = (
+                rng.choice([-bound, bound], len(chosen))
+                if extreme
+                else rng.integers(-bound, bound + 1, len(chosen))
+            )
+            weight[chosen, channel] = values if reach >= maximum * bound else 0
+        synapses.append(Synapses(weight, bias))
+    for lif in network.lifs:
+        theta = rng.integers(-50, 400, lif.in_shape[2])
+        if extreme:
+            edges = [MEMBRANE_MIN, MEMBRANE_MAX, MEMBRANE_MAX + 1, 0, 1, -1]
+            theta = rng.choice(edges, lif.in_shape[2])
+        thresholds.append(theta.astype(np.int32))
+    return Program(network, tuple(synapses), tuple(thresholds), 0.01)
+
+
+def frames_of(rng: np.random.Generator, shape: tuple[int, ...], density: float) -> Frames:
+    """Analog pixels in even rows and spikes of one value in odd ones, at the given density."""
+    analog = rng.integers(1, 256, shape, np.uint8)
+    analog[1::2] = rng.integers(1, 256)
+    return np.where(rng.random(shape) < density, analog, 0).astype(np.uint8)
+
+
+def same(one: Step, other: Step) -> bool:
+    return all(
+        np.array_equal(getattr(one, part), getattr(other, part))
+        for part in ("logits", "active_pairs", "spikes")
+    )
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    layers(),
+    st.sampled_from([0.0, 0.02, 0.1, 0.5, 0.9, 1.0]),
+    st.booleans(),
+    st.integers(0, 2**32 - 1),
+    st.integers(1, 3),
+)
+def test_any_network_gives_the_references_bits(
+    sequence: tuple[Layer, ...], density: float, extreme: bool, seed: int, threads: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    program = program_of(Network(sequence), rng, extreme)
+    engine, twin = EventEngine(program, threads), ReferenceEngine(program)
+    state, expected_state = engine.start(4), twin.start(4)
+    for _ in range(STEPS):
+        frames = frames_of(rng, (4, *program.network.input_shape), density)
+        step, expected = engine.step(frames, state), twin.step(frames, expected_state)
+        state, expected_state = step.state, expected.state
+        assert same(step, expected)
+
+
+@pytest.mark.verify
+@settings(max_examples=5000, deadline=None)
+@given(layers(), st.floats(0, 1), st.booleans(), st.integers(0, 2**32 - 1))
+def test_thousands_of_networks(
+    sequence: tuple[Layer, ...], density: float, extreme: bool, seed: int
+) -> None:
+    test_any_network_gives_the_references_bits.hypothesis.inner_test(  # type: ignore[attr-defined]
+        sequence, density, extreme, seed, 2
+    )
+
+
+def test_thread_count_does_not_change_a_bit() -> None:
+    program = random_program(random_network(plan=("70", "130/2", "P", "64")))
+    frames = frames_of(np.random.default_rng(1), (33, *IMAGE_SHAPE), 0.7)
+    alone = EventEngine(program, 1)
+    expected = alone.step(frames, alone.start(33))
+    for threads in (2, 3, 8):
+        engine = EventEngine(program, threads)
+        step = engine.step(frames, engine.start(33))
+        assert same(step, expected)
+        again = engine.step(frames, step.state)
+        assert same(again, alone.step(frames, expected.state))
+
+
+def test_several_callers_may_share_an_engine() -> None:
+    program = random_program(random_network())
+    engine, twin = EventEngine(program, 2), ReferenceEngine(program)
+    frames = frames_of(np.random.default_rng(2), (8, *IMAGE_SHAPE), 0.9)
+    expected = twin.step(frames, twin.start(8))
+    agreed: list[bool] = []
+
+    def call() -> None:
+        for _ in range(20):
+            agreed.append(same(engine.step(frames, engine.start(8)), expected))
+
+    callers = [threading.Thread(target=call) for _ in range(4)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert len(agreed) == 80
+    assert all(agreed)
+
+
+@pytest.mark.parametrize("view", ["read-only", "strided"])
+def test_any_view_of_frames_will_do(view: str) -> None:
+    program = random_program(random_network())
+    engine = EventEngine(program, 1)
+    frames = frames_of(np.random.default_rng(3), (4, *IMAGE_SHAPE), 0.5)
+    expected = engine.step(frames, engine.start(4))
+    if view == "read-only":
+        frames.flags.writeable = False
+    else:
+        frames = np.repeat(frames, 2, axis=2)[:, :, ::2]
+    assert same(engine.step(frames, engine.start(4)), expected)
+
+
+@pytest.mark.parametrize("shape", [(2, 15, 16, 3), (3, *IMAGE_SHAPE), (2, 16, 16)])
+def test_frames_that_do_not_fit_are_refused_before_the_kernel(shape: tuple[int, ...]) -> None:
+    engine = EventEngine(random_program(random_network()), 1)
+    with pytest.raises(ValueError, match="do not fit"):
+        engine.step(np.zeros(shape, np.uint8), engine.start(2))
+
+
+def test_wrong_types_are_refused_before_the_kernel() -> None:
+    engine = EventEngine(random_program(random_network()), 1)
+    with pytest.raises(TypeError):
+        engine.step(np.zeros((2, *IMAGE_SHAPE), np.float32), engine.start(2))
+
+
+def test_packed_lanes_give_both_channels_back() -> None:
+    weight = np.random.default_rng(4).integers(-128, 128, (5, 192)).astype(np.int8)
+    flat = packed(weight)
+    wide = flat[: 5 * 128].view(np.int16).reshape(5, 64)
+    assert np.array_equal(wide >> 8, weight[:, 64:128])
+    assert np.array_equal((wide & 255) - 128, weight[:, :64])
+    narrow = flat[5 * 128 :].view(np.int16).reshape(5, 32)
+    assert np.array_equal(narrow >> 8, weight[:, 160:])
+
+
+def test_inputs_beyond_int16_are_refused() -> None:
+    shape = (200, 200, 1)
+    pool = Pool("pool", (200, 200, 1), kernel=200, mode="sum")
+    network = Network(
+        (Conv("conv", shape, 1, shift=8), Lif("lif", shape), pool, Linear("out", (1, 1, 1), 2))
+    )
+    synapses = tuple(
+        Synapses(np.zeros(layer.weight_shape, np.int8), np.zeros(layer.out_channels, np.int32))
+        for layer in network.synaptic
+    )
+    program = Program(network, synapses, (np.ones(1, np.int32),), 1.0)
+    with pytest.raises(EngineUnavailable, match="int16"):
+        EventEngine(program)
+
+
+def test_auto_is_the_event_engine(bundle: Bundle) -> None:
+    assert build_engine(bundle).name == "event"
+
+
+def test_without_numba_auto_says_so_and_event_is_refused(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "models.engines.event", None)
+    with pytest.raises(EngineUnavailable, match="pip install numba"):
+        build_engine(bundle, "event")
+    assert build_engine(bundle, "auto").name == "onnx"
+    assert "numba" in caplog.text
+
+
+def test_a_kernel_that_computes_wrongly_is_refused(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Wrong(EventEngine):
+        def step(self, frames: Frames, state: Any) -> Step:
+            step = super().step(frames, state)
+            step.active_pairs[-1, 0] += 1
+            return step
+
+    monkeypatch.setattr("models.engines.event.EventEngine", Wrong)
+    with pytest.raises(EngineUnavailable, match="active_pairs"):
+        build_engine(bundle, "event")
+    assert build_engine(bundle, "auto").name == "onnx"
+    assert "disagrees with the reference" in caplog.text
+
+
+def test_kernels_are_cached_where_only_we_can_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(compiled.CACHE_VARIABLE, str(tmp_path / "kernels"))
+    folder = compiled.cache_folder()
+    assert folder.parent == tmp_path / "kernels"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    folder.chmod(0o777)  # somebody could have put a pickle there
+    elsewhere = compiled.cache_folder()
+    assert elsewhere.parent != folder.parent
+    assert elsewhere.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_second_process_finds_the_kernels_compiled(tmp_path: Path) -> None:
+    script = "from models.engines.kernels.compiled import step_kernel; step_kernel()"
+    environment = {compiled.CACHE_VARIABLE: str(tmp_path), "PATH": ""}
+    first, second = (
+        subprocess.run(
+            [sys.executable, "-c", script], env=environment, capture_output=True, check=True
+        ).stderr.decode()
+        for _ in range(2)
+    )
+    assert "compiling kernels" in first
+    assert "kept in" in first
+    assert second == ""
