@@ -32,8 +32,10 @@ RECIPE ?= smoke
 train: $(VENV)/.dev data/test_images.npy
 	$(BIN)/spiketrain all $(RECIPE) --resume
 
-bench: $(VENV)/.dev data/test_images.npy
-	$(BIN)/python -m benchmarks.inference
+# Every performance figure of the README and docs/ENGINES.md; about fifteen idle minutes.
+bench: $(VENV)/.bench data/test_images.npy
+	$(BIN)/python -m benchmarks.layers
+	$(BIN)/python -m benchmarks.engines
 
 data/test_images.npy: | $(VENV)/.dev
 	$(BIN)/spiketrain data cifar10
@@ -48,6 +50,10 @@ $(VENV)/.service: $(VENV)/bin/python $(PINS)
 $(VENV)/.dev: $(VENV)/bin/python $(PINS)
 	$(PIP) --editable '.[train,dev]'
 	touch $@ $(VENV)/.service
+
+$(VENV)/.bench: $(VENV)/.dev
+	$(PIP) --editable '.[train,dev,bench]'
+	touch $@
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

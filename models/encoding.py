@@ -63,5 +63,13 @@ class Encoding:
         """Frames ``[N, H, W, C]`` of N images ``[H, W, C]``, each at its own timestep."""
         frames = np.empty((len(images), *images[0].shape), np.uint8)
         for frame, image, step in zip(frames, images, t, strict=True):
-            np.take(self.table[step - 1], image, out=frame, mode="clip")
+            if self._analog[step - 1]:
+                frame[:] = image
+            else:
+                np.take(self.table[step - 1], image, out=frame, mode="clip")
         return frames
+
+    @cached_property
+    def _analog(self) -> tuple[bool, ...]:
+        """At which timesteps a frame is the image itself, ``[T]``."""
+        return tuple((self.table == np.arange(256)).all(axis=1))

@@ -28,6 +28,8 @@ def card(manifest: Manifest) -> str:
         f"{manifest.weight_bits} bits, {network.neurons:,} neurons, "
         f"{network.macs / 1e6:.1f} M MAC per dense timestep |",
         f"| neurons | {_neurons(manifest)} |",
+        f"| synaptic operations per dense MAC | {_operations(manifest)} by timestep, behind the "
+        "first layer |",
         f"| labels | {', '.join(manifest.labels)} |",
         f"| default entropy threshold | {exits.default_entropy_threshold} (normalised, 0…1) |",
         f"| temperatures by timestep | {', '.join(f'{x:.3f}' for x in exits.temperatures)} |",
@@ -103,6 +105,17 @@ def _neurons(manifest: Manifest) -> str:
     leaks = ", ".join(f"{lif.leak_q}/256" for lif in lifs)
     once = "fire at most once" if all(lif.fire_once for lif in lifs) else "may fire repeatedly"
     return f"LIF, {lifs[0].reset} reset, {once}, leaks {leaks}" if lifs else "none"
+
+
+def _operations(manifest: Manifest) -> str:
+    """What event-driven hardware or software pays, as a share of dense multiply-accumulates."""
+    layers = manifest.network.synaptic[1:]
+    dense = sum(layer.weight_shape[0] * layer.positions * layer.out_channels for layer in layers)
+    paid = [
+        sum(count * layer.out_channels for count, layer in zip(row[1:], layers, strict=True))
+        for row in manifest.exits.mean_active_pairs
+    ]
+    return ", ".join(f"{operations / dense:.3f}" for operations in paid)
 
 
 def _micro(energy_pj: float | None) -> str:

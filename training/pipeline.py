@@ -27,11 +27,13 @@ from models.bundle import (
     save_bundle,
     save_manifest,
 )
-from models.engines.onnx import OnnxEngine
+from models.engines.event import EventEngine
+from models.engines.selection import build_engine
 from models.inference import trace
 from models.network import Layer, Network
 from models.program import Program
 from training import data
+from training.build import SpikingNetwork
 from training.calibrate import calibrated
 from training.card import card
 from training.data import Split
@@ -80,6 +82,12 @@ def fit(run: Run, *, resume: bool) -> None:
     _fit(run).run(resume=resume)
 
 
+def relu_network(run: Run) -> SpikingNetwork:
+    """The plain ReLU network of a recipe's ``relu`` stage: what an ANN of these layers can do."""
+    names = [stage.name for stage in run.recipe.stages]
+    return _fit(run).trained(names.index("relu"))
+
+
 def quantize(run: Run) -> Program:
     """Round the trained network to the integer program."""
     bits = run.recipe.quantize.weight_bits
@@ -98,8 +106,7 @@ def calibrate(run: Run) -> Exits:
     """Choose temperatures, exit table and default threshold on the held-out split."""
     program = _program(run)
     _, held_out = run.splits()
-    engine = OnnxEngine(program.network, step_graph(program).SerializeToString())
-    full = trace(engine, run.recipe.encoding, held_out.images)
+    full = trace(EventEngine(program), run.recipe.encoding, held_out.images)
     exits = calibrated(full, held_out.labels, program.logit_scale, run.recipe.calibrate.tolerance)
     (run.folder / EXITS).write_text(exits.model_dump_json(indent=1))
     accuracy = " ".join(f"{100 * value:.2f}" for value in exits.accuracy_by_timestep)
@@ -149,7 +156,7 @@ def export(run: Run, bundle: Path) -> Manifest:
 def evaluate(bundle_folder: Path, data_root: Path, fraction: float = 1.0) -> None:
     """Measure a bundle on the test set, store the result in its manifest, rewrite the card."""
     bundle = load_bundle(bundle_folder)
-    engine = OnnxEngine(bundle.manifest.network, bundle.graph)
+    engine = build_engine(bundle)
     test = data.cifar10_test(data_root).head(fraction)
     result = evaluated(bundle, engine, test, "CIFAR-10")
     save_manifest(bundle_folder, bundle.manifest.model_copy(update={"evaluation": result}))

@@ -40,7 +40,7 @@ def test_the_answer_has_the_documented_shape(client: TestClient, png: bytes) -> 
         "entropy", "entropy_threshold", "stop_reason", "energy", "timing_ms",
     }  # fmt: skip
     assert answer["request_id"] == response.headers["x-request-id"] == "mine-1"
-    assert answer["model"] == {"name": "tiny", "version": "1", "engine": "onnx"}
+    assert answer["model"] == {"name": "tiny", "version": "1", "engine": "event"}
     assert answer["prediction"] == answer["top_k"][0]
     assert set(answer["prediction"]) == {"index", "label", "probability"}
     assert len(answer["top_k"]) == 2

@@ -18,8 +18,9 @@ from models.bundle import load_bundle
 from models.engines.selection import build_engine
 from models.exits import ExitPolicy
 from models.inference import classify, trace
+from models.network import vgg
 from training import data, fit
-from training.build import folded
+from training.build import SpikingNetwork, folded
 from training.cli import main
 from training.data import Batches, Split, augmented, held_out
 from training.errors import DataError, RecipeError, TrainingError
@@ -170,6 +171,33 @@ def test_folding_keeps_the_first_timestep(recipe: Path, cifar: Path, tmp_path: P
     frames = fit.encoded(torch.from_numpy(rest.images), trainer.table, 1).float()
     with torch.no_grad():
         torch.testing.assert_close(model(frames), twin(frames), atol=1e-3, rtol=1e-3)
+
+
+def test_a_stage_may_start_from_any_earlier_one(tmp_path: Path) -> None:
+    path = tmp_path / "branches.toml"
+    branch = (
+        RECIPE.split("[[stages]]")[1].replace('"ann"', '"relu"').replace("clipped-relu", "relu")
+    )
+    last = RECIPE.split("[[stages]]")[2].replace("epochs", 'after = "ann"\nepochs')
+    head = "[[stages]]".join(RECIPE.split("[[stages]]")[:2])
+    path.write_text("[[stages]]".join([head, f'{branch}after = "ann"\n', last]))
+    recipe, _ = load_recipe(str(path))
+    assert [recipe.origin(index) for index in range(3)] == [None, 0, 0]
+    assert [recipe.folded(index) for index in range(3)] == [False, False, True]
+
+
+def test_activity_counts_the_spikes_that_arrive_behind_a_pool() -> None:
+    """What training pays for must be what the event engine pays for."""
+    network = vgg(("8", "P", "6"), (8, 8, 3), 4)
+    model = SpikingNetwork(network, 1, leak=1.0, normalised=False)
+    arriving: list[torch.Tensor] = []
+    for synapse in model.synapses[1:]:
+        synapse.register_forward_pre_hook(lambda _, inputs: arriving.append(inputs[0]))
+    model(torch.rand(1, 5, 3, 8, 8) * 3)
+    dense = [16 * 9 * 8 * 6, 16 * 6 * 4]  # MACs of the second convolution and the classifier
+    paid = [count * float(x.mean()) for count, x in zip(dense, arriving, strict=True)]
+    assert float(fit.activity(model)) == pytest.approx(sum(paid) / sum(dense), rel=1e-5)
+    assert 0 < sum(paid) < sum(dense)
 
 
 def test_calibration_never_sees_training_or_test_images() -> None:

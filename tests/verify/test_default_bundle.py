@@ -12,9 +12,7 @@ import pytest
 
 from models.bundle import Bundle, load_bundle
 from models.engines.contract import Engine, State
-from models.engines.onnx import OnnxEngine
-from models.engines.reference import ReferenceEngine
-from models.engines.torch import TorchEngine
+from models.engines.selection import EngineChoice, build_engine
 from models.exits import ExitPolicy, select_exits
 from models.inference import Trace, classify, trace
 from service.settings import DEFAULT_BUNDLE
@@ -41,42 +39,37 @@ def test_set() -> Split:
 
 
 @pytest.fixture(scope="module")
-def onnx_engine(shipped: Bundle) -> Engine:
-    return OnnxEngine(shipped.manifest.network, shipped.graph)
+def event_engine(shipped: Bundle) -> Engine:
+    return build_engine(shipped, "event")
 
 
 @pytest.fixture(scope="module")
-def onnx_trace(shipped: Bundle, onnx_engine: Engine, test_set: Split) -> Trace:
-    return trace(onnx_engine, shipped.manifest.encoding, test_set.images[:1000])
+def event_trace(shipped: Bundle, event_engine: Engine, test_set: Split) -> Trace:
+    return trace(event_engine, shipped.manifest.encoding, test_set.images)
 
 
-def engine_called(name: str, bundle: Bundle) -> Engine:
-    match name:
-        case "reference":
-            return ReferenceEngine(bundle.program)
-        case "torch":
-            return TorchEngine(bundle.program, "cpu")
-        case _:
-            return OnnxEngine(bundle.manifest.network, bundle.graph)
-
-
-@pytest.mark.parametrize("name", ["reference", "torch"])
-def test_engines_give_the_same_bits_on_1000_images(
-    shipped: Bundle, test_set: Split, onnx_trace: Trace, name: str
+@pytest.mark.parametrize(
+    ("choice", "count"), [("reference", 10_000), ("onnx", 1000), ("torch", 1000)]
+)
+def test_engines_give_the_same_bits_at_every_timestep(
+    shipped: Bundle, test_set: Split, event_trace: Trace, choice: EngineChoice, count: int
 ) -> None:
-    engine = engine_called(name, shipped)
-    other = trace(engine, shipped.manifest.encoding, test_set.images[:1000])
-    assert np.array_equal(other.logit_sums, onnx_trace.logit_sums)
-    assert np.array_equal(other.active_pairs, onnx_trace.active_pairs)
-    assert np.array_equal(other.spikes, onnx_trace.spikes)
+    engine = build_engine(shipped, choice)
+    other = trace(engine, shipped.manifest.encoding, test_set.images[:count])
+    assert np.array_equal(other.logit_sums, event_trace.logit_sums[:, :count])
+    assert np.array_equal(other.active_pairs, event_trace.active_pairs[:, :count])
+    assert np.array_equal(other.spikes, event_trace.spikes[:, :count])
 
 
-@pytest.mark.parametrize("name", ["reference", "onnx", "torch"])
+@pytest.mark.parametrize(
+    ("choice", "threads"),
+    [("event", 1), ("event", 2), ("event", 5), ("reference", 0), ("onnx", 0), ("torch", 0)],
+)
 def test_rows_alone_and_in_mixed_batches_give_the_same_bits(
-    shipped: Bundle, test_set: Split, onnx_trace: Trace, name: str
+    shipped: Bundle, test_set: Split, event_trace: Trace, choice: EngineChoice, threads: int
 ) -> None:
     """1,000 rows enter and leave at random, 1…64 at a time, every tick of mixed ages."""
-    engine = engine_called(name, shipped)
+    engine = build_engine(shipped, choice, threads)
     encoding, timesteps = shipped.manifest.encoding, shipped.manifest.timesteps
     rng = np.random.default_rng(11)
     waiting = list(range(1000))
@@ -95,34 +88,34 @@ def test_rows_alone_and_in_mixed_batches_give_the_same_bits(
         live[:, 1] += 1
         sums[live[:, 0]] += step.logits
         for row, (image, t) in enumerate(live):
-            assert np.array_equal(sums[image], onnx_trace.logit_sums[t - 1, image])
-            assert np.array_equal(step.active_pairs[row], onnx_trace.active_pairs[t - 1, image])
+            assert np.array_equal(sums[image], event_trace.logit_sums[t - 1, image])
+            assert np.array_equal(step.active_pairs[row], event_trace.active_pairs[t - 1, image])
         keep = np.flatnonzero((live[:, 1] < timesteps) & (rng.random(len(live)) > 0.05))
         state, live = step.state.take(keep), live[keep]
     assert {1, 64} <= sizes or len(sizes) > 20
 
 
 def test_real_early_exit_equals_post_hoc_selection(
-    shipped: Bundle, onnx_engine: Engine, test_set: Split, onnx_trace: Trace
+    shipped: Bundle, event_engine: Engine, test_set: Split, event_trace: Trace
 ) -> None:
     manifest = shipped.manifest
-    entropies = onnx_trace.entropies(manifest.readout)
+    entropies = event_trace.entropies(manifest.readout)[:, :1000]
     for threshold in np.linspace(0.0, 1.0, 20):
         policy = ExitPolicy(float(threshold), 1, manifest.timesteps)
         for start in range(0, 1000, 50):
             images = test_set.images[start : start + 50]
-            rows = classify(onnx_engine, manifest, images, [policy] * len(images))
+            rows = classify(event_engine, manifest, images, [policy] * len(images))
             exits = select_exits(entropies[:, start : start + 50], policy)
             assert [row.t for row in rows] == exits.tolist()
             for n, row in enumerate(rows, start=start):
                 assert row.logit_sum is not None
-                assert np.array_equal(row.logit_sum, onnx_trace.logit_sums[row.t - 1, n])
+                assert np.array_equal(row.logit_sum, event_trace.logit_sums[row.t - 1, n])
 
 
 def test_evaluation_in_the_manifest_is_reproduced(
-    shipped: Bundle, onnx_engine: Engine, test_set: Split
+    shipped: Bundle, event_engine: Engine, test_set: Split
 ) -> None:
-    assert evaluated(shipped, onnx_engine, test_set, "CIFAR-10") == shipped.manifest.evaluation
+    assert evaluated(shipped, event_engine, test_set, "CIFAR-10") == shipped.manifest.evaluation
 
 
 async def _post_all(url: str, images: Sequence[bytes]) -> list[dict[str, object]]:

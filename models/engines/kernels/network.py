@@ -180,7 +180,7 @@ def fire_row(
             neuron = layer.neurons_at + position * layer.out_channels + channel
             spikes = fire_word(
                 currents, x * width + k * WORD, biases, thresholds, layer.channels_at + channel,
-                old, neuron, new, neuron, multiplier, keep, layer.soft,
+                old, new, neuron, multiplier, keep, layer.soft,
                 silent[(layer.channels_at + channel) // WORD] | (fired & layer.once),
             )  # fmt: skip
             new_fired[fired_at] = fired | spikes

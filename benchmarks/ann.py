@@ -1,0 +1,139 @@
+"""The ReLU network that the spiking one is compared with: same layers, at least its accuracy.
+
+Its weights are those of the recipe's ``relu`` stage, which also teaches the spiking network,
+with batch-norm folded away. They lie beside this file in float16 and are computed with in
+float32; every contender made of them measures its own accuracy on the test images.
+
+    python -m benchmarks.ann --run runs/cifar10-hybrid     writes them anew from a training run
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from safetensors.numpy import load_file, save_file
+
+from models.network import Conv, Linear, Network, Pool, Synaptic
+
+STORED = Path(__file__).with_name("ann.safetensors")
+OPSET, IR_VERSION = 17, 8
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Ann:
+    """A network whose neurons are ReLUs, for inputs of 0…255."""
+
+    network: Network
+    weights: tuple[Floats, ...]
+    """Per synaptic layer ``[c_out, c_in, k, k]``, or ``[c_out, c_in * h * w]`` channels first."""
+    biases: tuple[Floats, ...]
+
+    @classmethod
+    def stored(cls, network: Network, path: Path = STORED) -> Ann:
+        """The weights that come with the benchmarks, for the layers of ``network``."""
+        tensors = load_file(path)
+        weights = [tensors[f"{layer.name}.weight"].astype(np.float32) for layer in network.synaptic]
+        biases = [tensors[f"{layer.name}.bias"].astype(np.float32) for layer in network.synaptic]
+        return cls(network, tuple(weights), tuple(biases))
+
+    @property
+    def parameters(self) -> Iterator[tuple[Synaptic, Floats, Floats]]:
+        return zip(self.network.synaptic, self.weights, self.biases, strict=True)
+
+    def onnx(self) -> onnx.ModelProto:
+        """``pixels`` float32 ``[N, C, H, W]`` to ``logits`` float32 ``[N, K]``."""
+        height, width, channels = self.network.input_shape
+        nodes: list[onnx.NodeProto] = []
+        initializers: list[onnx.TensorProto] = []
+        value = "pixels"
+        parameters = self.parameters
+        for layer in self.network.layers:
+            match layer:
+                case Conv() | Linear():
+                    _, weight, bias = next(parameters)
+                    names = f"{layer.name}.weight", f"{layer.name}.bias"
+                    initializers += map(numpy_helper.from_array, (weight, bias), names)
+                    if isinstance(layer, Linear):
+                        nodes.append(helper.make_node("Flatten", [value], ["flat"]))
+                        node = helper.make_node("Gemm", ["flat", *names], ["logits"], transB=1)
+                    else:
+                        node = helper.make_node(
+                            "Conv",
+                            [value, *names],
+                            [layer.name],
+                            strides=[layer.stride] * 2,
+                            pads=[layer.padding] * 4,
+                        )
+                case Pool():
+                    node = helper.make_node(
+                        "MaxPool" if layer.mode == "max" else "AveragePool",
+                        [value],
+                        [layer.name],
+                        kernel_shape=[layer.kernel] * 2,
+                        strides=[layer.kernel] * 2,
+                    )
+                case _:
+                    node = helper.make_node("Relu", [value], [layer.name])
+            nodes.append(node)
+            value = node.output[0]
+        graph = helper.make_graph(
+            nodes,
+            "ann",
+            [
+                helper.make_tensor_value_info(
+                    "pixels", TensorProto.FLOAT, ["N", channels, height, width]
+                )
+            ],
+            [
+                helper.make_tensor_value_info(
+                    "logits", TensorProto.FLOAT, ["N", self.network.classes]
+                )
+            ],
+            initializers,
+        )
+        model = helper.make_model(
+            graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
+        )
+        onnx.checker.check_model(model)
+        return model
+
+
+def trained(run: Path, data: Path) -> dict[str, NDArray[np.float16]]:
+    """The tensors of a training run's ``relu`` stage, batch-norm and pixel scale folded in."""
+    from training.build import folded
+    from training.pipeline import Run, relu_network
+    from training.rounding import PIXEL_UNIT
+
+    model = folded(relu_network(Run.of("cifar10-hybrid", data, run)), "current")
+    tensors = {}
+    for index, synapse in enumerate(model.synapses):
+        layer = synapse.layer
+        matrix = synapse.weight.detach().cpu().numpy() / (PIXEL_UNIT if index == 0 else 1)
+        extent = layer.in_shape[:2] if isinstance(layer, Linear) else (layer.kernel, layer.kernel)
+        kernel = matrix.reshape(len(matrix), *extent, -1).transpose(0, 3, 1, 2)
+        shape = (len(matrix), -1) if isinstance(layer, Linear) else kernel.shape
+        tensors[f"{layer.name}.weight"] = kernel.astype(np.float16).reshape(shape)
+        tensors[f"{layer.name}.bias"] = synapse.bias.detach().cpu().numpy().astype(np.float16)
+    return tensors
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--run", type=Path, required=True, help="folder with relu.pt")
+    parser.add_argument("--data", type=Path, default=Path("data"))
+    options = parser.parse_args(arguments)
+    save_file(trained(options.run, options.data), STORED)
+    print(f"wrote {STORED}")
+
+
+if __name__ == "__main__":
+    main()

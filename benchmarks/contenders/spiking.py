@@ -1,0 +1,56 @@
+"""SpikeServe's engines: all T timesteps, and stopping at the bundle's default threshold."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from benchmarks.contenders import Build, Classes, Contender, Pixels, Unavailable
+from models.bundle import Bundle
+from models.engines.selection import EngineChoice, build_engine
+from models.errors import EngineUnavailable
+from models.exits import ExitPolicy
+from models.inference import classify
+
+ENGINES: tuple[EngineChoice, ...] = ("event", "onnx", "torch")
+
+
+def static_name(engine: str, timesteps: int) -> str:
+    return f"{engine} engine, T = {timesteps}"
+
+
+def default_name(engine: str) -> str:
+    return f"{engine} engine, early exit"
+
+
+def contenders(bundle: Bundle) -> dict[str, Build]:
+    """Every engine both ways."""
+    manifest = bundle.manifest
+
+    def build(name: str, choice: EngineChoice, policy: ExitPolicy, threads: int) -> Contender:
+        try:
+            engine = build_engine(bundle, choice, threads)
+        except EngineUnavailable as error:
+            raise Unavailable(str(error)) from error
+
+        def predict(images: Pixels) -> Classes:
+            if choice == "torch":  # its thread count belongs to the process
+                import torch
+
+                torch.set_num_threads(threads)
+            rows = classify(engine, manifest, images, [policy] * len(images))
+            return np.array([np.argmax(row.logit_sum) for row in rows])  # type: ignore[arg-type]
+
+        return Contender(name, "SpikeServe", predict)
+
+    builds: dict[str, Build] = {}
+    static, default = manifest.policy(entropy_threshold=0.0), manifest.policy()
+    for choice in ENGINES:
+        ways = {
+            default_name(choice): default,
+            static_name(choice, manifest.timesteps): static,
+        }
+        for name, policy in ways.items():
+            builds[name] = partial(build, name, choice, policy)
+    return builds
