@@ -7,10 +7,12 @@ RUN pip install --no-cache-dir --constraint constraints.txt .
 
 FROM python:3.11-slim
 COPY --from=builder /opt/venv /opt/venv
+RUN install -d -m 700 -o 10001 -g 10001 /var/cache/spikeserve
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     SPIKESERVE_HOST=0.0.0.0 \
+    NUMBA_CACHE_DIR=/var/cache/spikeserve \
     SPIKESERVE_PORT=8000
 RUN ["python", "-c", "import importlib.util, sys; sys.exit('torch is for training and must not be in this image' if importlib.util.find_spec('torch') else 0)"]
 # Numeric, so that Kubernetes can see that it is not root.

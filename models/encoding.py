@@ -60,9 +60,18 @@ class Encoding:
         return frame
 
     def frames(self, images: Sequence[Pixels], t: Sequence[int]) -> Pixels:
-        """Frames ``[N, H, W, C]`` of N images ``[H, W, C]``, each at its own timestep."""
-        frames = np.empty((len(images), *images[0].shape), np.uint8)
+        """Frames ``[N, H, W, C]`` of N images ``[H, W, C]``, each at its own timestep.
+
+        Raises:
+            ValueError: images differ in shape, are not uint8, or a timestep is outside 1…T.
+        """
+        shape = images[0].shape
+        frames = np.empty((len(images), *shape), np.uint8)
         for frame, image, step in zip(frames, images, t, strict=True):
+            if image.shape != shape or image.dtype != np.uint8:
+                raise ValueError(f"images must be uint8 {shape}, not {image.dtype} {image.shape}")
+            if not 1 <= step <= self.timesteps:
+                raise ValueError(f"timestep {step} is outside 1…{self.timesteps}")
             if self._analog[step - 1]:
                 frame[:] = image
             else:

@@ -8,9 +8,11 @@ are is in ``docs/ENGINES.md``.
 
 from __future__ import annotations
 
+import math
 import os
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,7 +44,7 @@ class EventEngine:
         self.network: Network = program.network
         self._layout = Layout.of(program)
         self._kernel = step_kernel()
-        self._threads = threads or len(os.sched_getaffinity(0))
+        self._threads = threads or usable_cores()
         self._pool = ThreadPoolExecutor(max(1, self._threads - 1), "event")
         self._scratch: deque[tuple[NDArray[Any], ...]] = deque()
 
@@ -57,13 +59,9 @@ class EventEngine:
 
     def step(self, frames: NDArray[np.uint8], state: State) -> Step:
         rows, layers = len(frames), len(self.network.synaptic)
-        ages, membranes, fired = state.arrays
-        if frames.shape[1:] != self.network.input_shape or not rows == len(ages) == len(membranes):
-            raise ValueError(
-                f"frames {frames.shape} and a state of {len(ages)} rows do not fit "
-                f"a network with input {self.network.input_shape}"
-            )
-        stepped = State((np.ones_like(ages), np.empty_like(membranes), np.empty_like(fired)))
+        stepped = self.start(rows)
+        stepped.arrays[0][:] = 1
+        self._check(frames, state, stepped)
         step = Step(
             logits=np.empty((rows, self.network.classes), np.int32),
             active_pairs=np.empty((rows, layers), np.int64),
@@ -82,6 +80,15 @@ class EventEngine:
         )
         return step
 
+    def _check(self, frames: NDArray[np.uint8], state: State, stepped: State) -> None:
+        """The kernel trusts every shape."""
+        shapes, expected = ([array.shape for array in s.arrays] for s in (state, stepped))
+        if frames.shape[1:] != self.network.input_shape or shapes != expected:
+            raise ValueError(
+                f"frames {frames.shape} and a state of {shapes} do not fit a network with input "
+                f"{self.network.input_shape} and a state of {expected}"
+            )
+
     def _share_out(self, rows: int, *arguments: NDArray[Any]) -> None:
         """Run the kernel on as many threads as there are rows for; each takes the next row."""
         next_row = np.zeros(1, np.int64)
@@ -89,9 +96,12 @@ class EventEngine:
             self._pool.submit(self._run, next_row, *arguments)
             for _ in range(min(rows, self._threads) - 1)
         ]
-        self._run(next_row, *arguments)
-        for helper in helpers:
-            helper.result()
+        try:
+            self._run(next_row, *arguments)
+        finally:
+            for helper in helpers:  # one that has not begun finds no row any more
+                if not helper.cancel():
+                    helper.result()
 
     def _run(self, *arguments: NDArray[Any]) -> None:
         try:
@@ -100,3 +110,15 @@ class EventEngine:
             scratch = self._layout.scratch()
         self._kernel(*arguments, *scratch)
         self._scratch.append(scratch)
+
+
+def usable_cores() -> int:
+    """Cores this process may use: those it may run on, within its container's quota."""
+    if not hasattr(os, "sched_getaffinity"):
+        return os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0))
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return max(1, min(cores, math.ceil(int(quota) / int(period))))
+    except (OSError, ValueError):  # no such file, or "max": no quota
+        return cores

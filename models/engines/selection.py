@@ -44,13 +44,7 @@ def _checked(bundle: Bundle, choice: EngineChoice, threads: int) -> Engine:
 def _engine(bundle: Bundle, choice: EngineChoice, threads: int) -> Engine:
     match choice:
         case "event":
-            try:
-                from models.engines.event import EventEngine
-            except ImportError as error:
-                raise EngineUnavailable(
-                    f"the event engine needs numba: pip install numba ({error})"
-                ) from error
-            return EventEngine(bundle.program, threads)
+            return _event_engine(bundle, threads)
         case "onnx":
             return OnnxEngine(bundle.manifest.network, bundle.graph, threads)
         case "torch":
@@ -59,6 +53,21 @@ def _engine(bundle: Bundle, choice: EngineChoice, threads: int) -> Engine:
             return TorchEngine(bundle.program)
         case _:
             return ReferenceEngine(bundle.program)
+
+
+def _event_engine(bundle: Bundle, threads: int) -> Engine:
+    try:
+        from models.engines.event import EventEngine
+
+        return EventEngine(bundle.program, threads)
+    except EngineUnavailable:
+        raise
+    except ImportError as error:
+        raise EngineUnavailable(
+            f"the event engine needs numba: pip install numba ({error})"
+        ) from error
+    except Exception as error:  # compiler, memory, file system: their errors share no base class
+        raise EngineUnavailable(f"the event engine cannot be built: {error!r}") from error
 
 
 def _self_check(engine: Engine, bundle: Bundle) -> None:

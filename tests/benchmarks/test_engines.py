@@ -63,7 +63,9 @@ def test_what_cannot_run_is_reported_not_guessed() -> None:
 
 
 def test_untrained_frameworks_have_no_accuracy(images: Pixels) -> None:
-    contender = Contender("x", "SNN framework", lambda batch: np.zeros(len(batch)), accurate=False)
+    contender = Contender(
+        "x", "SNN framework", lambda batch: np.zeros(len(batch), np.int64), accurate=False
+    )
     assert accuracy(contender, images, np.zeros(6)) is None
 
 

@@ -1,5 +1,8 @@
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from models.encoding import Encoding, spike_times
 
@@ -42,3 +45,21 @@ def test_rows_may_be_at_different_timesteps() -> None:
 def test_timestep_outside_the_run_is_refused(t: int) -> None:
     with pytest.raises(ValueError, match="outside"):
         Encoding("hybrid", 4).frame(np.zeros((2, 2, 1), np.uint8), t)
+
+
+Images = list[NDArray[Any]]
+
+
+@pytest.mark.parametrize(
+    ("images", "t"),
+    [
+        ([np.zeros((4, 4, 3), np.uint8), np.zeros((1, 1, 3), np.uint8)], [1, 1]),
+        ([np.zeros((4, 4, 3), np.int64)], [1]),
+        ([np.zeros((4, 4, 3), np.uint8)], [0]),
+        ([np.zeros((4, 4, 3), np.uint8)], [4]),
+    ],
+    ids=["shapes differ", "no bytes", "before the first", "after the last"],
+)
+def test_frames_that_would_be_wrong_are_refused(images: Images, t: list[int]) -> None:
+    with pytest.raises(ValueError, match=r"uint8|timestep"):
+        Encoding("hybrid", 3).frames(images, t)

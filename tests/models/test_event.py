@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import subprocess
 import sys
 import threading
@@ -15,8 +16,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from models.bundle import Bundle
-from models.engines.contract import Step
-from models.engines.event import EventEngine
+from models.engines.contract import State, Step
+from models.engines.event import EventEngine, usable_cores
 from models.engines.kernels import compiled
 from models.engines.kernels.layout import packed
 from models.engines.reference import ReferenceEngine
@@ -201,6 +202,19 @@ def test_frames_that_do_not_fit_are_refused_before_the_kernel(shape: tuple[int, 
         engine.step(np.zeros(shape, np.uint8), engine.start(2))
 
 
+@pytest.mark.parametrize("part", [0, 1, 2])
+def test_another_networks_state_is_refused_before_the_kernel(part: int) -> None:
+    engine = EventEngine(random_program(random_network()), 1)
+    other = EventEngine(random_program(random_network(plan=("8", "P", "8"))), 1)
+    frames = np.zeros((2, *IMAGE_SHAPE), np.uint8)
+    with pytest.raises(ValueError, match="do not fit"):
+        engine.step(frames, other.start(2))
+    arrays = list(engine.start(2).arrays)
+    arrays[part] = arrays[part][:1]
+    with pytest.raises(ValueError, match="do not fit"):
+        engine.step(frames, State(tuple(arrays)))
+
+
 def test_wrong_types_are_refused_before_the_kernel() -> None:
     engine = EventEngine(random_program(random_network()), 1)
     with pytest.raises(TypeError):
@@ -262,17 +276,83 @@ def test_a_kernel_that_computes_wrongly_is_refused(
     assert "disagrees with the reference" in caplog.text
 
 
-def test_kernels_are_cached_where_only_we_can_write(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv(compiled.CACHE_VARIABLE, str(tmp_path / "kernels"))
     folder = compiled.cache_folder()
+    assert folder is not None
     assert folder.parent == tmp_path / "kernels"
-    assert folder.stat().st_mode & 0o777 == 0o700
-    folder.chmod(0o777)  # somebody could have put a pickle there
-    elsewhere = compiled.cache_folder()
-    assert elsewhere.parent != folder.parent
-    assert elsewhere.stat().st_mode & 0o777 == 0o700
+    return folder
+
+
+def test_kernels_are_cached_where_only_we_can_write(cache: Path, tmp_path: Path) -> None:
+    assert cache.stat().st_mode & 0o777 == 0o700
+    cache.chmod(0o755)
+    assert compiled.cache_folder() is None
+    cache.chmod(0o700)
+    cache.parent.chmod(0o777)  # somebody could swap the folder
+    assert compiled.cache_folder() is None
+    cache.parent.chmod(0o700)
+    cache.rename(tmp_path / "elsewhere")
+    cache.symlink_to(tmp_path / "elsewhere")
+    assert compiled.cache_folder() is None
+
+
+def test_without_a_cache_folder_kernels_are_compiled_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(compiled.CACHE_VARIABLE, str(tmp_path / "file" / "below"))
+    assert compiled.cache_folder() is None
+    assert callable(compiled._step_kernel.__wrapped__())
+
+
+def test_a_damaged_cache_is_removed_and_compiled_around(
+    cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    compiled._step_kernel.__wrapped__()
+    (index,) = cache.rglob("*.nbi")
+    index.write_bytes(b"")
+    assert callable(compiled._step_kernel.__wrapped__())
+    assert "cannot be used" in caplog.text
+    assert not cache.exists()
+
+
+def test_where_memory_must_not_become_code_the_engine_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refused(*_arguments: object, **_options: object) -> None:
+        raise PermissionError("operation not permitted")
+
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(mmap, "mmap", refused)
+    with pytest.raises(EngineUnavailable, match="forbids"):
+        compiled._step_kernel.__wrapped__()
+
+
+def test_whatever_fails_in_building_auto_falls_back(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full() -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("models.engines.event.step_kernel", full)
+    assert build_engine(bundle, "auto").name == "onnx"
+    assert "MemoryError" in caplog.text
+
+
+def test_a_quota_counts_as_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _pid: set(range(64)), raising=False)
+    for text, cores in (("max 100000", 64), ("150000 100000", 2), ("10000 100000", 1)):
+        monkeypatch.setattr(Path, "read_text", lambda _path, text=text: text)
+        assert usable_cores() == cores
+
+
+def test_a_program_that_padding_blows_up_is_refused() -> None:
+    conv = Conv("conv", (600, 600, 1), 1, shift=8)
+    network = Network((conv, Lif("lif", conv.out_shape), Linear("out", conv.out_shape, 2)))
+    with pytest.raises(EngineUnavailable, match="groups of 64"):
+        EventEngine(program_of(network, np.random.default_rng(5), False))
 
 
 def test_a_second_process_finds_the_kernels_compiled(tmp_path: Path) -> None:

@@ -193,7 +193,8 @@ def test_activity_counts_the_spikes_that_arrive_behind_a_pool() -> None:
     arriving: list[torch.Tensor] = []
     for synapse in model.synapses[1:]:
         synapse.register_forward_pre_hook(lambda _, inputs: arriving.append(inputs[0]))
-    model(torch.rand(1, 5, 3, 8, 8) * 3)
+    with torch.no_grad():
+        model(torch.rand(1, 5, 3, 8, 8) * 3)
     dense = [16 * 9 * 8 * 6, 16 * 6 * 4]  # MACs of the second convolution and the classifier
     paid = [count * float(x.mean()) for count, x in zip(dense, arriving, strict=True)]
     assert float(fit.activity(model)) == pytest.approx(sum(paid) / sum(dense), rel=1e-5)

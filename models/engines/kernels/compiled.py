@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import atexit
 import functools
 import hashlib
+import logging
+import mmap
 import os
 import shutil
 import stat
 import sys
-import tempfile
+import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,13 @@ from numpy.typing import DTypeLike
 
 from models.engines.kernels.layout import LAYER, POOL
 from models.engines.kernels.network import step_rows
+from models.errors import EngineUnavailable
 
-CACHE_VARIABLE = "SPIKESERVE_KERNEL_CACHE"
+logger = logging.getLogger("spikeserve")
+
+CACHE_VARIABLE = "NUMBA_CACHE_DIR"
+
+_compiling = threading.Lock()
 
 
 def _read(dtype: DTypeLike, dimensions: int = 1) -> Any:
@@ -73,70 +78,104 @@ def _signature() -> Any:
 
 
 @functools.cache
-def step_kernel() -> Callable[..., None]:
-    """``step_rows``, compiled for this processor or read from the cache."""
+def _step_kernel() -> Callable[..., None]:
+    _check_executable_memory()
     folder = cache_folder()
-    cold = not any(folder.rglob("*.nbi"))
+    cold = folder is None or not any(folder.rglob("*.nbi"))
     started = time.perf_counter()
     if cold:
         processor = llvmlite.binding.get_host_cpu_name()
         print(f"event engine: compiling kernels for {processor} …", file=sys.stderr, flush=True)
-    with _numba_cache(folder):
-        kernel: Callable[..., None] = numba.njit(_signature(), nogil=True, cache=True)(step_rows)
+    kernel = _compiled(folder)
     if cold:
+        kept = f"kept in {folder}" if folder else "for this process only: no private cache folder"
         seconds = time.perf_counter() - started
-        print(f"event engine: compiled in {seconds:.1f} s, kept in {folder}", file=sys.stderr)
+        print(f"event engine: compiled in {seconds:.1f} s, {kept}", file=sys.stderr)
     return kernel
 
 
-@contextmanager
-def _numba_cache(folder: Path) -> Iterator[None]:
-    before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(folder)
+def step_kernel() -> Callable[..., None]:
+    """``step_rows``, compiled for this processor or read from the cache.
+
+    Raises:
+        EngineUnavailable: this system lets no process make machine code.
+    """
+    with _compiling:
+        return _step_kernel()
+
+
+def _compiled(folder: Path | None) -> Callable[..., None]:
+    if folder is not None:
+        before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(folder)
+        try:
+            return numba.njit(_signature(), nogil=True, cache=True)(step_rows)
+        except Exception as error:  # whatever reading half a pickle or a full disk raises
+            logger.warning("kernel cache %s cannot be used, removing it: %s", folder, error)
+            shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            numba.config.CACHE_DIR = before
+    return numba.njit(_signature(), nogil=True)(step_rows)
+
+
+def _check_executable_memory() -> None:
+    """Kernels would crash where memory may never become code (MemoryDenyWriteExecute)."""
+    if sys.platform != "linux":
+        return
+    protection = mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC
     try:
-        yield
-    finally:
-        numba.config.CACHE_DIR = before
+        mmap.mmap(-1, mmap.PAGESIZE, prot=protection).close()
+    except OSError as error:
+        raise EngineUnavailable(
+            f"the event engine compiles machine code, which this system forbids ({error})"
+        ) from error
 
 
-def cache_folder() -> Path:
-    """Where compiled kernels lie: a folder for exactly these sources, writable by us alone.
+def cache_folder() -> Path | None:
+    """Where compiled kernels lie: a folder for exactly these sources and this processor.
 
-    ``$SPIKESERVE_KERNEL_CACHE``, or ``spikeserve/kernels`` in the user's cache folder. numba
+    ``$NUMBA_CACHE_DIR``, or ``spikeserve/kernels`` in the user's cache folder. numba
     reads its index with pickle, so a folder that somebody else may write is never used;
-    where none can be had, kernels live in a private temporary folder for this process.
+    None where no private one can be had.
     """
     try:
-        folder = _cache_root() / _sources_digest()
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if _private(folder) and os.access(folder, os.W_OK):
-            return folder
+        folder = _cache_root() / _key()
+        for path in reversed([folder, *folder.parents]):
+            if not path.exists():
+                path.mkdir(mode=0o700)
+        return folder if _private(folder, 0o077) and _private(folder.parent, 0o022) else None
     except (OSError, RuntimeError):  # read-only, or a user without a home
-        pass
-    return _temporary_folder()
+        return None
 
 
 def _cache_root() -> Path:
     if chosen := os.environ.get(CACHE_VARIABLE):
-        return Path(chosen)
+        return Path(chosen).absolute()
     caches = os.environ.get("XDG_CACHE_HOME")
-    return (Path(caches) if caches else Path.home() / ".cache") / "spikeserve" / "kernels"
+    return (
+        (Path(caches) if caches else Path.home() / ".cache").absolute() / "spikeserve" / "kernels"
+    )
 
 
-@functools.cache
-def _temporary_folder() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="spikeserve-kernels-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
-
-
-def _private(folder: Path) -> bool:
+def _private(folder: Path, forbidden: int) -> bool:
+    """A folder of ours, no link, without the forbidden permissions for others."""
     if not hasattr(os, "getuid"):  # Windows: the profile folder is the user's own
         return True
-    status = folder.stat()
-    return status.st_uid == os.getuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    status = folder.lstat()
+    ours = stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid()
+    return ours and not status.st_mode & forbidden and os.access(folder, os.W_OK)
 
 
-def _sources_digest() -> str:
-    """numba looks only at the file of the outermost function; a kernel is more than that."""
+def _key() -> str:
+    """All that decides what the machine code looks like; numba's own index knows less of it."""
     sources = sorted(Path(__file__).parent.glob("*.py"))
-    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
+    facts = (
+        sys.version,
+        numba.__version__,
+        llvmlite.__version__,
+        numba.config.CPU_NAME or llvmlite.binding.get_host_cpu_name(),
+        numba.config.CPU_FEATURES or llvmlite.binding.get_host_cpu_features().flatten(),
+    )
+    digest = hashlib.sha256(repr(facts).encode())
+    for path in sources:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import mmap
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,7 +15,17 @@ from numpy.typing import NDArray
 from models.engines.kernels.network import BLOCK, BURST
 from models.engines.kernels.vectors import WORD
 from models.errors import EngineUnavailable
-from models.network import Lif, Linear, Network, Pool, Synaptic, coverage, input_maximum
+from models.network import (
+    MAX_NEURONS,
+    MAX_WEIGHTS,
+    Lif,
+    Linear,
+    Network,
+    Pool,
+    Synaptic,
+    coverage,
+    input_maximum,
+)
 from models.neurons import MEMBRANE_MAX as INT16_MAX
 from models.program import Program
 
@@ -132,6 +143,10 @@ class Layout:
         network = program.network
         layers = np.array([_synaptic(network, layer) for layer in network.synaptic], LAYER)
         pools = [layer for layer in network.layers if isinstance(layer, Pool)]
+        layers["narrow"] = [
+            _largest_sum(synapses.weight) <= INT16_MAX for synapses in program.synapses
+        ]
+        _check_range(network, layers)
         channels = [int(count) for count in layers["out_channels"]]
         weights = [_padded(s.weight, c) for s, c in zip(program.synapses, channels, strict=True)]
         biases = [_padded(s.bias, c) for s, c in zip(program.synapses, channels, strict=True)]
@@ -145,9 +160,6 @@ class Layout:
             for record, weight in zip(layers, weights, strict=True)
         ]
         coverages = [coverage(layer).ravel() for layer in network.synaptic]
-        sums = [int(np.abs(weight.astype(np.int64)).sum(axis=0).max()) for weight in weights]
-        layers["narrow"] = np.array(sums) <= INT16_MAX
-        _check_range(network, layers)
         for record, lif in zip(layers, network.lifs, strict=False):
             _neurons(record, lif)
         layers["packed_at"] = _starts([pack.size for pack in packs])
@@ -177,9 +189,14 @@ def aligned(values: NDArray[Any]) -> NDArray[Any]:
     A weight row then never straddles one cache line more than it must, and all of them
     need few address translations.
     """
-    memory = mmap.mmap(-1, values.nbytes + 2 * HUGE)
-    if hasattr(mmap, "MADV_HUGEPAGE"):  # Linux
-        memory.madvise(mmap.MADV_HUGEPAGE)
+    size = values.nbytes + HUGE + mmap.PAGESIZE
+    if hasattr(mmap, "MAP_PRIVATE"):  # shared memory gets no huge pages
+        memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    else:
+        memory = mmap.mmap(-1, size)
+    if hasattr(mmap, "MADV_HUGEPAGE") and values.nbytes > HUGE // 2:
+        with suppress(OSError):  # a kernel built without them
+            memory.madvise(mmap.MADV_HUGEPAGE)
     raw = np.frombuffer(memory, np.uint8)
     start = -raw.ctypes.data % HUGE
     copy = raw[start : start + values.nbytes].view(values.dtype)
@@ -290,10 +307,26 @@ def _pools_after(network: Network) -> tuple[list[int], list[int]]:
     return first, last
 
 
+def _largest_sum(weight: NDArray[np.int8]) -> int:
+    """The largest sum of weight magnitudes of a channel."""
+    return max(
+        int(np.abs(weight[:, k : k + WORD].astype(np.int16)).sum(axis=0, dtype=np.int64).max())
+        for k in range(0, weight.shape[1], WORD)
+    )
+
+
 def _check_range(network: Network, layers: NDArray[Any]) -> None:
+    """Refuse what does not fit 16 bits, and what padding would blow up, before allocating."""
     for layer, record in zip(network.synaptic, layers, strict=True):
         if input_maximum(network, layer) > INT16_MAX or not (record["narrow"] or record["analog"]):
             raise EngineUnavailable(
                 f"inputs or sums of {layer.name!r} exceed the event engine's int16; "
                 "the onnx engine can run this bundle"
             )
+    neurons = layers["out_height"] * layers["out_width"] * layers["out_channels"]
+    weights = layers["rows"] * layers["out_channels"]
+    if neurons[:-1].sum() > MAX_NEURONS or weights.sum() > MAX_WEIGHTS:
+        raise EngineUnavailable(
+            f"with channels in groups of {WORD} the event engine would need {neurons[:-1].sum()} "
+            f"neurons and {weights.sum()} weights; the onnx engine can run this bundle"
+        )
