@@ -27,6 +27,9 @@ from benchmarks.contenders import Build, Contender, Pixels, Unavailable, anns, f
 from benchmarks.machine import libraries, machine
 from benchmarks.pictures import accuracy_against_latency
 from models.bundle import Bundle, load_bundle
+from models.engines.contract import Engine
+from models.engines.selection import build_engine
+from models.inference import classify
 from service.settings import DEFAULT_BUNDLE
 from training.data import cifar10_test, cifar10_train
 
@@ -109,22 +112,62 @@ def summary(times: list[float], baseline: list[float]) -> dict[str, float]:
     }
 
 
+def scaling(bundle: Bundle, images: Pixels, repetitions: int) -> dict[str, float]:
+    """How much faster two threads step 16 rows through all T than one, the engine alone."""
+    encoding = bundle.manifest.encoding
+    engines = [build_engine(bundle, "event", threads) for threads in (1, 2)]
+
+    def seconds(engine: Engine) -> float:
+        spent = 0.0
+        for start in range(0, len(images) - 15, 16):
+            state = engine.start(16)
+            for t in range(1, encoding.timesteps + 1):
+                frames = encoding.frame(images[start : start + 16], t)
+                began = time.perf_counter()
+                state = engine.step(frames, state).state
+                spent += time.perf_counter() - began
+        return spent
+
+    ratios = []
+    for repetition in range(repetitions + 1):  # the first warms up
+        order = engines if repetition % 2 else engines[::-1]
+        spent = {id(engine): seconds(engine) for engine in order}
+        ratios.append(spent[id(engines[0])] / spent[id(engines[1])])
+    return {
+        "median": round(statistics.median(ratios[1:]), 2),
+        "min": round(min(ratios[1:]), 2),
+        "max": round(max(ratios[1:]), 2),
+    }
+
+
+def average_timesteps(bundle: Bundle, images: Pixels) -> float:
+    """At the default threshold, on the images that are timed."""
+    policies = [bundle.manifest.policy()] * len(images)
+    rows = classify(build_engine(bundle), bundle.manifest, images, policies)
+    return statistics.fmean(row.t for row in rows)
+
+
 def compare(bundle: Bundle, data: Path, count: int, repetitions: int) -> Result:
     """The whole comparison as one JSON document."""
     test = cifar10_test(data)
     calibration = cifar10_train(data).images[: anns.CALIBRATION_IMAGES]
     candidates = builds(bundle, calibration)
+    chosen = test.images[:: len(test) // count][:count]  # evenly spaced
     rows: dict[str, Result] = {}
     missing: dict[str, str] = {}
     for threads in sorted({threads for threads, _ in SETTINGS}):
         contenders, missing = prepared(candidates, threads)
         for contender in contenders:
             if contender.name not in rows:
-                share = accuracy(contender, test.images, test.labels)
+                share = (
+                    rows[contender.same_as]["accuracy"]
+                    if contender.same_as in rows
+                    else accuracy(contender, test.images, test.labels)
+                )
                 rows[contender.name] = {"family": contender.family, "accuracy": share, "times": {}}
         for batch in sorted({batch for owned, batch in SETTINGS if owned == threads}):
             title = f"{threads} threads, batch {batch}"
-            times = measured(contenders, test.images[:count], batch, repetitions, title)
+            times = measured(contenders, chosen, batch, repetitions, title)
             for contender in contenders:
                 result = summary(times[contender.name], times[BASELINE])
                 rows[contender.name]["times"][f"threads {threads}, batch {batch}"] = result
@@ -133,9 +176,11 @@ def compare(bundle: Bundle, data: Path, count: int, repetitions: int) -> Result:
         "bundle": f"{bundle.manifest.name} {bundle.manifest.version}",
         "machine": machine(),
         "libraries": libraries(),
-        "images": count,
+        "images": len(chosen),
+        "average_timesteps": average_timesteps(bundle, chosen),
         "accuracy_images": len(test.labels),
         "repetitions": repetitions,
+        "two_threads_batch_16": scaling(bundle, chosen, repetitions),
         "baseline": BASELINE,
         "contenders": rows,
         "unavailable": missing,
@@ -158,12 +203,18 @@ def table(result: Result) -> str:
         title = f"**{name}**" if name == result["baseline"] else name
         lines.append(f"| {title} | {share} | " + " | ".join(cells) + " |")
     lines += [f"\n{name} could not run: {reason}" for name, reason in result["unavailable"].items()]
+    scale = result["two_threads_batch_16"]
+    lines.append(
+        f"\nThe event engine alone, 16 rows through all T: two threads are {scale['median']} times "
+        f"({scale['min']}…{scale['max']}) as fast as one."
+    )
     facts, versions = result["machine"], result["libraries"]
     lines.append(
         f"\n{facts['processor']} ({facts['architecture']}, {facts['cores']} cores), "
         f"{facts['system']}, Python {facts['python']}, "
         + ", ".join(f"{name} {number}" for name, number in versions.items())
-        + f". {result['bundle']}, {result['images']} CIFAR-10 test images, "
+        + f". {result['bundle']}, {result['images']} evenly spaced CIFAR-10 test images "
+        f"({result['average_timesteps']:.3f} average timesteps by default), "
         f"{result['repetitions']} repetitions, {result['date']}; accuracy on "
         f"{result['accuracy_images']:,} images. Milliseconds an image: median and range. "
         f"Ratio: time over that of “{result['baseline']}” in the same repetition, median. "

@@ -152,6 +152,8 @@ def dense_call(conv: Conv) -> Callable[[int], None]:
     weight = np.random.default_rng(2).normal(
         size=(conv.out_channels, channels, conv.kernel, conv.kernel)
     )
+    out_height, out_width, out_channels = conv.out_shape
+    out = [1, out_channels, out_height, out_width]
     node = helper.make_node(
         "Conv", ["x", "w"], ["y"], pads=[conv.padding] * 4, strides=[conv.stride] * 2
     )
@@ -159,7 +161,7 @@ def dense_call(conv: Conv) -> Callable[[int], None]:
         [node],
         "conv",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, channels, height, width])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, out)],
         [numpy_helper.from_array(weight.astype(np.float32), "w")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)

@@ -75,8 +75,14 @@ class Encoding:
             if self._analog[step - 1]:
                 frame[:] = image
             else:
-                np.take(self.table[step - 1], image, out=frame, mode="clip")
+                encoded = image.tobytes().translate(self._lookups[step - 1])
+                frame[:] = np.frombuffer(encoded, np.uint8).reshape(shape)
         return frames
+
+    @cached_property
+    def _lookups(self) -> tuple[bytes, ...]:
+        """The rows of the table, as ``bytes.translate`` takes them."""
+        return tuple(row.tobytes() for row in self.table)
 
     @cached_property
     def _analog(self) -> tuple[bool, ...]:

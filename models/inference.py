@@ -43,19 +43,20 @@ def advance(
     t = [row.t + 1 for row in rows]
     step = engine.step(encoding.frames([row.image for row in rows], t), state)
     sums = step.logits.astype(np.int64)
-    for index, row in enumerate(rows):
+    for row, total in zip(rows, sums, strict=True):
         if row.logit_sum is not None:
-            sums[index] += row.logit_sum
+            total += row.logit_sum
     probabilities = readout.probabilities(sums, np.array(t))
-    entropies = normalised_entropy(probabilities)
-    for index, row in enumerate(rows):
+    entropies = normalised_entropy(probabilities).tolist()
+    results = zip(sums, probabilities, entropies, step.active_pairs, step.spikes, strict=True)
+    for row, (logit_sum, probability, entropy, pairs, spikes) in zip(rows, results, strict=True):
         row.t += 1
-        row.logit_sum = sums[index]
-        row.probabilities = probabilities[index]
-        row.entropies.append(float(entropies[index]))
-        row.active_pairs.append(step.active_pairs[index])
-        row.spikes.append(step.spikes[index])
-        row.stop_reason = row.policy.decide(row.t, row.entropy)
+        row.logit_sum = logit_sum
+        row.probabilities = probability
+        row.entropies.append(entropy)
+        row.active_pairs.append(pairs)
+        row.spikes.append(spikes)
+        row.stop_reason = row.policy.decide(row.t, entropy)
     return step.state
 
 

@@ -24,12 +24,15 @@ class Contender:
         family: "SpikeServe", "ANN" or "SNN framework".
         accurate: its classes mean something; frameworks run untrained weights, because a dense
             timestep takes the same time whatever the weights.
+        same_as: a contender that gives the same classes, bit for bit, so that they need not be
+            counted twice.
     """
 
     name: str
     family: str
     predict: Callable[[Pixels], Classes]
     accurate: bool = True
+    same_as: str | None = None
 
 
 Build = Callable[[int], Contender]

@@ -16,8 +16,8 @@ from models.inference import classify
 ENGINES: tuple[EngineChoice, ...] = ("event", "onnx", "torch")
 
 
-def static_name(engine: str, timesteps: int) -> str:
-    return f"{engine} engine, T = {timesteps}"
+def static_name(engine: str) -> str:
+    return f"{engine} engine, all T"
 
 
 def default_name(engine: str) -> str:
@@ -28,7 +28,9 @@ def contenders(bundle: Bundle) -> dict[str, Build]:
     """Every engine both ways."""
     manifest = bundle.manifest
 
-    def build(name: str, choice: EngineChoice, policy: ExitPolicy, threads: int) -> Contender:
+    def build(
+        name: str, choice: EngineChoice, policy: ExitPolicy, same_as: str, threads: int
+    ) -> Contender:
         try:
             engine = build_engine(bundle, choice, threads)
         except EngineUnavailable as error:
@@ -42,15 +44,11 @@ def contenders(bundle: Bundle) -> dict[str, Build]:
             rows = classify(engine, manifest, images, [policy] * len(images))
             return np.array([np.argmax(row.logit_sum) for row in rows])  # type: ignore[arg-type]
 
-        return Contender(name, "SpikeServe", predict)
+        return Contender(name, "SpikeServe", predict, same_as=same_as if name != same_as else None)
 
     builds: dict[str, Build] = {}
     static, default = manifest.policy(entropy_threshold=0.0), manifest.policy()
     for choice in ENGINES:
-        ways = {
-            default_name(choice): default,
-            static_name(choice, manifest.timesteps): static,
-        }
-        for name, policy in ways.items():
-            builds[name] = partial(build, name, choice, policy)
+        for named, policy in ((default_name, default), (static_name, static)):
+            builds[named(choice)] = partial(build, named(choice), choice, policy, named(ENGINES[0]))
     return builds
