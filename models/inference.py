@@ -45,7 +45,7 @@ def advance(
     sums = step.logits.astype(np.int64)
     for row, total in zip(rows, sums, strict=True):
         if row.logit_sum is not None:
-            total += row.logit_sum
+            np.add(total, row.logit_sum, out=total)
     probabilities = readout.probabilities(sums, np.array(t))
     entropies = normalised_entropy(probabilities).tolist()
     results = zip(sums, probabilities, entropies, step.active_pairs, step.spikes, strict=True)
