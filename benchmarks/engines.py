@@ -25,7 +25,6 @@ from rich.progress import track
 from benchmarks.ann import Ann
 from benchmarks.contenders import Build, Contender, Pixels, Unavailable, anns, frameworks, spiking
 from benchmarks.machine import libraries, machine
-from benchmarks.pictures import accuracy_against_latency
 from models.bundle import Bundle, load_bundle
 from models.engines.contract import Engine
 from models.engines.selection import build_engine
@@ -231,6 +230,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--repetitions", type=int, default=30)
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args(arguments)
+    from benchmarks.pictures import accuracy_against_latency  # matplotlib: the bench extra
+
     result = compare(load_bundle(options.bundle), options.data, options.images, options.repetitions)
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "engines.json").write_text(json.dumps(result, indent=1) + "\n")

@@ -21,10 +21,11 @@ SETTING = "threads 1, batch 1"
 
 def accuracy_against_latency(result: Result, path: Path) -> None:
     """Accuracy over milliseconds an image, batch 1 on one thread; frameworks as a rug below."""
-    figure, axes = plt.subplots(figsize=(8.6, 4.6))
+    figure, axes = plt.subplots(figsize=(8.6, 6.4))
     rows = result["contenders"].items()
     shown = sorted(100 * row["accuracy"] for _, row in rows if row["accuracy"] is not None)
-    floor = shown[0] - 0.35 * max(shown[-1] - shown[0], 1.0)
+    floor = shown[0] - 1.2 * max(shown[-1] - shown[0], 1.0)
+    placed: dict[str, int] = dict.fromkeys(COLOURS, 0)
     for name, row in sorted(rows, key=lambda item: item[1]["times"][SETTING]["ms"]):
         family, time = row["family"], row["times"][SETTING]
         height = floor if row["accuracy"] is None else 100 * row["accuracy"]
@@ -34,22 +35,26 @@ def accuracy_against_latency(result: Result, path: Path) -> None:
             xerr=[[time["ms"] - time["ms_min"]], [time["ms_max"] - time["ms"]]],
             fmt=MARKERS[family],
             color=COLOURS[family],
-            markersize=8 if name == result["baseline"] else 5,
+            markersize=9 if name == result["baseline"] else 5,
             elinewidth=0.8,
         )
+        above = family != "SpikeServe" and placed[family] % 2 == 0  # close ones take turns
+        placed[family] += 1
         axes.annotate(
-            f"{name.removeprefix('ANN, ')}\n{time['ms']:.2f} ms",
+            f"{name.removeprefix('ANN, ')}, {time['ms']:.2f} ms",
             (time["ms"], height),
-            xytext=(0, 7),
+            xytext=(0, 7 if above else -7),
             textcoords="offset points",
             ha="center",
-            fontsize=6.5,
+            va="bottom" if above else "top",
+            fontsize=7,
             color=COLOURS[family],
-            rotation=25,
-            rotation_mode="anchor",
+            rotation=90,
         )
     axes.set_xscale("log")
-    axes.set_ylim(floor - 0.2, shown[-1] + 0.45 * max(shown[-1] - shown[0], 1.0))
+    spread = max(shown[-1] - shown[0], 1.0)
+    axes.set_ylim(floor - 2.2 * spread, shown[-1] + 2.2 * spread)
+    axes.set_xlim(right=60)
     axes.set_xlabel("milliseconds an image, batch 1, one thread (log scale)")
     axes.set_ylabel("CIFAR-10 test accuracy, %")
     handles = [
@@ -57,7 +62,7 @@ def accuracy_against_latency(result: Result, path: Path) -> None:
         for f in COLOURS
     ]
     handles[-1].set_label("SNN framework (untrained weights, time only)")
-    axes.legend(handles=handles, fontsize=7, loc="lower right", frameon=False)
+    axes.legend(handles=handles, fontsize=7, loc="upper right", frameon=False)
     _finish(figure, axes, path, f"{result['machine']['processor']}, n = {result['images']} images")
 
 
