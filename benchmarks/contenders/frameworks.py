@@ -6,6 +6,7 @@ would not give its answers either, and a dense timestep takes the same time for 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -43,6 +44,30 @@ def _contender(name: str, run: Callable[[Any], Any], encoding: Encoding, threads
     return Contender(name, "SNN framework", predict, accurate=False)
 
 
+def _stacked(
+    network: Network,
+    conv: Callable[..., Any],
+    flatten: Callable[[], Any],
+    linear: Callable[[int, int], Any],
+    pool: Callable[[int], Any],
+    neurons: Callable[[], Any],
+) -> list[Any]:
+    """The network's layers in order, in a framework's own modules."""
+    modules: list[Any] = []
+    for part in network.layers:
+        match part:
+            case Conv():
+                shape = (part.in_shape[2], part.out_channels, part.kernel)
+                modules.append(conv(*shape, part.stride, part.padding))
+            case Linear():
+                modules += [flatten(), linear(math.prod(part.in_shape), part.out_channels)]
+            case Pool():
+                modules.append(pool(part.kernel))
+            case _:
+                modules.append(neurons())
+    return modules
+
+
 def _spikingjelly(network: Network) -> Callable[[Any], Any]:
     """Multi-step mode: a layer sees all timesteps at once, the faster of its two modes."""
     try:
@@ -50,22 +75,14 @@ def _spikingjelly(network: Network) -> Callable[[Any], Any]:
         from torch import nn
     except ImportError as error:
         raise Unavailable(str(error)) from error
-    modules: list[nn.Module] = []
-    for part in network.layers:
-        match part:
-            case Conv():
-                modules.append(
-                    layer.Conv2d(
-                        part.in_shape[2], part.out_channels, part.kernel, part.stride, part.padding
-                    )
-                )
-            case Linear():
-                size = int(np.prod(part.in_shape))
-                modules += [layer.Flatten(), layer.Linear(size, part.out_channels)]
-            case Pool():
-                modules.append(layer.MaxPool2d(part.kernel))
-            case _:
-                modules.append(neuron.LIFNode(tau=2.0, v_threshold=1.0))
+    modules = _stacked(
+        network,
+        layer.Conv2d,
+        layer.Flatten,
+        layer.Linear,
+        layer.MaxPool2d,
+        lambda: neuron.LIFNode(tau=2.0, v_threshold=1.0),
+    )
     model = nn.Sequential(*modules).eval()
     functional.set_step_mode(model, "m")
 
@@ -83,22 +100,14 @@ def _snntorch(network: Network) -> Callable[[Any], Any]:
         from torch import nn
     except ImportError as error:
         raise Unavailable(str(error)) from error
-    modules: list[nn.Module] = []
-    for part in network.layers:
-        match part:
-            case Conv():
-                modules.append(
-                    nn.Conv2d(
-                        part.in_shape[2], part.out_channels, part.kernel, part.stride, part.padding
-                    )
-                )
-            case Linear():
-                size = int(np.prod(part.in_shape))
-                modules += [nn.Flatten(), nn.Linear(size, part.out_channels)]
-            case Pool():
-                modules.append(nn.MaxPool2d(part.kernel))
-            case _:
-                modules.append(snntorch.Leaky(beta=0.5, reset_mechanism="zero"))
+    modules = _stacked(
+        network,
+        nn.Conv2d,
+        nn.Flatten,
+        nn.Linear,
+        nn.MaxPool2d,
+        lambda: snntorch.Leaky(beta=0.5, reset_mechanism="zero"),
+    )
     model = nn.ModuleList(modules).eval()
 
     def run(frames: Any) -> Any:
