@@ -13,10 +13,12 @@ from models.engines.onnx import OnnxEngine
 from models.engines.reference import ReferenceEngine
 from models.errors import EngineUnavailable
 
+ADVICE = {"onnx": "; step graph and weights do not belong together: export the bundle again"}
+
 logger = logging.getLogger("spikeserve")
 
 EngineChoice = Literal["auto", "event", "onnx", "torch", "reference"]
-AUTO: tuple[EngineChoice, ...] = ("event", "onnx")  # fastest first, both run everywhere
+AUTO: tuple[EngineChoice, ...] = ("event", "onnx")  # fastest first
 
 
 def build_engine(bundle: Bundle, choice: EngineChoice = "auto", threads: int = 0) -> Engine:
@@ -86,7 +88,7 @@ def _self_check(engine: Engine, bundle: Bundle) -> None:
                 if not np.array_equal(getattr(step, part), getattr(expected, part)):
                     raise EngineUnavailable(
                         f"the {engine.name} engine disagrees with the reference on {part} at "
-                        f"t = {t}; step graph and weights do not belong together: export again"
+                        f"t = {t}{ADVICE.get(engine.name, '')}"
                     )
     except EngineUnavailable:
         raise

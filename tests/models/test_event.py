@@ -307,15 +307,24 @@ def test_without_a_cache_folder_kernels_are_compiled_all_the_same(
     assert callable(compiled._step_kernel.__wrapped__())
 
 
-def test_a_damaged_cache_is_removed_and_compiled_around(
-    cache: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("suffix", ["nbi", "nbc", "sha256"])
+@pytest.mark.parametrize("damage", ["empty", "flipped", "gone"])
+def test_a_damaged_cache_is_compiled_anew(
+    cache: Path, suffix: str, damage: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     compiled._step_kernel.__wrapped__()
-    (index,) = cache.rglob("*.nbi")
-    index.write_bytes(b"")
-    assert callable(compiled._step_kernel.__wrapped__())
-    assert "cannot be used" in caplog.text
-    assert not cache.exists()
+    (file,) = [path for path in cache.rglob("*") if path.name.endswith(suffix)]
+    content = bytearray(file.read_bytes())
+    middle = len(content) // 4
+    content[middle : middle + 64] = bytes(255 - byte for byte in content[middle : middle + 64])
+    file.unlink()
+    if damage != "gone":
+        file.write_bytes(content if damage == "flipped" else b"")
+    capsys.readouterr()
+    compiled._step_kernel.__wrapped__()
+    assert "kept in" in capsys.readouterr().err
+    compiled._step_kernel.__wrapped__()
+    assert capsys.readouterr().err == ""
 
 
 def test_where_memory_must_not_become_code_the_engine_is_refused(

@@ -30,6 +30,7 @@ from models.errors import EngineUnavailable
 logger = logging.getLogger("spikeserve")
 
 CACHE_VARIABLE = "NUMBA_CACHE_DIR"
+CHECKSUM = "sha256"
 
 _compiling = threading.Lock()
 
@@ -80,18 +81,14 @@ def _signature() -> Any:
 @functools.cache
 def _step_kernel() -> Callable[..., None]:
     _check_executable_memory()
-    folder = cache_folder()
-    cold = folder is None or not any(folder.rglob("*.nbi"))
-    started = time.perf_counter()
-    if cold:
-        processor = llvmlite.binding.get_host_cpu_name()
-        print(f"event engine: compiling kernels for {processor} …", file=sys.stderr, flush=True)
-    kernel = _compiled(folder)
-    if cold:
-        kept = f"kept in {folder}" if folder else "for this process only: no private cache folder"
-        seconds = time.perf_counter() - started
-        print(f"event engine: compiled in {seconds:.1f} s, {kept}", file=sys.stderr)
-    return kernel
+    if (folder := cache_folder()) is not None:
+        if _intact(folder):
+            try:
+                return _cached(folder)
+            except Exception as error:  # whatever reading somebody else's pickle raises
+                logger.warning("kernel cache %s cannot be used: %s", folder, error)
+        _emptied(folder)
+    return _compiled(folder)
 
 
 def step_kernel() -> Callable[..., None]:
@@ -105,16 +102,55 @@ def step_kernel() -> Callable[..., None]:
 
 
 def _compiled(folder: Path | None) -> Callable[..., None]:
+    started = time.perf_counter()
+    processor = llvmlite.binding.get_host_cpu_name()
+    print(f"event engine: compiling kernels for {processor} …", file=sys.stderr, flush=True)
+    kept = f"for this process only: no folder that we alone can write, set {CACHE_VARIABLE}"
+    kernel: Callable[..., None] | None = None
     if folder is not None:
-        before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(folder)
         try:
-            return numba.njit(_signature(), nogil=True, cache=True)(step_rows)
-        except Exception as error:  # whatever reading half a pickle or a full disk raises
-            logger.warning("kernel cache %s cannot be used, removing it: %s", folder, error)
-            shutil.rmtree(folder, ignore_errors=True)
-        finally:
-            numba.config.CACHE_DIR = before
-    return numba.njit(_signature(), nogil=True)(step_rows)
+            kernel = _cached(folder)
+            (folder / CHECKSUM).write_text(_digest(folder))
+            kept = f"kept in {folder}"
+        except Exception as error:  # a full disk, or a folder that vanished
+            kept = f"for this process only: {error}"
+    kernel = kernel or numba.njit(_signature(), nogil=True)(step_rows)
+    seconds = time.perf_counter() - started
+    print(f"event engine: compiled in {seconds:.1f} s, {kept}", file=sys.stderr)
+    return kernel
+
+
+def _cached(folder: Path) -> Callable[..., None]:
+    """Compiled through numba's cache in ``folder``: read from there, or written to it."""
+    before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(folder)
+    try:
+        kernel: Callable[..., None] = numba.njit(_signature(), nogil=True, cache=True)(step_rows)
+        return kernel
+    finally:
+        numba.config.CACHE_DIR = before
+
+
+def _intact(folder: Path) -> bool:
+    """Whether the files are those that were written: numba would run damaged machine code."""
+    try:
+        return (folder / CHECKSUM).read_bytes() == _digest(folder).encode()
+    except OSError:
+        return False
+
+
+def _emptied(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _digest(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*.nb[ic]")):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def _check_executable_memory() -> None:
@@ -169,6 +205,7 @@ def _key() -> str:
     """All that decides what the machine code looks like; numba's own index knows less of it."""
     sources = sorted(Path(__file__).parent.glob("*.py"))
     facts = (
+        str(Path(__file__).parent),  # numba keeps one folder for each
         sys.version,
         numba.__version__,
         llvmlite.__version__,
