@@ -305,6 +305,10 @@ def test_without_a_cache_folder_kernels_are_compiled_all_the_same(
     monkeypatch.setenv(compiled.CACHE_VARIABLE, str(tmp_path / "file" / "below"))
     assert compiled.cache_folder() is None
     assert callable(compiled._step_kernel.__wrapped__())
+    monkeypatch.delenv(compiled.CACHE_VARIABLE)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "no home" / ".cache"))
+    assert compiled.cache_folder() is None
+    assert not (tmp_path / "no home").exists()
 
 
 @pytest.mark.parametrize("suffix", ["nbi", "nbc", "sha256"])

@@ -186,10 +186,10 @@ def cache_folder() -> Path | None:
 def _cache_root() -> Path:
     if chosen := os.environ.get(CACHE_VARIABLE):
         return Path(chosen).absolute()
-    caches = os.environ.get("XDG_CACHE_HOME")
-    return (
-        (Path(caches) if caches else Path.home() / ".cache").absolute() / "spikeserve" / "kernels"
-    )
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    if not caches.parent.is_dir():
+        raise FileNotFoundError(f"{caches.parent} does not exist")
+    return caches.absolute() / "spikeserve" / "kernels"
 
 
 def _private(folder: Path, forbidden: int) -> bool:
