@@ -6,6 +6,17 @@ An *event* is a non-zero input, stored as its place in its input row, ``column *
 channel``. Events lie in reading order, so those of a window's row are one contiguous run
 between two pointers, for any stride, kernel and border. Adding the weight rows they address
 is the whole of a spiking convolution, and the lengths of the runs are its active pairs.
+
+What the arguments hold (shapes in :mod:`models.engines.kernels.layout`):
+
+    layer       a record: geometry, where its weights and neurons begin, leak and reset
+    events      places of active inputs; pixel i's lie between pointer[i] and pointer[i + 1]
+    padded      analog inputs inside a frame of zeros, where a layer has any
+    packed      int8 weights, two channels a lane, for events; paired: int16, for analog inputs
+    gain        what a spike stands for: 1, or a pixel's value; 0 says the inputs are analog
+    currents    one output row's sums; masks: one output map's spikes, 64 neurons a word
+    old, new    membranes before and after; *_fired: who has spiked, as masks
+    silent      neurons that can never spike; coverage: windows that see an input pixel
 """
 
 from __future__ import annotations
