@@ -213,7 +213,7 @@ def table(result: Result) -> str:
         f"{facts['system']}, Python {facts['python']}, "
         + ", ".join(f"{name} {number}" for name, number in versions.items())
         + f". {result['bundle']}, {result['images']} evenly spaced CIFAR-10 test images "
-        f"({result['average_timesteps']:.3f} average timesteps by default), "
+        f"({result['average_timesteps']:.4f} average timesteps by default), "
         f"{result['repetitions']} repetitions, {result['date']}; accuracy on "
         f"{result['accuracy_images']:,} images. Milliseconds an image: median and range. "
         f"Ratio: time over that of “{result['baseline']}” in the same repetition, median. "
