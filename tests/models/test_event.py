@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import mmap
-import subprocess
-import sys
 import threading
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -15,13 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from models.bundle import Bundle
 from models.engines.contract import State, Step
 from models.engines.event import EventEngine, usable_cores
-from models.engines.kernels import compiled
 from models.engines.kernels.layout import packed
 from models.engines.reference import ReferenceEngine
-from models.engines.selection import build_engine
 from models.errors import EngineUnavailable
 from models.network import Conv, Layer, Lif, Linear, Network, Pool, input_maximum
 from models.neurons import MEMBRANE_MAX, MEMBRANE_MIN
@@ -246,114 +240,6 @@ def test_inputs_beyond_int16_are_refused() -> None:
         EventEngine(program)
 
 
-def test_auto_is_the_event_engine(bundle: Bundle) -> None:
-    assert build_engine(bundle).name == "event"
-
-
-def test_without_numba_auto_says_so_and_event_is_refused(
-    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setitem(sys.modules, "models.engines.event", None)
-    with pytest.raises(EngineUnavailable, match="pip install numba"):
-        build_engine(bundle, "event")
-    assert build_engine(bundle, "auto").name == "onnx"
-    assert "numba" in caplog.text
-
-
-def test_a_kernel_that_computes_wrongly_is_refused(
-    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    class Wrong(EventEngine):
-        def step(self, frames: Frames, state: Any) -> Step:
-            step = super().step(frames, state)
-            step.active_pairs[-1, 0] += 1
-            return step
-
-    monkeypatch.setattr("models.engines.event.EventEngine", Wrong)
-    with pytest.raises(EngineUnavailable, match="active_pairs"):
-        build_engine(bundle, "event")
-    assert build_engine(bundle, "auto").name == "onnx"
-    assert "disagrees with the reference" in caplog.text
-
-
-@pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv(compiled.CACHE_VARIABLE, str(tmp_path / "kernels"))
-    folder = compiled.cache_folder()
-    assert folder is not None
-    assert folder.parent == tmp_path / "kernels"
-    return folder
-
-
-def test_kernels_are_cached_where_only_we_can_write(cache: Path, tmp_path: Path) -> None:
-    assert cache.stat().st_mode & 0o777 == 0o700
-    cache.chmod(0o755)
-    assert compiled.cache_folder() is None
-    cache.chmod(0o700)
-    cache.parent.chmod(0o777)  # somebody could swap the folder
-    assert compiled.cache_folder() is None
-    cache.parent.chmod(0o700)
-    cache.rename(tmp_path / "elsewhere")
-    cache.symlink_to(tmp_path / "elsewhere")
-    assert compiled.cache_folder() is None
-
-
-def test_without_a_cache_folder_kernels_are_compiled_all_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "file").touch()
-    monkeypatch.setenv(compiled.CACHE_VARIABLE, str(tmp_path / "file" / "below"))
-    assert compiled.cache_folder() is None
-    assert callable(compiled._step_kernel.__wrapped__())
-    monkeypatch.delenv(compiled.CACHE_VARIABLE)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "no home" / ".cache"))
-    assert compiled.cache_folder() is None
-    assert not (tmp_path / "no home").exists()
-
-
-@pytest.mark.parametrize("suffix", ["nbi", "nbc", "sha256"])
-@pytest.mark.parametrize("damage", ["empty", "flipped", "gone"])
-def test_a_damaged_cache_is_compiled_anew(
-    cache: Path, suffix: str, damage: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    compiled._step_kernel.__wrapped__()
-    (file,) = [path for path in cache.rglob("*") if path.name.endswith(suffix)]
-    content = bytearray(file.read_bytes())
-    middle = len(content) // 4
-    content[middle : middle + 64] = bytes(255 - byte for byte in content[middle : middle + 64])
-    file.unlink()
-    if damage != "gone":
-        file.write_bytes(content if damage == "flipped" else b"")
-    capsys.readouterr()
-    compiled._step_kernel.__wrapped__()
-    assert "kept in" in capsys.readouterr().err
-    compiled._step_kernel.__wrapped__()
-    assert capsys.readouterr().err == ""
-
-
-def test_where_memory_must_not_become_code_the_engine_is_refused(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def refused(*_arguments: object, **_options: object) -> None:
-        raise PermissionError("operation not permitted")
-
-    monkeypatch.setattr(sys, "platform", "linux")
-    monkeypatch.setattr(mmap, "mmap", refused)
-    with pytest.raises(EngineUnavailable, match="forbids"):
-        compiled._step_kernel.__wrapped__()
-
-
-def test_whatever_fails_in_building_auto_falls_back(
-    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def full() -> None:
-        raise MemoryError
-
-    monkeypatch.setattr("models.engines.event.step_kernel", full)
-    assert build_engine(bundle, "auto").name == "onnx"
-    assert "MemoryError" in caplog.text
-
-
 def test_a_quota_counts_as_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _pid: set(range(64)), raising=False)
     for text, cores in (("max 100000", 64), ("150000 100000", 2), ("10000 100000", 1)):
@@ -366,17 +252,3 @@ def test_a_program_that_padding_blows_up_is_refused() -> None:
     network = Network((conv, Lif("lif", conv.out_shape), Linear("out", conv.out_shape, 2)))
     with pytest.raises(EngineUnavailable, match="groups of 64"):
         EventEngine(program_of(network, np.random.default_rng(5), False))
-
-
-def test_a_second_process_finds_the_kernels_compiled(tmp_path: Path) -> None:
-    script = "from models.engines.kernels.compiled import step_kernel; step_kernel()"
-    environment = {compiled.CACHE_VARIABLE: str(tmp_path), "PATH": ""}
-    first, second = (
-        subprocess.run(
-            [sys.executable, "-c", script], env=environment, capture_output=True, check=True
-        ).stderr.decode()
-        for _ in range(2)
-    )
-    assert "compiling kernels" in first
-    assert "kept in" in first
-    assert second == ""

@@ -1,0 +1,94 @@
+"""Compiled kernels on disk: private, checked before they run, and never needed."""
+
+from __future__ import annotations
+
+import mmap
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from models.engines.kernels import compiled
+from models.errors import EngineUnavailable
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv(compiled.CACHE_VARIABLE, str(tmp_path / "kernels"))
+    folder = compiled.cache_folder()
+    assert folder is not None
+    assert folder.parent == tmp_path / "kernels"
+    return folder
+
+
+def test_kernels_are_cached_where_only_we_can_write(cache: Path, tmp_path: Path) -> None:
+    assert cache.stat().st_mode & 0o777 == 0o700
+    cache.chmod(0o755)
+    assert compiled.cache_folder() is None
+    cache.chmod(0o700)
+    cache.parent.chmod(0o777)  # somebody could swap the folder
+    assert compiled.cache_folder() is None
+    cache.parent.chmod(0o700)
+    cache.rename(tmp_path / "elsewhere")
+    cache.symlink_to(tmp_path / "elsewhere")
+    assert compiled.cache_folder() is None
+
+
+def test_without_a_cache_folder_kernels_are_compiled_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(compiled.CACHE_VARIABLE, str(tmp_path / "file" / "below"))
+    assert compiled.cache_folder() is None
+    assert callable(compiled._step_kernel.__wrapped__())
+    monkeypatch.delenv(compiled.CACHE_VARIABLE)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "no home" / ".cache"))
+    assert compiled.cache_folder() is None
+    assert not (tmp_path / "no home").exists()
+
+
+@pytest.mark.parametrize("suffix", ["nbi", "nbc", "sha256"])
+@pytest.mark.parametrize("damage", ["empty", "flipped", "gone"])
+def test_a_damaged_cache_is_compiled_anew(
+    cache: Path, suffix: str, damage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    compiled._step_kernel.__wrapped__()
+    (file,) = [path for path in cache.rglob("*") if path.name.endswith(suffix)]
+    content = bytearray(file.read_bytes())
+    middle = len(content) // 4
+    content[middle : middle + 64] = bytes(255 - byte for byte in content[middle : middle + 64])
+    file.unlink()
+    if damage != "gone":
+        file.write_bytes(content if damage == "flipped" else b"")
+    capsys.readouterr()
+    compiled._step_kernel.__wrapped__()
+    assert "kept in" in capsys.readouterr().err
+    compiled._step_kernel.__wrapped__()
+    assert capsys.readouterr().err == ""
+
+
+def test_a_second_process_finds_the_kernels_compiled(tmp_path: Path) -> None:
+    script = "from models.engines.kernels.compiled import step_kernel; step_kernel()"
+    environment = {compiled.CACHE_VARIABLE: str(tmp_path), "PATH": ""}
+    first, second = (
+        subprocess.run(
+            [sys.executable, "-c", script], env=environment, capture_output=True, check=True
+        ).stderr.decode()
+        for _ in range(2)
+    )
+    assert "compiling kernels" in first
+    assert "kept in" in first
+    assert second == ""
+
+
+def test_where_memory_must_not_become_code_the_engine_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refused(*_arguments: object, **_options: object) -> None:
+        raise PermissionError("operation not permitted")
+
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(mmap, "mmap", refused)
+    with pytest.raises(EngineUnavailable, match="forbids"):
+        compiled._step_kernel.__wrapped__()

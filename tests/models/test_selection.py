@@ -1,0 +1,57 @@
+"""Which engine runs, and what becomes of one that cannot."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from models.bundle import Bundle
+from models.engines.contract import Step
+from models.engines.event import EventEngine
+from models.engines.selection import build_engine
+from models.errors import EngineUnavailable
+
+
+def test_auto_is_the_event_engine(bundle: Bundle) -> None:
+    assert build_engine(bundle).name == "event"
+
+
+def test_without_numba_auto_says_so_and_event_is_refused(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "models.engines.event", None)
+    with pytest.raises(EngineUnavailable, match="pip install numba"):
+        build_engine(bundle, "event")
+    assert build_engine(bundle, "auto").name == "onnx"
+    assert "numba" in caplog.text
+
+
+def test_a_kernel_that_computes_wrongly_is_refused(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Wrong(EventEngine):
+        def step(self, frames: NDArray[np.uint8], state: Any) -> Step:
+            step = super().step(frames, state)
+            step.active_pairs[-1, 0] += 1
+            return step
+
+    monkeypatch.setattr("models.engines.event.EventEngine", Wrong)
+    with pytest.raises(EngineUnavailable, match="active_pairs"):
+        build_engine(bundle, "event")
+    assert build_engine(bundle, "auto").name == "onnx"
+    assert "disagrees with the reference" in caplog.text
+
+
+def test_whatever_fails_in_building_auto_falls_back(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full() -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("models.engines.event.step_kernel", full)
+    assert build_engine(bundle, "auto").name == "onnx"
+    assert "MemoryError" in caplog.text
