@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_safetensors
 from safetensors.numpy import save as save_safetensors
 
-from models.encoding import Encoding
+from models.encoding import Encoding, Pixels
 from models.errors import BundleError, InvalidProgram, ModelError
 from models.exits import ExitPolicy, Readout
 from models.network import Layer, Network
@@ -138,6 +138,10 @@ class Manifest(Section):
     @property
     def readout(self) -> Readout:
         return Readout(self.logit_scale, self.exits.temperatures)
+
+    def noise_image(self) -> Pixels:
+        """The same random image every time, of the size the network takes, ``[H, W, C]``."""
+        return np.random.default_rng(0).integers(0, 256, self.network.input_shape, np.uint8)
 
     def policy(
         self,

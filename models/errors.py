@@ -4,6 +4,7 @@ ModelError
  ├─ InvalidNetwork     layers that do not make a spiking classifier
  ├─ InvalidProgram     weights, biases or thresholds outside the integer contract
  ├─ InvalidPolicy      exit parameters out of range
+ ├─ Unreachable        an outcome that the calibration curve does not reach
  ├─ BundleError        a bundle on disk that must not be served
  └─ EngineUnavailable  an engine whose library is missing or whose graph does not fit
 """
@@ -23,6 +24,10 @@ class InvalidProgram(ModelError):
 
 class InvalidPolicy(ModelError, ValueError):
     """An exit parameter is out of range."""
+
+
+class Unreachable(ModelError):
+    """An asked-for outcome lies outside the calibration curve; names the range."""
 
 
 class BundleError(ModelError):

@@ -25,7 +25,8 @@ from models.errors import InvalidPolicy
 TINY = float(np.finfo(np.float64).tiny)  # stands in for a probability of 0: 0 ln 0 = 0
 
 Floats = NDArray[np.float64]
-StopReason = Literal["entropy", "max_timesteps"]
+StopReason = Literal["entropy", "max_timesteps", "deadline"]
+"""``deadline`` is the scheduler's: a policy knows no clock."""
 
 
 @dataclass(frozen=True)

@@ -39,9 +39,16 @@ class Row:
 def advance(
     engine: Engine, encoding: Encoding, readout: Readout, rows: Sequence[Row], state: State
 ) -> State:
-    """One timestep for every row, at whatever t it is; sets ``stop_reason`` where a row is done."""
+    """One timestep for every row, at whatever t it is; sets ``stop_reason`` where a row is done.
+
+    Raises:
+        FloatingPointError: the engine's logits are not finite. Whatever is raised, no row
+            has changed and ``state`` is as it was, so that the step can be tried again.
+    """
     t = [row.t + 1 for row in rows]
     step = engine.step(encoding.frames([row.image for row in rows], t), state)
+    if not np.isfinite(step.logits).all():  # an engine that breaks its contract
+        raise FloatingPointError(f"the {engine.name} engine's logits are not finite")
     sums = step.logits.astype(np.int64)
     for row, total in zip(rows, sums, strict=True):
         if row.logit_sum is not None:

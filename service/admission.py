@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from service.errors import QueueFull
+from service.errors import NotReady, QueueFull
 
 
 class Admission:
-    """A counter for the event loop: entering past the limit is refused at once.
+    """A counter for the event loop: entering past the limit, or while closed, is refused at once.
 
     It stands before the body is read and the image decoded, since both cost memory and
     time that a full queue should not spend.
@@ -18,14 +18,18 @@ class Admission:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.inside = 0
+        self.open = True
 
     @contextmanager
     def place(self) -> Iterator[None]:
         """Hold one place while the request is answered.
 
         Raises:
+            NotReady: the service is shutting down.
             QueueFull: every place is taken.
         """
+        if not self.open:
+            raise NotReady("the service is shutting down")
         if self.inside >= self.limit:
             raise QueueFull(f"{self.inside} requests are being answered; retry later")
         self.inside += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,12 +12,15 @@ from importlib.metadata import version
 from fastapi import FastAPI
 
 from service.admission import Admission
+from service.classification import Classifier
 from service.context import RequestContext
 from service.errors import install_handlers
+from service.keys import Gate
 from service.metrics import Metrics
 from service.registry import Registry
 from service.routes import classify, health, models
 from service.settings import Settings
+from service.watchdog import watch
 
 logger = logging.getLogger("spikeserve")
 
@@ -32,19 +36,24 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     registry = Registry.load(settings, metrics)
     release = version("spikeserve")
     metrics.build_info.labels(release).set(1)
+    # What the slots and queues of all models can hold; each queue has its own bound besides.
+    admission = Admission(sum(model.capacity.slots + settings.queue_capacity for model in registry))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        registry.start()
-        app.state.decoders = ThreadPoolExecutor(settings.decode_threads, "decoder")
+        registry.start(asyncio.get_running_loop().call_soon_threadsafe)
+        decoders = ThreadPoolExecutor(settings.decode_threads, "decoder")
+        app.state.classifier = Classifier(registry, decoders, settings.max_pixels)
+        watchdog = asyncio.create_task(watch(registry, settings.watchdog_seconds))
         app.state.ready = True
         metrics.ready.set(1)
         yield
-        app.state.ready = False
+        app.state.ready = admission.open = False
         metrics.ready.set(0)
-        if not registry.drain(settings.drain_seconds):
+        watchdog.cancel()
+        if not await asyncio.to_thread(registry.drain, settings.drain_seconds):
             logger.error("requests were still running after %d s", settings.drain_seconds)
-        app.state.decoders.shutdown(wait=False, cancel_futures=True)
+        decoders.shutdown(wait=False, cancel_futures=True)
 
     app = FastAPI(
         title="SpikeServe",
@@ -53,10 +62,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.settings, app.state.metrics, app.state.registry = settings, metrics, registry
-    app.state.ready = False
-    # What the slots and queues of all models can hold; each queue has its own bound besides.
-    places = (settings.slots + settings.queue_capacity) * len(settings.bundles)
-    app.state.admission = Admission(places)
+    app.state.admission, app.state.ready = admission, False
+    app.state.gate = Gate(
+        settings.api_keys, settings.admin_key, settings.rate_limit, settings.rate_burst
+    )
     install_handlers(app)
     app.add_middleware(RequestContext, metrics=metrics)
     for router in (classify.router, models.router, health.router):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-import uuid
+from random import getrandbits
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
@@ -28,7 +28,7 @@ class RequestContext:
             return
         started = time.perf_counter()
         given = Headers(scope=scope).get("x-request-id", "")
-        request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        request_id = given if REQUEST_ID.fullmatch(given) else f"{getrandbits(128):032x}"
         state = scope.setdefault("state", {})
         state["request_id"], state["model"] = request_id, ""
         code = "499"  # the client left before an answer began
@@ -51,7 +51,5 @@ class RequestContext:
             # Unknown paths share one label: a scanner must not create series.
             route = scope.get("route")
             endpoint = getattr(route, "path", "other")
-            self.metrics.requests.labels(state["model"], endpoint, code).inc()
-            self.metrics.request_duration.labels(state["model"], endpoint).observe(
-                time.perf_counter() - started
-            )
+            seconds = time.perf_counter() - started
+            self.metrics.answered(state["model"], endpoint, code, seconds)

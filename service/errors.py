@@ -2,14 +2,18 @@
 
 ServiceError
  ├─ MalformedRequest    400  body is not valid JSON, multipart or base64
+ ├─ Unauthorised        401  no API key, or none we know
  ├─ UnknownModel        404
+ ├─ OutcomeUnreachable  409  the calibration curve does not reach it
  ├─ BodyTooLarge        413
  ├─ UnsupportedMedia    415  not an image format we decode
  ├─ UnusableImage       422  damaged, animated or with too many pixels
  ├─ InvalidParameter    422
  ├─ QueueFull           429  with Retry-After
+ ├─ RateLimited         429  this key, with Retry-After
  ├─ InferenceFailed     500  this row only
- └─ NotReady            503  starting or draining, with Retry-After
+ ├─ NotReady            503  starting or draining, with Retry-After
+ └─ DeadlineExceeded    504
 
 Answers are RFC 9457 ``application/problem+json``.
 """
@@ -17,6 +21,7 @@ Answers are RFC 9457 ``application/problem+json``.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -46,8 +51,20 @@ class MalformedRequest(ServiceError):
     status, reason = 400, "malformed"
 
 
+class Unauthorised(ServiceError):
+    status, reason = 401, "unauthorised"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"WWW-Authenticate": "Bearer"}
+
+
 class UnknownModel(ServiceError):
     status, reason = 404, "unknown_model"
+
+
+class OutcomeUnreachable(ServiceError):
+    status, reason = 409, "unreachable"
 
 
 class BodyTooLarge(ServiceError):
@@ -67,17 +84,23 @@ class InvalidParameter(ServiceError):
 
 
 class RetryLater(ServiceError):
-    """Refused now, welcome in ``retry_after`` seconds."""
+    """Refused now, welcome in ``seconds``; HTTP wants them whole."""
 
-    retry_after = 1
+    def __init__(self, message: str, seconds: float = 0.0) -> None:
+        super().__init__(message)
+        self.seconds = seconds
 
     @property
     def headers(self) -> dict[str, str]:
-        return {"Retry-After": str(self.retry_after)}
+        return {"Retry-After": str(max(1, math.ceil(self.seconds)))}
 
 
 class QueueFull(RetryLater):
     status, reason = 429, "queue_full"
+
+
+class RateLimited(RetryLater):
+    status, reason = 429, "rate_limited"
 
 
 class InferenceFailed(ServiceError):
@@ -88,11 +111,16 @@ class NotReady(RetryLater):
     status, reason = 503, "not_ready"
 
 
+class DeadlineExceeded(ServiceError):
+    status, reason = 504, "deadline"
+
+
 REJECTIONS = tuple(
     kind.reason
     for kind in (
-        MalformedRequest, UnknownModel, BodyTooLarge, UnsupportedMedia, UnusableImage,
-        InvalidParameter, QueueFull, InferenceFailed, NotReady,
+        MalformedRequest, Unauthorised, UnknownModel, OutcomeUnreachable, BodyTooLarge,
+        UnsupportedMedia, UnusableImage, InvalidParameter, QueueFull, RateLimited,
+        InferenceFailed, NotReady, DeadlineExceeded,
     )
 )  # fmt: skip
 

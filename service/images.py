@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import math
+import struct
 import warnings
 
 import numpy as np
@@ -16,6 +18,8 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")  # magic bytes decide, never the
 # A scan costs the decoder time in proportion to the picture, and the file 95 bytes.
 MAX_JPEG_SCANS = 100
 START_OF_SCAN = b"\xff\xda"
+PNG_START = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"  # what follows is width and height
+SMALL_PNG_BYTES, SMALL_PNG_PIXELS = 8192, 64 * 64
 WIDE_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -29,6 +33,15 @@ UPRIGHT = {
 QUARTER_TURNS = tuple(UPRIGHT[orientation] for orientation in (5, 6, 7, 8))
 
 warnings.simplefilter("error", Image.DecompressionBombWarning)
+
+
+def is_small_png(data: bytes) -> bool:
+    """Whether decoding takes less time than handing the file to another thread would."""
+    return (
+        len(data) <= SMALL_PNG_BYTES
+        and data.startswith(PNG_START)
+        and math.prod(struct.unpack_from(">II", data, len(PNG_START))) <= SMALL_PNG_PIXELS
+    )
 
 
 def decode_image(data: bytes, shape: Shape, max_pixels: int) -> NDArray[np.uint8]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from typing import Literal
+
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -10,11 +13,13 @@ from prometheus_client import (
     ProcessCollector,
     disable_created_metrics,
 )
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from models.bundle import Manifest
 from models.energy.estimate import EnergyEstimate
 from service.errors import REJECTIONS
-from service.scheduler import Job, Scheduler
+from service.jobs import Job
+from service.scheduler import Scheduler
 
 # fmt: off
 REQUEST_SECONDS = (
@@ -27,9 +32,17 @@ JOULES = tuple(m * 10.0**e for e in range(-7, -3) for m in (1, 2, 5))
 BATCH_ROWS = tuple(2**k for k in range(13))
 TIMESTEPS = tuple(range(1, 17))
 
-CODES = ("200", "400", "404", "413", "415", "422", "429", "499", "500", "503")
-STOP_REASONS = ("entropy", "max_timesteps", "error")
+CODES = (
+    "200", "400", "401", "404", "409", "413", "415", "422", "429", "499", "500", "503", "504",
+)  # fmt: skip
+ENDPOINTS = ("/classify", "/classify/stream", "/classify/batch")
+STOP_REASONS = ("entropy", "max_timesteps", "deadline", "cancelled", "error")
 JOULE_PER_PJ = 1e-12
+MODEL = ("model", "version")
+MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR" in os.environ
+"""Set by the supervisor of several processes before they start."""
+Processes = Literal["livesum", "livemax", "livemin"]
+"""How a gauge adds up over processes."""
 
 disable_created_metrics()  # type: ignore[no-untyped-call] # a second series per counter that nobody reads
 
@@ -38,14 +51,17 @@ class Metrics:
     """All series of one service, in a registry of their own."""
 
     def __init__(self) -> None:
-        registry = self.registry = CollectorRegistry()
-        ProcessCollector(registry=registry)
+        registry = self._registry = CollectorRegistry()
+        if not MULTIPROCESS:  # it would tell about whichever process is scraped
+            ProcessCollector(registry=registry)
 
         def counter(name: str, about: str, *labels: str) -> Counter:
             return Counter(f"spikeserve_{name}", about, labels, registry=registry)
 
-        def gauge(name: str, about: str, *labels: str) -> Gauge:
-            return Gauge(f"spikeserve_{name}", about, labels, registry=registry)
+        def gauge(name: str, about: str, *labels: str, over: Processes = "livesum") -> Gauge:
+            return Gauge(
+                f"spikeserve_{name}", about, labels, registry=registry, multiprocess_mode=over
+            )
 
         def histogram(name: str, about: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
             return Histogram(
@@ -54,7 +70,7 @@ class Metrics:
 
         self.inference_timesteps = histogram(
             "inference_timesteps", "Timesteps used per inference; average = sum / count.",
-            TIMESTEPS, "model",
+            TIMESTEPS, *MODEL,
         )  # fmt: skip
         self.requests = counter(
             "requests_total", "HTTP requests answered.", "model", "endpoint", "code"
@@ -64,121 +80,191 @@ class Metrics:
             REQUEST_SECONDS, "model", "endpoint",
         )  # fmt: skip
         self.inferences = counter(
-            "inferences_total", "Rows that left the engine, and why.", "model", "stop_reason"
+            "inferences_total", "Rows that left the engine, and why.", *MODEL, "stop_reason"
         )
         self.queue_duration = histogram(
-            "queue_duration_seconds", "Wait for a slot.", STAGE_SECONDS, "model"
+            "queue_duration_seconds", "Wait for a slot.", STAGE_SECONDS, *MODEL
         )
         self.decode_duration = histogram(
-            "decode_duration_seconds", "Image decoding.", STAGE_SECONDS, "model"
+            "decode_duration_seconds", "Image decoding.", STAGE_SECONDS, *MODEL
         )
         self.inference_duration = histogram(
-            "inference_duration_seconds", "First to last timestep.", STAGE_SECONDS, "model"
+            "inference_duration_seconds", "First to last timestep.", STAGE_SECONDS, *MODEL
         )
         self.step_duration = histogram(
-            "step_duration_seconds", "One timestep of all live rows.", STAGE_SECONDS, "model"
+            "step_duration_seconds", "One timestep of all live rows.", STAGE_SECONDS, *MODEL
         )
         self.timesteps_executed = counter(
-            "timesteps_executed_total", "Timesteps run for finished rows.", "model"
+            "timesteps_executed_total", "Timesteps run for finished rows.", *MODEL
         )
         self.timesteps_saved = counter(
-            "timesteps_saved_total", "Timesteps a full run would have added.", "model"
+            "timesteps_saved_total", "Timesteps a full run would have added.", *MODEL
         )
         self.slot_steps = counter(
-            "slot_steps_total", "Slots by state, counted at every step.", "model", "state"
+            "slot_steps_total", "Slots by state, counted at every step.", *MODEL, "state"
         )
-        self.batch_rows = histogram("batch_rows", "Rows stepped together.", BATCH_ROWS, "model")
+        self.batch_rows = histogram("batch_rows", "Rows stepped together.", BATCH_ROWS, *MODEL)
         self.exit_entropy = histogram(
-            "exit_entropy", "Normalised entropy at exit.", UNIT_INTERVAL, "model"
+            "exit_entropy", "Normalised entropy at exit.", UNIT_INTERVAL, *MODEL
         )
         self.requested_threshold = histogram(
-            "requested_entropy_threshold", "Entropy threshold in effect.", UNIT_INTERVAL, "model"
+            "requested_entropy_threshold", "Entropy threshold in effect.", UNIT_INTERVAL, *MODEL
         )
         self.energy = counter(
-            "energy_joules_total", "Estimated in-memory-computing energy used.", "model"
+            "energy_joules_total", "Estimated in-memory-computing energy used.", *MODEL
         )
         self.energy_baseline = counter(
-            "energy_baseline_joules_total", "Estimated energy of the same rows run to T.", "model"
+            "energy_baseline_joules_total", "Estimated energy of the same rows run to T.", *MODEL
         )
         self.request_energy = histogram(
-            "request_energy_joules", "Estimated energy per inference.", JOULES, "model"
+            "request_energy_joules", "Estimated energy per inference.", JOULES, *MODEL
         )
-        self.running = gauge("requests_running", "Rows in slots.", "model")
-        self.queued = gauge("requests_queued", "Rows waiting for a slot.", "model")
-        self.queue_capacity = gauge("queue_capacity", "Rows that may wait.", "model")
-        self.slots = gauge("slots", "Rows that can run together.", "model")
+        self.running = gauge("requests_running", "Rows in slots.", *MODEL)
+        self.queued = gauge("requests_queued", "Rows waiting for a slot.", *MODEL)
+        self.pending_timesteps = gauge(
+            "pending_timesteps", "Timesteps that the waiting rows are expected to take.", *MODEL
+        )
+        self.queue_capacity = gauge(
+            "queue_capacity_timesteps", "Expected timesteps that may wait.", *MODEL
+        )
+        self.slots = gauge("slots", "Rows that can run together.", *MODEL)
+        self.brownout_level = gauge(
+            "brownout_level", "How far load raises thresholds, 0 to 4.", *MODEL, over="livemax"
+        )
+        self.brownout_requests = counter(
+            "brownout_requests_total", "Requests whose threshold load had raised.", *MODEL
+        )
+        self.cancelled = counter(
+            "requests_cancelled_total", "Rows whose client left, and where they were.",
+            *MODEL, "phase",
+        )  # fmt: skip
         self.rejected = counter("requests_rejected_total", "Requests refused, and why.", "reason")
         self.last_step = gauge(
-            "engine_last_step_timestamp_seconds", "Unix time of the newest step.", "model"
+            "engine_last_step_timestamp_seconds", "Unix time of the newest step.",
+            *MODEL, over="livemax",
+        )  # fmt: skip
+        self.ready = gauge(
+            "ready", "1 when models are loaded and requests are admitted.", over="livemin"
         )
-        self.ready = gauge("ready", "1 when models are loaded and requests are admitted.")
         self.model_info = gauge(
-            "model_info", "A served model.", "model", "version", "engine", "encoding"
+            "model_info", "A served model.", *MODEL, "engine", "encoding", over="livemax"
         )
-        self.build_info = gauge("build_info", "The running release.", "version")
+        self.build_info = gauge("build_info", "The running release.", "version", over="livemax")
         for reason in REJECTIONS:
             self.rejected.labels(reason)
+        self._outcomes: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
+
+    @property
+    def registry(self) -> CollectorRegistry:
+        """What a scrape shows: this process, or all of them together."""
+        if not MULTIPROCESS:
+            return self._registry
+        everyone = CollectorRegistry()
+        MultiProcessCollector(everyone)  # type: ignore[no-untyped-call]
+        return everyone
+
+    def answered(self, model: str, endpoint: str, code: str, seconds: float) -> None:
+        """One HTTP request ended."""
+        key = (model, endpoint, code)
+        found = self._outcomes.get(key)
+        if found is None:  # labels are looked up once: that costs more than counting
+            found = self._outcomes[key] = (
+                self.requests.labels(model, endpoint, code),
+                self.request_duration.labels(model, endpoint),
+            )
+        found[0].inc()
+        found[1].observe(seconds)
 
     def for_model(self, manifest: Manifest, engine: str, scheduler: Scheduler) -> ModelMetrics:
         """The series of one model, all initialised."""
-        self.model_info.labels(manifest.name, manifest.version, engine, manifest.encoding.kind).set(
-            1
-        )
-        return ModelMetrics(self, manifest, scheduler)
+        return ModelMetrics(self, manifest, engine, scheduler)
 
 
 class ModelMetrics:
-    """One model's series with the label filled in."""
+    """One model's series with the labels filled in."""
 
-    def __init__(self, metrics: Metrics, manifest: Manifest, scheduler: Scheduler) -> None:
-        name = manifest.name
+    def __init__(
+        self, metrics: Metrics, manifest: Manifest, engine: str, scheduler: Scheduler
+    ) -> None:
         self._timesteps = manifest.timesteps
-        self._metrics, self._name = metrics, name
-        self.stop_reasons = {r: metrics.inferences.labels(name, r) for r in STOP_REASONS}
-        self._busy = metrics.slot_steps.labels(name, "busy")
-        self._idle = metrics.slot_steps.labels(name, "idle")
-        self.decode_duration = metrics.decode_duration.labels(name)
-        for code in CODES:
-            metrics.requests.labels(name, "/classify", code)
-        metrics.request_duration.labels(name, "/classify")
-        for series in (
-            metrics.inference_timesteps, metrics.queue_duration, metrics.inference_duration,
-            metrics.exit_entropy, metrics.requested_threshold, metrics.request_energy,
-            metrics.step_duration, metrics.batch_rows, metrics.last_step,
-            metrics.timesteps_executed, metrics.timesteps_saved,
-            metrics.energy, metrics.energy_baseline,
-        ):  # fmt: skip
-            series.labels(name)
-        metrics.slots.labels(name).set(scheduler.slots)
-        metrics.queue_capacity.labels(name).set(scheduler.queue_capacity)
-        metrics.running.labels(name).set_function(lambda: len(scheduler.running))
-        metrics.queued.labels(name).set_function(lambda: len(scheduler.waiting))
+        model = (manifest.name, manifest.version)
+        self._info = metrics.model_info.labels(*model, engine, manifest.encoding.kind)
+        self._info.set(1)
+        for endpoint in ENDPOINTS:
+            metrics.request_duration.labels(manifest.name, endpoint)
+            for code in CODES:
+                metrics.requests.labels(manifest.name, endpoint, code)
+        self._stop_reasons = {r: metrics.inferences.labels(*model, r) for r in STOP_REASONS}
+        self._cancelled = {p: metrics.cancelled.labels(*model, p) for p in ("queued", "running")}
+        self._busy = metrics.slot_steps.labels(*model, "busy")
+        self._idle = metrics.slot_steps.labels(*model, "idle")
+        self.decode_duration = metrics.decode_duration.labels(*model)
+        self.brownout_requests = metrics.brownout_requests.labels(*model)
+        self._timesteps_used = metrics.inference_timesteps.labels(*model)
+        self._executed = metrics.timesteps_executed.labels(*model)
+        self._saved = metrics.timesteps_saved.labels(*model)
+        self._queue_duration = metrics.queue_duration.labels(*model)
+        self._inference_duration = metrics.inference_duration.labels(*model)
+        self._step_duration = metrics.step_duration.labels(*model)
+        self._batch_rows = metrics.batch_rows.labels(*model)
+        self._last_step = metrics.last_step.labels(*model)
+        self._exit_entropy = metrics.exit_entropy.labels(*model)
+        self._threshold = metrics.requested_threshold.labels(*model)
+        self._energy = metrics.energy.labels(*model)
+        self._baseline = metrics.energy_baseline.labels(*model)
+        self._request_energy = metrics.request_energy.labels(*model)
+        self._running = metrics.running.labels(*model)
+        self._queued = metrics.queued.labels(*model)
+        self._pending = metrics.pending_timesteps.labels(*model)
+        self._level = metrics.brownout_level.labels(*model)
+        self._capacity = metrics.queue_capacity.labels(*model)
+        self._slots = metrics.slots.labels(*model)
+        self._capacity.set(scheduler.queue_capacity)
+        self._slots.set(scheduler.slots)
+
+    def refresh(self, scheduler: Scheduler, brownout_level: int) -> None:
+        """Set the gauges; once a second and at every scrape, not at every request."""
+        self._running.set(len(scheduler.running))
+        self._queued.set(len(scheduler.waiting))
+        self._pending.set(scheduler.pending_timesteps)
+        self._level.set(brownout_level)
+
+    def retired(self) -> None:
+        """The model is served no more; its counters stay, as counters must."""
+        gauges = (self._running, self._queued, self._pending, self._level, self._capacity)
+        for gauge in (*gauges, self._slots, self._info):
+            gauge.set(0)
 
     def stepped(self, rows: int, slots: int, seconds: float) -> None:
         """One tick stepped ``rows`` of ``slots``."""
-        metrics, name = self._metrics, self._name
-        metrics.step_duration.labels(name).observe(seconds)
-        metrics.batch_rows.labels(name).observe(rows)
-        metrics.last_step.labels(name).set_to_current_time()
+        self._step_duration.observe(seconds)
+        self._batch_rows.observe(rows)
+        self._last_step.set_to_current_time()
         self._busy.inc(rows)
         self._idle.inc(slots - rows)
 
     def failed(self, rows: int) -> None:
         """``rows`` rows were lost to an engine failure."""
-        self.stop_reasons["error"].inc(rows)
+        self._stop_reasons["error"].inc(rows)
+
+    def cancelled(self, phase: Literal["queued", "running"]) -> None:
+        """A client left while its row was in the queue or in a slot."""
+        self._cancelled[phase].inc()
+        if phase == "running":
+            self._stop_reasons["cancelled"].inc()
 
     def finished(self, job: Job, energy: EnergyEstimate) -> None:
         """One row left with an answer."""
-        metrics, name, row = self._metrics, self._name, job.row
+        row = job.row
         assert row.stop_reason is not None
-        self.stop_reasons[row.stop_reason].inc()
-        metrics.inference_timesteps.labels(name).observe(row.t)
-        metrics.timesteps_executed.labels(name).inc(row.t)
-        metrics.timesteps_saved.labels(name).inc(self._timesteps - row.t)
-        metrics.queue_duration.labels(name).observe(job.started - job.submitted)
-        metrics.inference_duration.labels(name).observe(job.finished - job.started)
-        metrics.exit_entropy.labels(name).observe(row.entropy)
-        metrics.requested_threshold.labels(name).observe(row.policy.entropy_threshold)
-        metrics.energy.labels(name).inc(energy.total_pj * JOULE_PER_PJ)
-        metrics.energy_baseline.labels(name).inc(energy.static_pj * JOULE_PER_PJ)
-        metrics.request_energy.labels(name).observe(energy.total_pj * JOULE_PER_PJ)
+        self._stop_reasons[row.stop_reason].inc()
+        self._timesteps_used.observe(row.t)
+        self._executed.inc(row.t)
+        self._saved.inc(self._timesteps - row.t)
+        self._queue_duration.observe(job.started - job.submitted)
+        self._inference_duration.observe(job.finished - job.started)
+        self._exit_entropy.observe(row.entropy)
+        self._threshold.observe(row.policy.entropy_threshold)
+        self._energy.inc(energy.total_pj * JOULE_PER_PJ)
+        self._baseline.inc(energy.static_pj * JOULE_PER_PJ)
+        self._request_energy.observe(energy.total_pj * JOULE_PER_PJ)

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
-from models.bundle import Bundle, Manifest, load_bundle
+from models.bundle import Bundle, Manifest, load_bundle, load_manifest
+from models.curve import Curve
 from models.energy.estimate import EnergyModel
 from models.energy.hardware import DTSNN_CALIBRATED_65NM
 from models.engines.selection import build_engine
 from models.errors import BundleError
+from models.network import Shape
+from service.brownout import Brownout
+from service.capacity import Capacity, measured_capacity
 from service.errors import UnknownModel
 from service.metrics import Metrics, ModelMetrics
 from service.scheduler import Scheduler
 from service.settings import Settings
-from service.worker import Worker
+from service.worker import Post, Worker, run_here
 
 
 @dataclass(frozen=True)
@@ -24,8 +30,12 @@ class ServedModel:
 
     bundle: Bundle
     energy: EnergyModel
+    curve: Curve
+    capacity: Capacity
+    brownout: Brownout | None
     worker: Worker
     metrics: ModelMetrics
+    input_shape: Shape
 
     @property
     def manifest(self) -> Manifest:
@@ -35,12 +45,31 @@ class ServedModel:
     def name(self) -> str:
         return self.manifest.name
 
+    @property
+    def version(self) -> str:
+        return self.manifest.version
+
+    def refresh(self) -> None:
+        """Bring what only time changes up to date: gauges, and brownout without requests."""
+        scheduler = self.worker.scheduler
+        if self.brownout:
+            pressure = scheduler.pending_timesteps / scheduler.queue_capacity
+            self.brownout.observe(pressure, time.monotonic())
+        self.metrics.refresh(scheduler, self.brownout.level if self.brownout else 0)
+
 
 class Registry:
-    """Served models by name; the first one is the default."""
+    """Served models by name and version; the first one is the default.
 
-    def __init__(self, models: list[ServedModel]) -> None:
-        self._models = {model.name: model for model in models}
+    The table is replaced whole, never changed, so that a request sees one or the other.
+    """
+
+    def __init__(self, models: tuple[ServedModel, ...], settings: Settings, metrics: Metrics):
+        self._models = models
+        self._settings = settings
+        self._metrics = metrics
+        self._post: Post | None = None
+        self._reloading = threading.Lock()
 
     @classmethod
     def load(cls, settings: Settings, metrics: Metrics) -> Registry:
@@ -49,30 +78,60 @@ class Registry:
         Raises:
             ModelError: a bundle must not be served or an engine cannot run it; nothing started.
         """
-        bundles = [load_bundle(path) for path in settings.bundles]
-        names = [bundle.manifest.name for bundle in bundles]
-        if len(set(names)) != len(names):
-            raise BundleError(f"two bundles share a name: {', '.join(sorted(names))}")
-        return cls([_served(bundle, settings, metrics) for bundle in bundles])
+        _check_names([load_manifest(path) for path in settings.bundles])
+        models = tuple(_served(path, settings, metrics) for path in settings.bundles)
+        return cls(models, settings, metrics)
 
-    def get(self, name: str | None) -> ServedModel:
-        """The model called ``name``, or the default.
+    def get(self, name: str | None = None, version: str | None = None) -> ServedModel:
+        """The model called ``name`` (or the default one), in the first version given or this one.
 
         Raises:
             UnknownModel: names the models there are.
         """
-        if name is None:
-            return next(iter(self))
-        if name not in self._models:
-            raise UnknownModel(f"no model {name!r}; there is {', '.join(self._models)}")
-        return self._models[name]
+        models = self._models
+        name = models[0].name if name is None else name
+        for model in models:
+            if model.name == name and version in (None, model.version):
+                return model
+        served = ", ".join(f"{model.name} {model.version}" for model in models)
+        wanted = name if version is None else f"{name} {version}"
+        raise UnknownModel(f"no model {wanted[:200]!r}; there is {served}")
 
     def __iter__(self) -> Iterator[ServedModel]:
-        return iter(self._models.values())
+        return iter(self._models)
 
-    def start(self) -> None:
-        for model in self:
-            model.worker.start()
+    def start(self, post: Post = run_here) -> None:
+        self._post = post
+        for model in self._models:
+            model.worker.start(post)
+
+    def reload(self) -> list[ServedModel]:
+        """Load the bundle folders again and swap all models at once; returns the new ones.
+
+        Bundles that have not changed go on as they are. The old models' admitted requests
+        are finished by their own workers. Slow: call it off the event loop.
+
+        Raises:
+            ModelError: a bundle must not be served; everything stays as it was.
+        """
+        with self._reloading:
+            _check_names([load_manifest(path) for path in self._settings.bundles])
+            current = {model.manifest.model_dump_json(): model for model in self._models}
+            models, fresh = [], []
+            for path in self._settings.bundles:
+                model = current.pop(load_manifest(path).model_dump_json(), None)
+                if model is None:
+                    model = _served(path, self._settings, self._metrics)
+                    fresh.append(model)
+                models.append(model)
+            for model in fresh:
+                if self._post:
+                    model.worker.start(self._post)
+            self._models = tuple(models)
+            for old in current.values():
+                old.worker.drain(self._settings.drain_seconds)
+                old.metrics.retired()
+            return fresh
 
     def drain(self, seconds: float) -> bool:
         """Stop admitting, finish what was admitted; False if some worker ran out of time."""
@@ -81,10 +140,28 @@ class Registry:
         return all(drained)
 
 
-def _served(bundle: Bundle, settings: Settings, metrics: Metrics) -> ServedModel:
+def _check_names(manifests: list[Manifest]) -> None:
+    names = [f"{manifest.name} {manifest.version}" for manifest in manifests]
+    if len(set(names)) != len(names):
+        raise BundleError(f"two bundles share name and version: {', '.join(sorted(names))}")
+
+
+def _served(path: Path, settings: Settings, metrics: Metrics) -> ServedModel:
+    bundle = load_bundle(path)
     manifest = bundle.manifest
     engine = build_engine(bundle, settings.engine, settings.engine_threads)
-    scheduler = Scheduler(settings.slots, settings.queue_capacity)
+    capacity = Capacity(settings.slots) if settings.slots else measured_capacity(engine, manifest)
+    scheduler = Scheduler(capacity.slots, settings.queue_capacity)
     series = metrics.for_model(manifest, engine.name, scheduler)
-    worker = Worker(manifest, engine, scheduler, series)
-    return ServedModel(bundle, EnergyModel(manifest, DTSNN_CALIBRATED_65NM), worker, series)
+    energy = EnergyModel(manifest, DTSNN_CALIBRATED_65NM)
+    curve = Curve.of(energy)
+    return ServedModel(
+        bundle,
+        energy,
+        curve,
+        capacity,
+        Brownout(curve, settings.brownout_accuracy_loss) if settings.brownout else None,
+        Worker(manifest, engine, scheduler, series),
+        series,
+        manifest.network.input_shape,
+    )

@@ -8,64 +8,91 @@ Pure: no I/O, no threads, no clock.
 from __future__ import annotations
 
 from collections import deque
-from concurrent.futures import Future
-from dataclasses import dataclass, field
 
-from models.inference import Row
-from service.errors import QueueFull
-
-
-@dataclass(eq=False)
-class Job:
-    """A row with what the service needs to know about it; times in seconds."""
-
-    row: Row
-    submitted: float
-    future: Future[Job] = field(default_factory=Future)
-    started: float = 0.0
-    finished: float = 0.0
+from service.errors import DeadlineExceeded, QueueFull
+from service.jobs import Job
 
 
 class Scheduler:
-    """A bounded queue and a bounded set of running rows."""
+    """A bounded set of running rows, and a queue bounded by the timesteps it is expected to take.
 
-    def __init__(self, slots: int, queue_capacity: int) -> None:
+    Args:
+        slots: rows that run together.
+        queue_capacity: expected timesteps that may wait; a single row always may.
+    """
+
+    def __init__(self, slots: int, queue_capacity: float) -> None:
         self.slots = slots
         self.queue_capacity = queue_capacity
         self.waiting: deque[Job] = deque()
         self.running: list[Job] = []
+        self.pending_timesteps = 0.0
+        self.step_seconds = 0.0
+        """Smoothed time of one timestep of one row, told by whoever holds the clock."""
 
     def submit(self, job: Job) -> None:
         """Queue a job.
 
         Raises:
-            QueueFull: ``queue_capacity`` jobs are waiting already.
+            QueueFull: the waiting rows already need ``queue_capacity`` timesteps.
         """
-        if len(self.waiting) >= self.queue_capacity:
-            raise QueueFull(f"{self.queue_capacity} requests are waiting; retry later")
+        if self.waiting and self.pending_timesteps + job.expected > self.queue_capacity:
+            wait = self.pending_timesteps * self.step_seconds
+            raise QueueFull(f"{len(self.waiting)} requests are waiting; retry later", wait)
         self.waiting.append(job)
+        self.pending_timesteps += job.expected
+
+    def leave(self, job: Job) -> bool:
+        """Take a job out of the queue; False if it was not waiting any more."""
+        try:
+            self.waiting.remove(job)
+        except ValueError:
+            return False
+        self._forget(job)
+        return True
 
     def fill(self, now: float) -> int:
         """Move waiting jobs to the end of ``running``; returns how many entered."""
-        entered = 0
+        before = len(self.running)
         while self.waiting and len(self.running) < self.slots:
             job = self.waiting.popleft()
-            if job.future.set_running_or_notify_cancel():
-                job.started = now
-                self.running.append(job)
-                entered += 1
-        return entered
+            self._forget(job)
+            job.started = now
+            self.running.append(job)
+        return len(self.running) - before
 
     def retire(self, now: float) -> tuple[list[Job], list[int]]:
-        """Take finished jobs out; returns them and the former indices of those that stay."""
-        keep = [k for k, job in enumerate(self.running) if job.row.stop_reason is None]
-        finished = [job for job in self.running if job.row.stop_reason is not None]
-        for job in finished:
-            job.finished = now
-        self.running = [self.running[k] for k in keep]
-        return finished, keep
+        """Take out who is sure, out of steps or time, failed or gone; and the indices that stay."""
+        leaving, keep = [], []
+        for index, job in enumerate(self.running):
+            row = job.row
+            if row.stop_reason is None and now >= job.deadline and row.t:
+                row.stop_reason = "deadline"
+            if row.stop_reason is None and job.error is None and not job.cancelled:
+                keep.append(index)
+            else:
+                job.finished = now
+                leaving.append(job)
+        self.running = [self.running[index] for index in keep]
+        return leaving, keep
 
-    def evict(self) -> list[Job]:
-        """Empty all slots, after a failure; returns the jobs that were running."""
-        evicted, self.running = self.running, []
+    def overdue(self, now: float) -> list[Job]:
+        """Take out the waiting jobs whose deadline has passed: they have nothing to show."""
+        late = [job for job in self.waiting if now >= job.deadline]
+        for job in late:
+            self.leave(job)
+            job.finished = now
+            job.error = DeadlineExceeded("the deadline passed before a timestep could run")
+        return late
+
+    def clear(self) -> list[Job]:
+        """Empty slots and queue; returns who was there."""
+        evicted = [*self.running, *self.waiting]
+        self.running, self.pending_timesteps = [], 0.0
+        self.waiting.clear()
         return evicted
+
+    def _forget(self, job: Job) -> None:
+        self.pending_timesteps -= job.expected
+        if not self.waiting:
+            self.pending_timesteps = 0.0  # no drift

@@ -7,7 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from models.curve import CurvePoint
 from models.energy.estimate import EnergyEstimate
+from models.exits import StopReason
+from service.capacity import TickSize
 
 
 class ClassifyParameters(BaseModel):
@@ -31,8 +34,45 @@ class ClassifyParameters(BaseModel):
     max_timesteps: Annotated[
         int | None, Field(ge=1, description="stop here at the latest; default: the model's T")
     ] = None
+    deadline_ms: Annotated[
+        float | None,
+        Field(
+            gt=0,
+            le=600_000,
+            description="answer within so many milliseconds of the request's arrival, by the end "
+            "of the timestep that is running then",
+        ),
+    ] = None
+    on_deadline: Annotated[
+        Literal["best", "error"],
+        Field(description="at the deadline: the best answer so far, or 504"),
+    ] = "best"
+    target_accuracy: Annotated[
+        float | None,
+        Field(ge=0, le=1, description="the cheapest threshold with this calibrated accuracy"),
+    ] = None
+    target_timesteps: Annotated[
+        float | None,
+        Field(
+            ge=1,
+            le=64,
+            description="the most accurate threshold with at most so many timesteps on average",
+        ),
+    ] = None
+    energy_budget_pj: Annotated[
+        float | None,
+        Field(
+            gt=0,
+            allow_inf_nan=False,
+            description="the most accurate threshold that costs at most this much on average",
+        ),
+    ] = None
+    brownout: Annotated[
+        bool, Field(description="false: keep my threshold however long the queue is")
+    ] = True
     top_k: Annotated[int, Field(ge=1, description="how many classes to return")] = 1
     model: Annotated[str | None, Field(description="default: the first model loaded")] = None
+    version: Annotated[str | None, Field(description="default: its first version loaded")] = None
 
 
 class ClassifyDocument(BaseModel):
@@ -79,6 +119,18 @@ class Timing(BaseModel):
     total: float
 
 
+class Expectation(BaseModel):
+    """What the calibration says of the threshold that an asked-for outcome led to; averages."""
+
+    accuracy: float
+    average_timesteps: float
+    energy_pj: float
+
+    @classmethod
+    def of(cls, point: CurvePoint) -> Expectation:
+        return cls.model_validate(point, from_attributes=True)
+
+
 class Classification(BaseModel):
     """The answer to one image."""
 
@@ -89,8 +141,14 @@ class Classification(BaseModel):
     timesteps_used: int
     max_timesteps: int
     entropy: float
-    entropy_threshold: float
-    stop_reason: Literal["entropy", "max_timesteps"]
+    entropy_threshold: Annotated[float, Field(description="the one in effect")]
+    requested_entropy_threshold: Annotated[
+        float | None, Field(description="where load has moved it: the one asked for")
+    ]
+    expected: Annotated[
+        Expectation | None, Field(description="where an outcome was asked for: what to expect")
+    ]
+    stop_reason: StopReason
     energy: Energy
     timing_ms: Timing
 
@@ -110,6 +168,28 @@ class ModelSummary(BaseModel):
     default_entropy_threshold: float
     slots: int
     queue_capacity: int
+    brownout: bool
+    measured_ticks: Annotated[
+        list[TickSize],
+        Field(description="what the number of slots was chosen from; empty where it was set"),
+    ]
+
+
+class CalibrationPoint(Expectation):
+    """What one entropy threshold gives on average."""
+
+    entropy_threshold: float
+
+
+class Calibration(BaseModel):
+    """A model's trade-off, measured on held-out training images."""
+
+    model: str
+    version: str
+    default_entropy_threshold: float
+    images: int
+    energy_profile: str
+    curve: list[CalibrationPoint]
 
 
 class ModelList(BaseModel):

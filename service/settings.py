@@ -21,6 +21,7 @@ from pydantic_settings import (
 import models
 from models.engines.selection import EngineChoice
 
+KeyHash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 DEFAULT_BUNDLE = Path(models.__file__).parent / "zoo" / "cifar10-hybrid"
 
 
@@ -38,15 +39,42 @@ class Settings(BaseSettings):
     )
     engine: EngineChoice = Field("auto", description="auto, event, onnx, torch or reference")
     engine_threads: int = Field(0, ge=0, description="threads per engine; 0: all cores")
-    slots: int = Field(32, ge=1, le=4096, description="rows stepped together")
-    queue_capacity: int = Field(256, ge=1, description="rows that may wait for a slot")
+    slots: int = Field(0, ge=0, le=4096, description="rows stepped together; 0: measured at load")
+    queue_capacity: int = Field(
+        512, ge=1, description="expected timesteps that may wait for slots, per model"
+    )
+    brownout: bool = Field(False, description="raise entropy thresholds as the queue grows")
+    brownout_accuracy_loss: float = Field(
+        0.01, ge=0, le=1, description="calibrated accuracy that brownout may cost"
+    )
     max_body_bytes: int = Field(10 << 20, ge=1, description="largest accepted request body")
     max_pixels: int = Field(
         64_000_000, ge=1, le=89_000_000, description="largest accepted image, in pixels"
     )
     decode_threads: int = Field(2, ge=1, description="threads that decode images")
+    max_batch_items: int = Field(64, ge=1, description="most images in one batch request")
+    workers: int = Field(1, ge=1, le=256, description="processes, each with its own engines")
+    watchdog_seconds: float = Field(
+        10, gt=0, description="how long one timestep may take before the engine counts as hung"
+    )
+    drain_delay_seconds: float = Field(
+        0, ge=0, description="time between turning unready and refusing requests, at shutdown"
+    )
     drain_seconds: int = Field(30, ge=0, description="time to finish requests at shutdown")
+    api_keys: Annotated[tuple[KeyHash, ...], NoDecode] = Field(
+        (), description="sha256 of the API keys that may classify; none: everybody may"
+    )
+    admin_key: KeyHash | None = Field(
+        None, description="sha256 of the key for /v1/admin; none: no admin endpoints"
+    )
+    rate_limit: float = Field(0, ge=0, description="images a second and API key; 0: no limit")
+    rate_burst: int = Field(10, ge=1, description="images an API key may send at once")
     log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "info"
+
+    @field_validator("api_keys", mode="before")
+    @classmethod
+    def _split_keys(cls, value: object) -> object:
+        return value.replace(",", " ").split() if isinstance(value, str) else value
 
     @field_validator("bundles", mode="before")
     @classmethod

@@ -5,16 +5,30 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from concurrent.futures import Future
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 from models.bundle import Manifest
 from models.engines.contract import Engine, State
 from models.inference import Row, advance
 from service.errors import InferenceFailed, NotReady, ServiceError
+from service.jobs import Job, Progress
 from service.metrics import ModelMetrics
-from service.scheduler import Job, Scheduler
+from service.scheduler import Scheduler
 
 logger = logging.getLogger("spikeserve")
+
+FAILURES_UNTIL_BROKEN = 3
+SMOOTHING = 0.1
+
+Post = Callable[..., Any]
+"""Runs a function where the futures live: ``loop.call_soon_threadsafe``."""
+Reports = list[tuple[Callable[[Progress], None], Progress]]
+
+
+def run_here(function: Callable[..., None], *arguments: Any) -> None:
+    """A ``Post`` for futures that live in any thread."""
+    function(*arguments)
 
 
 class Worker:
@@ -27,31 +41,47 @@ class Worker:
         self.engine = engine
         self.scheduler = scheduler
         self.metrics = metrics
+        self.ticks = 0
+        self.busy = False
         self._readout = manifest.readout
         self._empty = self._state = engine.start(0)
         self._changed = threading.Condition()
         self._draining = False
+        self._given_up = False
+        self._failures = 0
+        self._post: Post = run_here
         self._thread = threading.Thread(
             target=self._run, name=f"worker-{manifest.name}", daemon=True
         )
 
-    def start(self) -> None:
+    def start(self, post: Post = run_here) -> None:
+        self._post = post
         self._thread.start()
 
-    def submit(self, row: Row) -> Future[Job]:
-        """Queue a row; the future gives its finished job.
+    def submit(self, job: Job) -> None:
+        """Queue a job; its future will give the job, or the error that met it.
 
         Raises:
             QueueFull: the queue is at its bound.
             NotReady: the worker is draining.
         """
-        job = Job(row, submitted=time.monotonic())
+        job.submitted = time.monotonic()
         with self._changed:
             if self._draining:
                 raise NotReady("the service is shutting down")
             self.scheduler.submit(job)
             self._changed.notify()
-        return job.future
+
+    def cancel(self, job: Job) -> None:
+        """Nobody waits for this job any more: it leaves the queue now, a slot within one step."""
+        with self._changed:
+            if job.finished:
+                return
+            job.cancelled = True
+            phase: Literal["queued", "running"] = (
+                "queued" if self.scheduler.leave(job) else "running"
+            )
+        self.metrics.cancelled(phase)
 
     def drain(self, seconds: float) -> bool:
         """Admit nothing more, finish what was admitted; False if time ran out first."""
@@ -61,24 +91,41 @@ class Worker:
         self._thread.join(max(0.0, seconds))
         return not self._thread.is_alive()
 
+    def give_up(self) -> None:
+        """Fail every job: the engine hangs, and its thread cannot be stopped."""
+        with self._changed:
+            self._draining = self._given_up = True
+            jobs = self.scheduler.clear()
+        self._fail(jobs, InferenceFailed("the engine hangs; the log has more"))
+
     @property
-    def alive(self) -> bool:
-        return self._thread.is_alive()
+    def healthy(self) -> bool:
+        """The thread runs, its engine neither hangs nor fails again and again."""
+        return (
+            self._thread.is_alive()
+            and not self._given_up
+            and self._failures < FAILURES_UNTIL_BROKEN
+        )
 
     def _run(self) -> None:
         try:
             while self._wait_for_rows():
+                self.busy = True
                 try:
                     self._tick()
                 except Exception:
-                    logger.exception("a timestep of %s failed", self.manifest.name)
-                    self._fail(self._evict(), InferenceFailed("inference failed; see the log"))
+                    logger.exception("a tick of %s failed", self.manifest.name)
+                    with self._changed:
+                        lost, self.scheduler.running = self.scheduler.running, []
+                    self._state = self._empty
+                    self._fail(lost, InferenceFailed("inference failed; see the log"))
+                self.ticks += 1
+                self.busy = False
         finally:
             # Drained and empty, or dying: nobody may wait for a thread that is gone.
             with self._changed:
                 self._draining = True
-                abandoned = [*self.scheduler.evict(), *self.scheduler.waiting]
-                self.scheduler.waiting.clear()
+                abandoned = self.scheduler.clear()
             self._fail(abandoned, NotReady("the worker stopped"))
 
     def _wait_for_rows(self) -> bool:
@@ -93,31 +140,96 @@ class Worker:
     def _tick(self) -> None:
         started = time.monotonic()
         with self._changed:
+            late = self.scheduler.overdue(started)
             entered = self.scheduler.fill(started)
             jobs = list(self.scheduler.running)
-        if not jobs:  # everything that waited was cancelled
+        self._deliver(late, [])
+        if not jobs:
             return
         state = self._state
         if entered:
             state = State.join([state, self.engine.start(entered)])
-        rows = [job.row for job in jobs]
-        state = advance(self.engine, self.manifest.encoding, self._readout, rows, state)
+        state = self._stepped(jobs, state)
         now = time.monotonic()
+        reports: Reports = [
+            (job.listener, job.progress()) for job in jobs if job.listener and not job.error
+        ]
         with self._changed:
-            finished, keep = self.scheduler.retire(now)
-        for job in finished:  # before anything else can fail: they have their answers
-            job.future.set_result(job)
-        self._state = state.take(keep) if finished else state
+            if self._given_up:
+                return
+            leaving, keep = self.scheduler.retire(now)
+            pace = (now - started) / len(jobs) - self.scheduler.step_seconds
+            self.scheduler.step_seconds += SMOOTHING * pace
+        self._state = state.take(keep) if leaving else state
+        self._deliver(leaving, reports)
         self.metrics.stepped(len(jobs), self.scheduler.slots, now - started)
 
-    def _evict(self) -> list[Job]:
-        with self._changed:
-            evicted = self.scheduler.evict()
-        self._state = self._empty
-        return evicted
+    def _stepped(self, jobs: Sequence[Job], state: State) -> State:
+        """One timestep for all jobs; where it fails, ``error`` is set on the jobs at fault."""
+        try:
+            state = self._advance(jobs, state)
+            self._failures = 0
+            return state
+        except Exception:
+            logger.exception("a timestep of %s failed", self.manifest.name)
+        state = self._halved(jobs, state)
+        failed = [job for job in jobs if job.error]
+        if len(failed) < len(jobs) or self._works():
+            self._failures = 0
+        else:
+            self._failures += 1
+            logger.error("%s failed %d times in a row", self.engine.name, self._failures)
+        self.metrics.failed(len(failed))
+        return state
+
+    def _halved(self, jobs: Sequence[Job], state: State) -> State:
+        """A failing step tried again in halves, until whoever makes it fail stands alone.
+
+        State goes in and comes out, so a step that failed has changed nothing.
+        """
+        if len(jobs) == 1:
+            try:
+                return self._advance(jobs, state)
+            except Exception:
+                jobs[0].error = InferenceFailed("inference failed; the log has more")
+                return state
+        middle = len(jobs) // 2
+        halves = ((jobs[:middle], range(middle)), (jobs[middle:], range(middle, len(jobs))))
+        return State.join([self._halved(half, state.take(rows)) for half, rows in halves])
+
+    def _advance(self, jobs: Sequence[Job], state: State) -> State:
+        rows = [job.row for job in jobs]
+        return advance(self.engine, self.manifest.encoding, self._readout, rows, state)
+
+    def _works(self) -> bool:
+        """Whether the engine runs an image of our own: the fault may be the rows', not its own."""
+        ours = Row(self.manifest.noise_image(), self.manifest.policy())
+        try:
+            advance(
+                self.engine, self.manifest.encoding, self._readout, [ours], self.engine.start(1)
+            )
+        except Exception:
+            return False
+        return True
 
     def _fail(self, jobs: list[Job], error: ServiceError) -> None:
         for job in jobs:
-            if not job.future.cancelled():
-                job.future.set_exception(error)
+            job.error, job.finished = error, time.monotonic()
         self.metrics.failed(len(jobs))
+        self._deliver(jobs, [])
+
+    def _deliver(self, jobs: list[Job], reports: Reports) -> None:
+        """Wake everyone who has news, all with one call."""
+        if not (jobs or reports):
+            return
+        try:
+            self._post(_resolve, jobs, reports)
+        except RuntimeError:  # the event loop is closed: nobody is left to tell
+            logger.warning("%d answers came after the service had stopped", len(jobs))
+
+
+def _resolve(jobs: list[Job], reports: Reports) -> None:
+    for listener, progress in reports:
+        listener(progress)
+    for job in jobs:
+        job.resolve()

@@ -79,23 +79,43 @@ class EnergyModel:
         ]
         return float((np.array(groups) * self._column_groups * self._positions).sum())
 
-    def components_pj(self, active_pairs: Counts) -> dict[str, float]:
+    @cached_property
+    def _prices(self) -> tuple[tuple[str, float, float, float], ...]:
+        """Per component: name, pJ per driven pair, per timestep and per inference."""
+
+        def price(part: Component) -> tuple[str, float, float, float]:
+            if part.per == "active_pair":
+                return part.name, part.energy_pj, 0.0, 0.0
+            cycles_pj = part.energy_pj * self._cycles
+            return (part.name, 0.0, 0.0, cycles_pj) if part.once else (part.name, 0.0, cycles_pj, 0)
+
+        exit_pj = self.profile.exit_pj_per_class * self.manifest.network.classes
+        return (*map(price, self.profile.components), ("exit", 0.0, exit_pj, 0.0))
+
+    def components_pj(self, active_pairs: Counts | Floats) -> dict[str, float]:
         """Energy by component of a run with ``active_pairs [t, L]``; the sum is the total."""
         timesteps = len(active_pairs)
-        driven = float((active_pairs * self._column_groups).sum())
-
-        def energy(component: Component) -> float:
-            if component.per == "active_pair":
-                return component.energy_pj * driven
-            return component.energy_pj * self._cycles * (1 if component.once else timesteps)
-
-        energies = {part.name: energy(part) for part in self.profile.components}
-        classes = self.manifest.network.classes
-        energies["exit"] = self.profile.exit_pj_per_class * classes * timesteps
-        return energies
+        driven = float(active_pairs.sum(axis=0) @ self._column_groups)
+        return {
+            name: per_pair * driven + per_timestep * timesteps + once
+            for name, per_pair, per_timestep, once in self._prices
+        }
 
     @cached_property
-    def _interval_factors(self) -> Floats:
+    def _average_run_pj(self) -> tuple[float, ...]:
+        """Energy of an average row that ran t timesteps, t in 1…T, ``[T]``."""
+        average = np.array(self.manifest.exits.mean_active_pairs)
+        return tuple(
+            sum(self.components_pj(average[:t]).values()) for t in range(1, len(average) + 1)
+        )
+
+    def average_pj(self, average_timesteps: float) -> float:
+        """Energy of rows of average activity that take so many timesteps on average."""
+        steps = range(1, self.manifest.timesteps + 1)
+        return float(np.interp(average_timesteps, steps, self._average_run_pj))
+
+    @cached_property
+    def _interval_factors(self) -> tuple[tuple[float, float], ...]:
         """Low and high multipliers of the total after every timestep, ``[T, 2]``.
 
         Component constants vary independently, log-uniform in their spreads; the draw is
@@ -111,8 +131,9 @@ class EnergyModel:
         bounds = []
         for t in range(1, self.manifest.timesteps + 1):
             parts = np.array(list(self.components_pj(average[:t]).values()))
-            bounds.append(np.percentile(factors @ parts / parts.sum(), INTERVAL))
-        return np.array(bounds)
+            low, high = np.percentile(factors @ parts / parts.sum(), INTERVAL)
+            bounds.append((float(low), float(high)))
+        return tuple(bounds)
 
     @cached_property
     def domain_notes(self) -> tuple[str, ...]:
@@ -130,20 +151,23 @@ class EnergyModel:
 
     def latency_ns(self, timesteps: int) -> float:
         """Layers one after the other, one output position a cycle."""
-        return timesteps * float(self._positions.sum()) * self.profile.cycle_ns
+        return timesteps * self._step_ns
+
+    @cached_property
+    def _step_ns(self) -> float:
+        return float(self._positions.sum()) * self.profile.cycle_ns
 
     def estimate(self, active_pairs: Counts) -> EnergyEstimate:
         """The estimate for one row that ran ``t`` timesteps with ``active_pairs [t, L]``."""
         timesteps = len(active_pairs)
         components = self.components_pj(active_pairs)
         total = sum(components.values())
-        skipped = np.array(self.manifest.exits.mean_active_pairs)[timesteps:]
-        static = sum(self.components_pj(np.concatenate([active_pairs, skipped])).values())
-        low, high = total * self._interval_factors[timesteps - 1]
+        static = total + self._average_run_pj[-1] - self._average_run_pj[timesteps - 1]
+        low, high = self._interval_factors[timesteps - 1]
         latency = self.latency_ns(timesteps)
         return EnergyEstimate(
             total_pj=total,
-            interval_pj=(float(low), float(high)),
+            interval_pj=(total * low, total * high),
             static_pj=static,
             saved_ratio=1 - total / static,
             latency_ns=latency,

@@ -75,7 +75,7 @@ def _event_engine(bundle: Bundle, threads: int) -> Engine:
 def _self_check(engine: Engine, bundle: Bundle) -> None:
     """Compare built-in images with the reference, bit for bit; this also warms the engine."""
     encoding, shape = bundle.manifest.encoding, bundle.manifest.network.input_shape
-    noise = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    noise = bundle.manifest.noise_image()
     images = np.stack([noise, np.full(shape, 255, np.uint8), noise // 2])
     twin = ReferenceEngine(bundle.program)
     try:

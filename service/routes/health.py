@@ -15,18 +15,19 @@ RETRY = NotReady("").headers
 
 @router.get("/livez", response_class=PlainTextResponse, responses=problems(503))
 async def livez(request: Request) -> Response:
-    """200 while every worker thread runs."""
-    stopped = [m.name for m in request.app.state.registry if not m.worker.alive]
-    if stopped:
-        return problem(request, 503, f"worker stopped: {', '.join(stopped)}")
+    """200 while every model's worker runs, and its engine neither hangs nor keeps failing."""
+    broken = [m.name for m in request.app.state.registry if not m.worker.healthy]
+    if broken:
+        return problem(request, 503, f"the engine hangs, fails or stopped: {', '.join(broken)}")
     return PlainTextResponse("ok")
 
 
+@router.get("/healthz", include_in_schema=False, response_model=None)
 @router.get("/readyz", response_model=None, responses=problems(503))
 async def readyz(request: Request) -> Response:
     """200 when models are loaded and requests are admitted."""
-    workers_alive = all(model.worker.alive for model in request.app.state.registry)
-    if not (request.app.state.ready and workers_alive):
+    healthy = all(model.worker.healthy for model in request.app.state.registry)
+    if not (request.app.state.ready and healthy):
         # A probe is no refused request: answered here, past the rejection counter.
         return problem(request, NotReady.status, "starting or shutting down", RETRY)
     return JSONResponse({"ready": True, "models": [m.name for m in request.app.state.registry]})
@@ -35,6 +36,8 @@ async def readyz(request: Request) -> Response:
 @router.get("/metrics", response_class=PlainTextResponse)
 async def metrics(request: Request) -> Response:
     """Prometheus exposition; OpenMetrics where the client asks for it."""
+    for model in request.app.state.registry:
+        model.refresh()
     try:
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
     except (TypeError, ValueError):  # a version it cannot parse

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 
 from models.bundle import Manifest
 from service.registry import ServedModel
-from service.schemas import ModelList, ModelSummary, problems
-
-router = APIRouter(prefix="/v1/models")
+from service.schemas import Calibration, CalibrationPoint, ModelList, ModelSummary, problems
 
 
-@router.get("")
+def allowed(request: Request) -> None:
+    request.app.state.gate.check(request)
+
+
+router = APIRouter(prefix="/v1/models", dependencies=[Depends(allowed)])
+
+
+@router.get("", responses=problems(401))
 async def list_models(request: Request) -> ModelList:
     """Every served model, the default first."""
     return ModelList(
@@ -22,11 +27,27 @@ async def list_models(request: Request) -> ModelList:
     )
 
 
-@router.get("/{name}", responses=problems(404, 422))
-async def describe_model(request: Request, name: str) -> Manifest:
+@router.get("/{name}", responses=problems(401, 404, 422))
+async def describe_model(request: Request, name: str, version: str | None = None) -> Manifest:
     """The whole manifest: network, calibration, accuracy, provenance."""
-    manifest: Manifest = request.app.state.registry.get(name).manifest
+    manifest: Manifest = request.app.state.registry.get(name, version).manifest
     return manifest
+
+
+@router.get("/{name}/calibration", responses=problems(401, 404, 422))
+async def calibration(request: Request, name: str, version: str | None = None) -> Calibration:
+    """Which entropy threshold gives which accuracy, average timesteps and energy."""
+    model: ServedModel = request.app.state.registry.get(name, version)
+    return Calibration(
+        model=model.name,
+        version=model.version,
+        default_entropy_threshold=model.manifest.exits.default_entropy_threshold,
+        images=model.manifest.provenance.calibration_images,
+        energy_profile=model.energy.profile.name,
+        curve=[
+            CalibrationPoint.model_validate(p, from_attributes=True) for p in model.curve.points
+        ],
+    )
 
 
 def _summary(model: ServedModel, *, default: bool) -> ModelSummary:
@@ -43,5 +64,7 @@ def _summary(model: ServedModel, *, default: bool) -> ModelSummary:
         timesteps=manifest.timesteps,
         default_entropy_threshold=manifest.exits.default_entropy_threshold,
         slots=worker.scheduler.slots,
-        queue_capacity=worker.scheduler.queue_capacity,
+        queue_capacity=int(worker.scheduler.queue_capacity),
+        brownout=model.brownout is not None,
+        measured_ticks=list(model.capacity.measured),
     )

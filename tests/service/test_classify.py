@@ -37,7 +37,8 @@ def test_the_answer_has_the_documented_shape(client: TestClient, png: bytes) -> 
     assert response.status_code == 200
     assert set(answer) == {
         "request_id", "model", "prediction", "top_k", "timesteps_used", "max_timesteps",
-        "entropy", "entropy_threshold", "stop_reason", "energy", "timing_ms",
+        "entropy", "entropy_threshold", "requested_entropy_threshold", "expected",
+        "stop_reason", "energy", "timing_ms",
     }  # fmt: skip
     assert answer["request_id"] == response.headers["x-request-id"] == "mine-1"
     assert answer["model"] == {"name": "tiny", "version": "1", "engine": "event"}
@@ -141,7 +142,7 @@ class Gate:
 def test_full_queue_is_429_with_retry_after_and_the_admitted_are_answered(
     bundle_folder: Path, png: bytes
 ) -> None:
-    app = create_app(Settings(bundles=(bundle_folder,), slots=1, queue_capacity=1))
+    app = create_app(Settings(bundles=(bundle_folder,), slots=1, queue_capacity=2))
     with TestClient(app) as client, ThreadPoolExecutor(2) as pool:
         worker = app.state.registry.get(None).worker
         gate = worker.engine = Gate(worker.engine)
@@ -155,8 +156,8 @@ def test_full_queue_is_429_with_retry_after_and_the_admitted_are_answered(
         gate.opened.set()
         assert refused.status_code == 429
         assert refused.headers["retry-after"] == "1"
-        assert 'spikeserve_requests_running{model="tiny"} 1.0' in gauges
-        assert 'spikeserve_requests_queued{model="tiny"} 1.0' in gauges
+        assert 'spikeserve_requests_running{model="tiny",version="1"} 1.0' in gauges
+        assert 'spikeserve_requests_queued{model="tiny",version="1"} 1.0' in gauges
         assert [running.result(10).status_code, queued.result(10).status_code] == [200, 200]
 
 

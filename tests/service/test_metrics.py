@@ -15,34 +15,42 @@ from service.app import create_app
 from service.settings import Settings
 
 # Removing or renaming one of these breaks somebody's dashboard.
+MODEL = {"model", "version"}
 GOLDEN = {
-    "spikeserve_inference_timesteps": {"model"},
+    "spikeserve_inference_timesteps": MODEL,
     "spikeserve_requests": {"model", "endpoint", "code"},
     "spikeserve_request_duration_seconds": {"model", "endpoint"},
-    "spikeserve_inferences": {"model", "stop_reason"},
-    "spikeserve_queue_duration_seconds": {"model"},
-    "spikeserve_decode_duration_seconds": {"model"},
-    "spikeserve_inference_duration_seconds": {"model"},
-    "spikeserve_step_duration_seconds": {"model"},
-    "spikeserve_timesteps_executed": {"model"},
-    "spikeserve_timesteps_saved": {"model"},
-    "spikeserve_slot_steps": {"model", "state"},
-    "spikeserve_batch_rows": {"model"},
-    "spikeserve_exit_entropy": {"model"},
-    "spikeserve_requested_entropy_threshold": {"model"},
-    "spikeserve_energy_joules": {"model"},
-    "spikeserve_energy_baseline_joules": {"model"},
-    "spikeserve_request_energy_joules": {"model"},
-    "spikeserve_requests_running": {"model"},
-    "spikeserve_requests_queued": {"model"},
-    "spikeserve_queue_capacity": {"model"},
-    "spikeserve_slots": {"model"},
+    "spikeserve_inferences": MODEL | {"stop_reason"},
+    "spikeserve_queue_duration_seconds": MODEL,
+    "spikeserve_decode_duration_seconds": MODEL,
+    "spikeserve_inference_duration_seconds": MODEL,
+    "spikeserve_step_duration_seconds": MODEL,
+    "spikeserve_timesteps_executed": MODEL,
+    "spikeserve_timesteps_saved": MODEL,
+    "spikeserve_slot_steps": MODEL | {"state"},
+    "spikeserve_batch_rows": MODEL,
+    "spikeserve_exit_entropy": MODEL,
+    "spikeserve_requested_entropy_threshold": MODEL,
+    "spikeserve_energy_joules": MODEL,
+    "spikeserve_energy_baseline_joules": MODEL,
+    "spikeserve_request_energy_joules": MODEL,
+    "spikeserve_requests_running": MODEL,
+    "spikeserve_requests_queued": MODEL,
+    "spikeserve_queue_capacity_timesteps": MODEL,
+    "spikeserve_pending_timesteps": MODEL,
+    "spikeserve_brownout_level": MODEL,
+    "spikeserve_brownout_requests": MODEL,
+    "spikeserve_requests_cancelled": MODEL | {"phase"},
+    "spikeserve_slots": MODEL,
     "spikeserve_requests_rejected": {"reason"},
-    "spikeserve_engine_last_step_timestamp_seconds": {"model"},
+    "spikeserve_engine_last_step_timestamp_seconds": MODEL,
     "spikeserve_ready": set(),
     "spikeserve_model_info": {"model", "version", "engine", "encoding"},
     "spikeserve_build_info": {"version"},
 }
+
+
+TINY = {"model": "tiny", "version": "1"}
 
 
 @pytest.fixture
@@ -78,15 +86,15 @@ def test_average_timesteps_is_sum_over_count(fresh: TestClient, png: bytes) -> N
     ]
     total = sum(answer["timesteps_used"] for answer in used)
     assert total == 6
-    assert value(fresh, "spikeserve_inference_timesteps_sum", model="tiny") == total
-    assert value(fresh, "spikeserve_inference_timesteps_count", model="tiny") == 3
-    assert value(fresh, "spikeserve_timesteps_executed_total", model="tiny") == total
-    assert value(fresh, "spikeserve_timesteps_saved_total", model="tiny") == 3 * 4 - total
+    assert value(fresh, "spikeserve_inference_timesteps_sum", **TINY) == total
+    assert value(fresh, "spikeserve_inference_timesteps_count", **TINY) == 3
+    assert value(fresh, "spikeserve_timesteps_executed_total", **TINY) == total
+    assert value(fresh, "spikeserve_timesteps_saved_total", **TINY) == 3 * 4 - total
     for reason, count in (("entropy", 2), ("max_timesteps", 1), ("error", 0)):
-        found = value(fresh, "spikeserve_inferences_total", model="tiny", stop_reason=reason)
+        found = value(fresh, "spikeserve_inferences_total", **TINY, stop_reason=reason)
         assert found == count
     joules = sum(answer["energy"]["total_pj"] for answer in used) * 1e-12
-    assert value(fresh, "spikeserve_energy_joules_total", model="tiny") == pytest.approx(joules)
+    assert value(fresh, "spikeserve_energy_joules_total", **TINY) == pytest.approx(joules)
     code = {"model": "tiny", "endpoint": "/classify", "code": "200"}
     assert value(fresh, "spikeserve_requests_total", **code) == 3
 

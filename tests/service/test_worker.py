@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import Future
+
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +19,7 @@ from models.inference import Row, classify
 from models.network import Network
 from service.errors import InferenceFailed, NotReady
 from service.metrics import Metrics
+from service.jobs import Job
 from service.scheduler import Scheduler
 from service.worker import Worker
 
@@ -54,6 +58,12 @@ def build(bundle: Bundle, engine: Engine, slots: int = 4) -> Worker:
     return Worker(bundle.manifest, engine, scheduler, metrics)
 
 
+def submit(worker: Worker, image: Images, policy: ExitPolicy, **options: Any) -> Future[Job]:
+    future: Future[Job] = Future()
+    worker.submit(Job(Row(image, policy), future, **options))
+    return future
+
+
 @pytest.fixture
 def worker(bundle: Bundle, engine: OnnxEngine) -> Iterator[Worker]:
     worker = build(bundle, engine)
@@ -74,9 +84,7 @@ def test_batched_rows_equal_solo_runs(
     bundle: Bundle, engine: OnnxEngine, worker: Worker, images: Images
 ) -> None:
     chosen = policies(len(images))
-    futures = [
-        worker.submit(Row(image, policy)) for image, policy in zip(images, chosen, strict=True)
-    ]
+    futures = [submit(worker, image, policy) for image, policy in zip(images, chosen, strict=True)]
     for image, policy, future in zip(images, chosen, futures, strict=True):
         got = future.result(10).row
         (alone,) = classify(engine, bundle.manifest, image[None], [policy])
@@ -86,19 +94,14 @@ def test_batched_rows_equal_solo_runs(
         assert np.array_equal(np.stack(got.active_pairs), np.stack(alone.active_pairs))
 
 
-def test_engine_failure_is_answered_and_the_loop_goes_on(
+def test_a_failure_that_does_not_come_back_costs_nobody_an_answer(
     bundle: Bundle, engine: OnnxEngine, images: Images
 ) -> None:
-    worker = build(bundle, FailingOnce(engine, at=2), slots=2)
-    policy = ExitPolicy(0.0, 1, 4)
-    futures = [worker.submit(Row(image, policy)) for image in images[:5]]
+    worker = build(bundle, FailingOnce(engine, at=2), slots=4)
+    futures = [submit(worker, image, ExitPolicy(0.0, 1, 4)) for image in images[:5]]
     worker.start()
-    outcomes = [future.exception(10) for future in futures]
-    assert [isinstance(outcome, InferenceFailed) for outcome in outcomes] == [True] * 2 + [
-        False
-    ] * 3
-    assert worker.alive
-    assert worker.submit(Row(images[0], policy)).result(10).row.t == 4
+    assert [future.result(10).row.t for future in futures] == [4] * 5
+    assert worker.healthy
     assert worker.drain(10)
 
 
@@ -106,22 +109,28 @@ def test_drain_finishes_what_was_admitted_and_refuses_the_rest(
     bundle: Bundle, engine: OnnxEngine, images: Images
 ) -> None:
     worker = build(bundle, engine)
-    futures = [worker.submit(Row(image, ExitPolicy(0.0, 1, 4))) for image in images]
+    futures = [submit(worker, image, ExitPolicy(0.0, 1, 4)) for image in images]
     worker.start()
     assert worker.drain(30)
     assert all(future.done() and future.result().row.t == 4 for future in futures)
     with pytest.raises(NotReady):
-        worker.submit(Row(images[0], ExitPolicy(0.0, 1, 4)))
+        submit(worker, images[0], ExitPolicy(0.0, 1, 4))
 
 
-def test_cancelled_while_waiting_is_dropped(
+def test_cancelled_rows_never_run_or_leave_after_their_step(
     bundle: Bundle, engine: OnnxEngine, images: Images
 ) -> None:
     worker = build(bundle, engine, slots=1)
-    futures = [worker.submit(Row(image, ExitPolicy(0.0, 1, 4))) for image in images[:6]]
-    assert all(future.cancel() for future in futures[::2])
+    jobs = [Job(Row(image, ExitPolicy(0.0, 1, 4)), Future()) for image in images[:6]]
+    for job in jobs:
+        worker.submit(job)
+    for job in jobs[::2]:
+        worker.cancel(job)
+        job.future.cancel()
     worker.start()
-    assert all(future.result(10).row.t == 4 for future in futures[1::2])
+    for job in jobs[1::2]:
+        assert job.future.result(10).row.t == 4
+    assert [job.row.t for job in jobs[::2]] == [0] * 3
     assert worker.drain(10)
 
 
@@ -134,8 +143,8 @@ def test_answers_stand_even_if_what_follows_them_fails(
         raise MemoryError
 
     monkeypatch.setattr(worker.metrics, "stepped", broken)
-    short = worker.submit(Row(images[0], ExitPolicy(0.0, 1, 1)))
-    long = worker.submit(Row(images[1], ExitPolicy(0.0, 1, 4)))
+    short = submit(worker, images[0], ExitPolicy(0.0, 1, 1))
+    long = submit(worker, images[1], ExitPolicy(0.0, 1, 4))
     worker.start()
     assert short.result(10).row.t == 1
     assert isinstance(long.exception(10), InferenceFailed)
@@ -147,10 +156,10 @@ def test_a_dying_worker_leaves_nobody_waiting(
     bundle: Bundle, engine: OnnxEngine, images: Images
 ) -> None:
     worker = build(bundle, FailingOnce(engine, at=2, error=GeneratorExit()), slots=2)
-    futures = [worker.submit(Row(image, ExitPolicy(0.0, 1, 4))) for image in images[:5]]
+    futures = [submit(worker, image, ExitPolicy(0.0, 1, 4)) for image in images[:5]]
     worker.start()
     assert all(isinstance(future.exception(10), NotReady) for future in futures)
     assert worker.drain(10)
-    assert not worker.alive
+    assert not worker.healthy
     with pytest.raises(NotReady):
-        worker.submit(Row(images[0], ExitPolicy(0.0, 1, 4)))
+        submit(worker, images[0], ExitPolicy(0.0, 1, 4))

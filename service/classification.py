@@ -1,0 +1,253 @@
+"""From an image and what a request asks for to a row in the queue, and from there to an answer."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+import numpy as np
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive
+
+from models.curve import CurvePoint
+from models.encoding import Pixels
+from models.errors import InvalidPolicy, Unreachable
+from models.exits import ExitPolicy, Floats
+from models.inference import Row
+from service.errors import DeadlineExceeded, InvalidParameter, NotReady, OutcomeUnreachable
+from service.images import decode_image, is_small_png
+from service.jobs import Job, Progress
+from service.registry import Registry, ServedModel
+from service.schemas import (
+    Classification,
+    ClassifyParameters,
+    Energy,
+    Expectation,
+    ModelReference,
+    ScoredClass,
+    Timing,
+)
+
+MILLISECONDS = 1000
+TARGETS = ("target_accuracy", "target_timesteps", "energy_budget_pj")
+LIMITS = ("entropy_threshold", "min_timesteps", "max_timesteps")
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """A submitted image: what is needed to wait for it and to answer."""
+
+    model: ServedModel
+    job: Job
+    future: asyncio.Future[Job]
+    parameters: ClassifyParameters
+    expectation: CurvePoint | None
+    request_id: str
+    arrived: float
+    decode_seconds: float
+
+
+class Classifier:
+    """Submits images to the right model and makes answers of finished rows."""
+
+    def __init__(self, registry: Registry, decoders: Executor, max_pixels: int) -> None:
+        self.registry = registry
+        self._decoders = decoders
+        self._max_pixels = max_pixels
+
+    async def submit(
+        self,
+        image: bytes | Pixels,
+        parameters: ClassifyParameters,
+        request_id: str,
+        arrived: float,
+        listener: Callable[[Progress], None] | None = None,
+    ) -> Ticket:
+        """Decode an image file (or take pixels ``[H, W, C]``) and queue its row.
+
+        Raises:
+            ServiceError: nothing was queued.
+        """
+        while True:
+            model = self.registry.get(parameters.model, parameters.version)
+            policy, expectation = resolve(model, parameters)
+            began = time.monotonic()
+            pixels = await self._decoded(image, model) if isinstance(image, bytes) else image
+            decode_seconds = time.monotonic() - began
+            deadline = arrived + (parameters.deadline_ms or math.inf) / MILLISECONDS
+            if began + decode_seconds >= deadline:
+                raise DeadlineExceeded("the deadline passed before a timestep could run")
+            future: asyncio.Future[Job] = asyncio.get_running_loop().create_future()
+            job = Job(
+                Row(pixels, policy),
+                future,
+                expected=model.curve.expected_timesteps(policy),
+                deadline=deadline,
+                listener=listener,
+            )
+            if model.brownout and parameters.brownout and parameters.target_accuracy is None:
+                _brown_out(model, job)
+            try:
+                model.worker.submit(job)
+            except NotReady:
+                # A reload may have replaced the model while the image was on its way.
+                if self.registry.get(parameters.model, parameters.version) is model:
+                    raise
+                continue
+            model.metrics.decode_duration.observe(decode_seconds)
+            return Ticket(
+                model, job, future, parameters, expectation, request_id, arrived, decode_seconds
+            )
+
+    async def _decoded(self, data: bytes, model: ServedModel) -> Pixels:
+        arguments = (data, model.input_shape, self._max_pixels)
+        if is_small_png(data):
+            return decode_image(*arguments)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._decoders, decode_image, *arguments)
+
+
+def resolve(
+    model: ServedModel, parameters: ClassifyParameters
+) -> tuple[ExitPolicy, CurvePoint | None]:
+    """When the row may stop, and what the calibration expects of an asked-for outcome.
+
+    Raises:
+        InvalidParameter: out of range, or an outcome and limits at once.
+        OutcomeUnreachable: the calibration curve does not reach it.
+    """
+    given = parameters.model_fields_set
+    targets = [name for name in TARGETS if name in given]
+    try:
+        if not targets:
+            return model.manifest.policy(
+                parameters.entropy_threshold, parameters.min_timesteps, parameters.max_timesteps
+            ), None
+        if len(targets) > 1 or given.intersection(LIMITS):
+            raise InvalidParameter(f"{targets[0]} stands alone; leave the other ways to stop out")
+        point = _point(model, parameters)
+        return model.manifest.policy(entropy_threshold=point.entropy_threshold), point
+    except InvalidPolicy as error:
+        raise InvalidParameter(str(error)) from error
+    except Unreachable as error:
+        raise OutcomeUnreachable(str(error)) from error
+
+
+def _point(model: ServedModel, parameters: ClassifyParameters) -> CurvePoint:
+    if parameters.target_accuracy is not None:
+        return model.curve.for_accuracy(parameters.target_accuracy)
+    if parameters.target_timesteps is not None:
+        return model.curve.for_timesteps(parameters.target_timesteps)
+    assert parameters.energy_budget_pj is not None
+    return model.curve.for_energy(parameters.energy_budget_pj)
+
+
+def _brown_out(model: ServedModel, job: Job) -> None:
+    """Raise the row's threshold as far as load asks for."""
+    assert model.brownout is not None
+    scheduler, policy = model.worker.scheduler, job.row.policy
+    pressure = scheduler.pending_timesteps / scheduler.queue_capacity
+    model.brownout.observe(pressure, time.monotonic())
+    threshold = model.brownout.threshold(policy.entropy_threshold)
+    if threshold > policy.entropy_threshold:
+        job.requested_threshold = policy.entropy_threshold
+        job.row.policy = ExitPolicy(threshold, policy.min_timesteps, policy.max_timesteps)
+        job.expected = model.curve.expected_timesteps(job.row.policy)
+        model.metrics.brownout_requests.inc()
+
+
+async def finished(ticket: Ticket, receive: Receive) -> None:
+    """Wait for a ticket's row; a client that leaves meanwhile takes it along.
+
+    Raises:
+        ClientDisconnect: the client left; its row was cancelled.
+        ServiceError: what met the row.
+    """
+    async with ClientWatch([ticket], receive):
+        await ticket.future
+
+
+class ClientWatch:
+    """While inside, a disconnecting client cancels its tickets' rows."""
+
+    def __init__(self, tickets: list[Ticket], receive: Receive) -> None:
+        self._tickets = tickets
+        self._receive = receive
+        self._gone = False
+
+    async def __aenter__(self) -> None:
+        self._watch = asyncio.create_task(self._until_gone())
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._watch.cancel()
+        if kind is not None:
+            cancel(self._tickets)
+        if self._gone:
+            raise ClientDisconnect
+
+    async def _until_gone(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._gone = True
+        cancel(self._tickets)
+
+
+def cancel(tickets: list[Ticket]) -> None:
+    """Nobody waits for these rows any more."""
+    for ticket in tickets:
+        if not ticket.future.done():
+            ticket.future.cancel()
+            ticket.model.worker.cancel(ticket.job)
+
+
+def answer(ticket: Ticket) -> Classification:
+    """The answer to a finished row.
+
+    Raises:
+        DeadlineExceeded: it ran out of time, and the request wanted an error then.
+    """
+    model, job, row = ticket.model, ticket.job, ticket.job.row
+    assert row.probabilities is not None
+    assert row.stop_reason is not None
+    energy = model.energy.estimate(np.stack(row.active_pairs))
+    model.metrics.finished(job, energy)
+    if row.stop_reason == "deadline" and ticket.parameters.on_deadline == "error":
+        raise DeadlineExceeded(
+            f"the deadline passed after {row.t} of at most {row.policy.max_timesteps} timesteps"
+        )
+    ranked = ranking(model, row.probabilities, ticket.parameters.top_k)
+    return Classification(
+        request_id=ticket.request_id,
+        model=ModelReference(
+            name=model.name, version=model.version, engine=model.worker.engine.name
+        ),
+        prediction=ranked[0],
+        top_k=ranked,
+        timesteps_used=row.t,
+        max_timesteps=row.policy.max_timesteps,
+        entropy=row.entropy,
+        entropy_threshold=row.policy.entropy_threshold,
+        requested_entropy_threshold=job.requested_threshold,
+        expected=Expectation.of(ticket.expectation) if ticket.expectation else None,
+        stop_reason=row.stop_reason,
+        energy=Energy.of(energy),
+        timing_ms=Timing(
+            decode=ticket.decode_seconds * MILLISECONDS,
+            queue=(job.started - job.submitted) * MILLISECONDS,
+            inference=(job.finished - job.started) * MILLISECONDS,
+            total=(time.monotonic() - ticket.arrived) * MILLISECONDS,
+        ),
+    )
+
+
+def ranking(model: ServedModel, probabilities: Floats, top_k: int) -> list[ScoredClass]:
+    """The likeliest classes, best first; equal ones by index, as argmax has it."""
+    labels, values = model.manifest.labels, probabilities.tolist()
+    order = sorted(range(len(values)), key=values.__getitem__, reverse=True)[:top_k]  # stable
+    return [
+        ScoredClass(index=index, label=labels[index], probability=values[index]) for index in order
+    ]

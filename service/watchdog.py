@@ -1,0 +1,34 @@
+"""Sees when an engine hangs: a thread stuck in a timestep can only be watched from outside."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from service.registry import Registry
+from service.worker import Worker
+
+logger = logging.getLogger("spikeserve")
+
+INTERVAL_S = 1.0
+
+
+async def watch(registry: Registry, patience_seconds: float) -> None:
+    """Look every second; a worker that stays in one tick longer than patience is given up.
+
+    Counts its own looks instead of subtracting clock times, so that a machine that slept
+    does not look like an engine that hung.
+    """
+    interval = min(INTERVAL_S, patience_seconds / 4)
+    looks: dict[Worker, tuple[int, int]] = {}  # the tick seen last, and how often
+    while True:
+        await asyncio.sleep(interval)
+        for model in registry:
+            model.refresh()
+            worker = model.worker
+            tick, times = looks.get(worker, (worker.ticks, 0))
+            times = times + 1 if worker.busy and tick == worker.ticks else 0
+            looks[worker] = (worker.ticks, times)
+            if times * interval > patience_seconds and worker.healthy:
+                logger.error("the %s engine of %s hangs", worker.engine.name, model.name)
+                worker.give_up()
