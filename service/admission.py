@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from service.errors import NotReady, QueueFull
@@ -15,8 +15,8 @@ class Admission:
     time that a full queue should not spend.
     """
 
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
+    def __init__(self, limit: Callable[[], int]) -> None:
+        self._limit = limit
         self.inside = 0
         self.open = True
 
@@ -30,7 +30,7 @@ class Admission:
         """
         if not self.open:
             raise NotReady("the service is shutting down")
-        if self.inside >= self.limit:
+        if self.inside >= self._limit():
             raise QueueFull(f"{self.inside} requests are being answered; retry later")
         self.inside += 1
         try:

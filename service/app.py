@@ -18,7 +18,7 @@ from service.errors import install_handlers
 from service.keys import Gate
 from service.metrics import Metrics
 from service.registry import Registry
-from service.routes import classify, health, models
+from service.routes import admin, classify, health, models
 from service.settings import Settings
 from service.watchdog import watch
 
@@ -36,8 +36,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     registry = Registry.load(settings, metrics)
     release = version("spikeserve")
     metrics.build_info.labels(release).set(1)
-    # What the slots and queues of all models can hold; each queue has its own bound besides.
-    admission = Admission(sum(model.capacity.slots + settings.queue_capacity for model in registry))
+    admission = Admission(lambda: registry.places)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -70,4 +69,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(RequestContext, metrics=metrics)
     for router in (classify.router, models.router, health.router):
         app.include_router(router)
+    if settings.admin_key:
+        app.include_router(admin.router)
     return app

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
+import secrets
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from tomllib import TOMLDecodeError
 
 import numpy as np
-import uvicorn
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 from rich.console import Console
@@ -24,10 +23,12 @@ from models.energy.hardware import DTSNN_CALIBRATED_65NM
 from models.engines.selection import build_engine
 from models.errors import ModelError
 from models.inference import classify
-from service.app import create_app
 from service.errors import ServiceError, describe
 from service.images import decode_image
+from service.keys import key_hash
+from service.server import serve
 from service.settings import Settings
+from service.supervisor import supervise
 
 BAR_WIDTH = 12
 
@@ -45,11 +46,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = Settings(**flags)
         match options.command:
             case "serve":
-                _serve(settings)
+                return supervise(settings) if settings.workers > 1 else serve(settings)
             case "classify":
                 return _classify(settings, options)
             case "models":
                 _models(settings)
+            case "key":
+                _new_key()
     except ValidationError as error:
         return _refuse(describe(error.errors()))
     except (ModelError, OSError, SettingsError, TOMLDecodeError) as error:
@@ -62,19 +65,9 @@ def _refuse(message: str) -> int:
     return 1
 
 
-def _serve(settings: Settings) -> None:
-    app = create_app(settings)
-    # uvicorn drains on SIGTERM and then raises it again; a clean stop should exit 0.
-    signal.signal(signal.SIGTERM, lambda *_: None)
-    uvicorn.run(
-        app,
-        host=settings.host,
-        port=settings.port,
-        log_level=settings.log_level,
-        access_log=settings.log_level == "debug",
-        timeout_keep_alive=75,  # longer than a proxy's, so that it never reuses a closing socket
-        timeout_graceful_shutdown=settings.drain_seconds,
-    )
+def _new_key() -> None:
+    key = secrets.token_urlsafe(32)
+    print(f"key:    {key}\nsha256: {key_hash(key)}  (for SPIKESERVE_API_KEYS or _ADMIN_KEY)")
 
 
 def _classify(settings: Settings, options: argparse.Namespace) -> int:
@@ -170,6 +163,7 @@ def _parser() -> argparse.ArgumentParser:
 
     command("serve", "serve bundles over HTTP")
     command("models", "list bundles and their measured accuracy")
+    command("key", "make an API key and the hash of it that the settings want")
     local = command("classify", "classify image files without a server")
     local.add_argument("images", nargs="+", type=Path)
     local.add_argument("--entropy-threshold", type=float)

@@ -5,6 +5,7 @@ ServiceError
  ├─ Unauthorised        401  no API key, or none we know
  ├─ UnknownModel        404
  ├─ OutcomeUnreachable  409  the calibration curve does not reach it
+ ├─ ReloadRefused       409  a bundle must not be served; nothing changed
  ├─ BodyTooLarge        413
  ├─ UnsupportedMedia    415  not an image format we decode
  ├─ UnusableImage       422  damaged, animated or with too many pixels
@@ -67,6 +68,10 @@ class OutcomeUnreachable(ServiceError):
     status, reason = 409, "unreachable"
 
 
+class ReloadRefused(ServiceError):
+    status, reason = 409, "reload_refused"
+
+
 class BodyTooLarge(ServiceError):
     status, reason = 413, "too_large"
 
@@ -118,8 +123,8 @@ class DeadlineExceeded(ServiceError):
 REJECTIONS = tuple(
     kind.reason
     for kind in (
-        MalformedRequest, Unauthorised, UnknownModel, OutcomeUnreachable, BodyTooLarge,
-        UnsupportedMedia, UnusableImage, InvalidParameter, QueueFull, RateLimited,
+        MalformedRequest, Unauthorised, UnknownModel, OutcomeUnreachable, ReloadRefused,
+        BodyTooLarge, UnsupportedMedia, UnusableImage, InvalidParameter, QueueFull, RateLimited,
         InferenceFailed, NotReady, DeadlineExceeded,
     )
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -22,6 +23,8 @@ from service.metrics import Metrics, ModelMetrics
 from service.scheduler import Scheduler
 from service.settings import Settings
 from service.worker import Post, Worker, run_here
+
+logger = logging.getLogger("spikeserve")
 
 
 @dataclass(frozen=True)
@@ -105,8 +108,8 @@ class Registry:
         for model in self._models:
             model.worker.start(post)
 
-    def reload(self) -> list[ServedModel]:
-        """Load the bundle folders again and swap all models at once; returns the new ones.
+    def reload(self) -> None:
+        """Load the bundle folders again and swap all models at once.
 
         Bundles that have not changed go on as they are. The old models' admitted requests
         are finished by their own workers. Slow: call it off the event loop.
@@ -128,10 +131,18 @@ class Registry:
                 if self._post:
                     model.worker.start(self._post)
             self._models = tuple(models)
+            served = {(model.name, model.version) for model in models}
             for old in current.values():
                 old.worker.drain(self._settings.drain_seconds)
-                old.metrics.retired()
-            return fresh
+                if (old.name, old.version) not in served:
+                    old.metrics.retired()
+            logger.info("%d models reloaded, %d unchanged", len(fresh), len(models) - len(fresh))
+
+    @property
+    def places(self) -> int:
+        """How many requests the slots and queues of all models can hold."""
+        capacity = self._settings.queue_capacity
+        return sum(model.capacity.slots + capacity for model in self._models)
 
     def drain(self, seconds: float) -> bool:
         """Stop admitting, finish what was admitted; False if some worker ran out of time."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from service.errors import InferenceFailed
 from service.registry import Registry
 from service.worker import Worker
 
@@ -31,4 +32,4 @@ async def watch(registry: Registry, patience_seconds: float) -> None:
             looks[worker] = (worker.ticks, times)
             if times * interval > patience_seconds and worker.healthy:
                 logger.error("the %s engine of %s hangs", worker.engine.name, model.name)
-                worker.give_up()
+                worker.give_up(InferenceFailed("the engine hangs; the log has more"))

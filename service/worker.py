@@ -91,12 +91,12 @@ class Worker:
         self._thread.join(max(0.0, seconds))
         return not self._thread.is_alive()
 
-    def give_up(self) -> None:
-        """Fail every job: the engine hangs, and its thread cannot be stopped."""
+    def give_up(self, error: ServiceError) -> None:
+        """Fail every job now: a thread that hangs in its engine cannot be stopped."""
         with self._changed:
             self._draining = self._given_up = True
             jobs = self.scheduler.clear()
-        self._fail(jobs, InferenceFailed("the engine hangs; the log has more"))
+        self._fail(jobs, error)
 
     @property
     def healthy(self) -> bool:

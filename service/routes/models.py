@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Depends, Request
 
 from models.bundle import Manifest
-from service.registry import ServedModel
+from service.registry import Registry, ServedModel
 from service.schemas import Calibration, CalibrationPoint, ModelList, ModelSummary, problems
 
 
@@ -19,12 +19,7 @@ router = APIRouter(prefix="/v1/models", dependencies=[Depends(allowed)])
 @router.get("", responses=problems(401))
 async def list_models(request: Request) -> ModelList:
     """Every served model, the default first."""
-    return ModelList(
-        models=[
-            _summary(model, default=index == 0)
-            for index, model in enumerate(request.app.state.registry)
-        ]
-    )
+    return summaries(request.app.state.registry)
 
 
 @router.get("/{name}", responses=problems(401, 404, 422))
@@ -47,6 +42,12 @@ async def calibration(request: Request, name: str, version: str | None = None) -
         curve=[
             CalibrationPoint.model_validate(p, from_attributes=True) for p in model.curve.points
         ],
+    )
+
+
+def summaries(registry: Registry) -> ModelList:
+    return ModelList(
+        models=[_summary(model, default=index == 0) for index, model in enumerate(registry)]
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import Future
-
 from typing import Any
 
 import numpy as np
@@ -18,8 +17,8 @@ from models.exits import ExitPolicy
 from models.inference import Row, classify
 from models.network import Network
 from service.errors import InferenceFailed, NotReady
-from service.metrics import Metrics
 from service.jobs import Job
+from service.metrics import Metrics
 from service.scheduler import Scheduler
 from service.worker import Worker
 
@@ -121,15 +120,18 @@ def test_cancelled_rows_never_run_or_leave_after_their_step(
     bundle: Bundle, engine: OnnxEngine, images: Images
 ) -> None:
     worker = build(bundle, engine, slots=1)
-    jobs = [Job(Row(image, ExitPolicy(0.0, 1, 4)), Future()) for image in images[:6]]
+    futures: list[Future[Job]] = [Future() for _ in range(6)]
+    jobs = [
+        Job(Row(image, ExitPolicy(0.0, 1, 4)), future)
+        for image, future in zip(images[:6], futures, strict=True)
+    ]
     for job in jobs:
         worker.submit(job)
     for job in jobs[::2]:
         worker.cancel(job)
         job.future.cancel()
     worker.start()
-    for job in jobs[1::2]:
-        assert job.future.result(10).row.t == 4
+    assert all(future.result(10).row.t == 4 for future in futures[1::2])
     assert [job.row.t for job in jobs[::2]] == [0] * 3
     assert worker.drain(10)
 

@@ -1,0 +1,30 @@
+"""What only the operator may ask for; these routes exist only where an admin key is set."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastapi import APIRouter, Depends, Request
+
+from models.errors import ModelError
+from service.errors import ReloadRefused
+from service.routes.models import summaries
+from service.schemas import ModelList, problems
+
+
+def operator(request: Request) -> None:
+    request.app.state.gate.check_admin(request)
+
+
+router = APIRouter(prefix="/v1/admin", dependencies=[Depends(operator)])
+
+
+@router.post("/reload", responses=problems(401, 409))
+async def reload(request: Request) -> ModelList:
+    """Load the bundle folders again and swap all models at once, or change nothing."""
+    registry = request.app.state.registry
+    try:
+        await asyncio.to_thread(registry.reload)
+    except (ModelError, OSError) as error:
+        raise ReloadRefused(str(error)) from error
+    return summaries(registry)

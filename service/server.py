@@ -1,0 +1,107 @@
+"""One serving process: uvicorn with a drain that tells load balancers first and loses nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+import sys
+import time
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+
+from models.errors import ModelError
+from service.app import create_app
+from service.errors import NotReady
+from service.settings import Settings
+
+logger = logging.getLogger("spikeserve")
+
+KEEP_ALIVE_S = 75  # longer than a proxy's, so that it never reuses a closing socket
+LAST_WORDS_S = 2  # for answers that are on their way when the drain's time is up
+POLL_S = 0.005
+
+
+class Server(uvicorn.Server):
+    """Drains on the first SIGTERM or SIGINT, leaves at the second, reloads on SIGHUP."""
+
+    def __init__(self, app: FastAPI, settings: Settings) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                host=settings.host,
+                port=settings.port,
+                log_level=settings.log_level,
+                access_log=settings.log_level == "debug",
+                timeout_keep_alive=KEEP_ALIVE_S,
+                timeout_graceful_shutdown=LAST_WORDS_S,
+            )
+        )
+        self.interrupted_by = 0
+        self._app = app
+        self._settings = settings
+        self._draining = False
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_signal_handler(signal.SIGHUP, self._start, self._reload)
+        await super().startup(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        if self._draining:
+            self.interrupted_by = sig
+            self.should_exit = self.force_exit = True
+            return
+        self._draining = True
+        self._loop.call_soon_threadsafe(self._start, self._drain)
+
+    def _start(self, work) -> None:  # type: ignore[no-untyped-def]
+        task = asyncio.get_running_loop().create_task(work())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _drain(self) -> None:
+        """Unready at once, then no admission, then wait for who is inside."""
+        state = self._app.state
+        state.ready = False
+        state.metrics.ready.set(0)
+        await asyncio.sleep(self._settings.drain_delay_seconds)
+        state.admission.open = False
+        deadline = time.monotonic() + self._settings.drain_seconds
+        while state.admission.inside and time.monotonic() < deadline:
+            await asyncio.sleep(POLL_S)
+        if state.admission.inside:
+            logger.error(
+                "%d requests still ran after %d s", state.admission.inside,
+                self._settings.drain_seconds,
+            )  # fmt: skip
+            for model in state.registry:
+                model.worker.give_up(NotReady("the service stopped before this was done"))
+            await asyncio.sleep(POLL_S)  # their answers leave
+        self.should_exit = True
+
+    async def _reload(self) -> None:
+        try:
+            await asyncio.to_thread(self._app.state.registry.reload)
+        except (ModelError, OSError) as error:
+            logger.error("reload refused, everything stays as it was: %s", error)
+
+
+def serve(settings: Settings, listener: socket.socket | None = None) -> int:
+    """Serve until told to stop; returns the exit status.
+
+    Raises:
+        ModelError: a bundle or engine is refused.
+    """
+    server = Server(create_app(settings), settings)
+    server.run(sockets=[listener] if listener else None)
+    if not server.started:
+        return 3  # uvicorn has logged why
+    if server.interrupted_by:
+        print("spikeserve: left before all requests were answered", file=sys.stderr)
+        return 128 + server.interrupted_by
+    return 0
