@@ -162,7 +162,7 @@ class EnergyModel:
         timesteps = len(active_pairs)
         components = self.components_pj(active_pairs)
         total = sum(components.values())
-        static = total + self._average_run_pj[-1] - self._average_run_pj[timesteps - 1]
+        static = total + (self._average_run_pj[-1] - self._average_run_pj[timesteps - 1])
         low, high = self._interval_factors[timesteps - 1]
         latency = self.latency_ns(timesteps)
         return EnergyEstimate(
