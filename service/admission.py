@@ -21,8 +21,8 @@ class Admission:
         self.open = True
 
     @contextmanager
-    def place(self) -> Iterator[None]:
-        """Hold one place while the request is answered.
+    def place(self, images: int = 1) -> Iterator[None]:
+        """Hold a place for every image while the request is answered.
 
         Raises:
             NotReady: the service is shutting down.
@@ -30,10 +30,10 @@ class Admission:
         """
         if not self.open:
             raise NotReady("the service is shutting down")
-        if self.inside >= self._limit():
+        if self.inside + images > self._limit():
             raise QueueFull(f"{self.inside} requests are being answered; retry later")
-        self.inside += 1
+        self.inside += images
         try:
             yield
         finally:
-            self.inside -= 1
+            self.inside -= images

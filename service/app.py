@@ -18,7 +18,7 @@ from service.errors import install_handlers
 from service.keys import Gate
 from service.metrics import Metrics
 from service.registry import Registry
-from service.routes import admin, classify, health, models
+from service.routes import admin, batch, classify, health, models, stream
 from service.settings import Settings
 from service.watchdog import watch
 
@@ -67,7 +67,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     install_handlers(app)
     app.add_middleware(RequestContext, metrics=metrics)
-    for router in (classify.router, models.router, health.router):
+    for router in (classify.router, stream.router, batch.router, models.router, health.router):
         app.include_router(router)
     if settings.admin_key:
         app.include_router(admin.router)

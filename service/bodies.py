@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import base64
 from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
+from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
@@ -18,6 +21,8 @@ from service.errors import (
     describe,
 )
 from service.schemas import ClassifyDocument, ClassifyParameters
+
+Model = TypeVar("Model", bound=BaseModel)
 
 # The last is what curl --data-binary says unless told otherwise; magic bytes decide anyway.
 RAW_TYPES = ("", "application/octet-stream", "application/x-www-form-urlencoded")
@@ -31,16 +36,32 @@ async def read_image(
     Raises:
         BodyTooLarge, MalformedRequest, UnsupportedMedia, InvalidParameter
     """
-    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if content_type == "multipart/form-data":
+    kind = content_type(request)
+    if kind == "multipart/form-data":
         return await _multipart_file(request, max_bytes), parameters
-    if content_type == "application/json":
-        return _json_image(await _body(request, max_bytes), parameters)
-    if content_type.startswith("image/") or content_type in RAW_TYPES:
-        return await _body(request, max_bytes), parameters
+    if kind == "application/json":
+        document = validated(json_content(await read_body(request, max_bytes)), ClassifyDocument)
+        own = validated(document.parameters, ClassifyParameters)
+        return decoded_base64(document.inputs), merged(parameters, own)
+    if kind.startswith("image/") or kind in RAW_TYPES:
+        return await read_body(request, max_bytes), parameters
     raise UnsupportedMedia(
-        f"{content_type} is not accepted; send image/*, multipart/form-data or application/json"
+        f"{kind} is not accepted; send image/*, multipart/form-data or application/json"
     )
+
+
+def content_type(request: Request) -> str:
+    """Without its parameters, in lower case."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def read_body(request: Request, max_bytes: int) -> bytes:
+    """The whole body.
+
+    Raises:
+        BodyTooLarge: noticed at the limit, not after it.
+    """
+    return b"".join([chunk async for chunk in _chunks(request, max_bytes)])
 
 
 async def _chunks(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None]:
@@ -53,50 +74,77 @@ async def _chunks(request: Request, max_bytes: int) -> AsyncGenerator[bytes, Non
         yield chunk
 
 
-async def _body(request: Request, max_bytes: int) -> bytes:
-    return b"".join([chunk async for chunk in _chunks(request, max_bytes)])
+@asynccontextmanager
+async def multipart_form(
+    request: Request, max_bytes: int, max_files: int
+) -> AsyncGenerator[FormData, None]:
+    """The form; its files are gone afterwards.
 
-
-async def _multipart_file(request: Request, max_bytes: int) -> bytes:
+    Raises:
+        BodyTooLarge, MalformedRequest
+    """
     parser = MultiPartParser(
-        request.headers, _chunks(request, max_bytes), max_files=1, max_fields=0
+        request.headers, _chunks(request, max_bytes), max_files=max_files, max_fields=0
     )
     try:
         form = await parser.parse()
     except (MultiPartException, KeyError, ValueError) as error:
         raise MalformedRequest(f"malformed multipart body: {error}") from error
     try:
-        file = form.get("file")
-        if file is None or isinstance(file, str):
-            raise MalformedRequest("the multipart body has no file field named 'file'")
-        return await file.read()
+        yield form
     finally:
         await form.close()
 
 
-def _json_image(body: bytes, parameters: ClassifyParameters) -> tuple[bytes, ClassifyParameters]:
+async def _multipart_file(request: Request, max_bytes: int) -> bytes:
+    async with multipart_form(request, max_bytes, max_files=1) as form:
+        file = form.get("file")
+        if not isinstance(file, UploadFile):
+            raise MalformedRequest("the multipart body has no file field named 'file'")
+        return await file.read()
+
+
+def json_content(body: bytes) -> object:
+    """What a JSON body says.
+
+    Raises:
+        MalformedRequest: it is not JSON.
+    """
     try:
-        content = from_json(body)
+        content: object = from_json(body)
     except ValueError as error:
         raise MalformedRequest(f"the body is not JSON: {error}") from error
+    return content
+
+
+def validated(content: object, model: type[Model]) -> Model:
+    """Untrusted content as a model.
+
+    Raises:
+        InvalidParameter: names what is wrong.
+    """
     # Checked here: validation would report every unknown key of a hostile body, one by one.
-    _refuse_unknown(content, ClassifyDocument)
-    if isinstance(content, dict):
-        _refuse_unknown(content.get("parameters"), ClassifyParameters)
+    for key in content if isinstance(content, dict) else ():
+        if key not in model.model_fields:
+            raise InvalidParameter(f"unknown parameter {key[:100]!r}")
     try:
-        document = ClassifyDocument.model_validate(content)
+        return model.model_validate(content)
     except ValidationError as error:
         raise InvalidParameter(describe(error.errors())) from error
-    given = document.parameters.model_dump(exclude_unset=True)
+
+
+def merged(parameters: ClassifyParameters, own: ClassifyParameters) -> ClassifyParameters:
+    """Parameters from outside, with those given closer to the image instead."""
+    return parameters.model_copy(update=own.model_dump(exclude_unset=True))
+
+
+def decoded_base64(text: str) -> bytes:
+    """The file in a JSON string.
+
+    Raises:
+        MalformedRequest: it is not base64.
+    """
     try:
-        image = base64.b64decode(document.inputs, validate=True)
+        return base64.b64decode(text, validate=True)
     except ValueError as error:  # its own error, or one of ASCII
         raise MalformedRequest(f"inputs is not base64: {error}") from error
-    return image, parameters.model_copy(update=given)
-
-
-def _refuse_unknown(content: object, model: type[BaseModel]) -> None:
-    if isinstance(content, dict):
-        for key in content:
-            if key not in model.model_fields:
-                raise InvalidParameter(f"unknown parameter {key[:100]!r}")

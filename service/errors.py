@@ -133,17 +133,24 @@ REJECTIONS = tuple(
 def problem(
     request: Request, status: int, detail: str, headers: Mapping[str, str] | None = None
 ) -> JSONResponse:
-    """An RFC 9457 problem document."""
-    document = {
+    """An answer with an RFC 9457 problem document."""
+    return JSONResponse(
+        problem_document(request, status, detail),
+        status,
+        headers=dict(headers or {}),
+        media_type="application/problem+json",
+    )
+
+
+def problem_document(request: Request, status: int, detail: str) -> dict[str, str | int]:
+    """RFC 9457, for where a status line cannot tell."""
+    return {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,
         "detail": detail,
         "request_id": request.state.request_id,
     }
-    return JSONResponse(
-        document, status, headers=dict(headers or {}), media_type="application/problem+json"
-    )
 
 
 def install_handlers(app: FastAPI) -> None:

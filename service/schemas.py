@@ -79,7 +79,15 @@ class ClassifyDocument(BaseModel):
     """The JSON form of a request."""
 
     inputs: Annotated[str, Field(description="the image file, base64")]
-    parameters: ClassifyParameters = ClassifyParameters()
+    parameters: dict[str, Any] = {}
+    """Validated as :class:`ClassifyParameters` by whoever reads the body."""
+
+
+class BatchDocument(BaseModel):
+    """The JSON form of a batch; each item is validated on its own."""
+
+    items: Annotated[list[Any], Field(min_length=1)]
+    parameters: dict[str, Any] = {}
 
 
 class ScoredClass(BaseModel):
@@ -153,6 +161,43 @@ class Classification(BaseModel):
     timing_ms: Timing
 
 
+class Problem(BaseModel):
+    """RFC 9457 problem document."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    request_id: str
+
+
+class Timestep(BaseModel):
+    """What a stream tells after every timestep."""
+
+    t: int
+    top_k: list[ScoredClass]
+    entropy: float
+    spikes: Annotated[int, Field(description="by all hidden neurons, so far")]
+    energy_pj: Annotated[float, Field(description="estimate, so far")]
+
+
+class BatchItem(BaseModel):
+    """One image of a batch: an answer or a problem."""
+
+    status: int
+    classification: Classification | None = None
+    problem: Problem | None = None
+
+
+class BatchClassification(BaseModel):
+    """Items in the order they were sent."""
+
+    request_id: str
+    results: list[BatchItem]
+    average_timesteps: float | None
+    energy_pj: float
+
+
 class ModelSummary(BaseModel):
     """A served model."""
 
@@ -194,16 +239,6 @@ class Calibration(BaseModel):
 
 class ModelList(BaseModel):
     models: list[ModelSummary]
-
-
-class Problem(BaseModel):
-    """RFC 9457 problem document."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    request_id: str
 
 
 def problems(*codes: int) -> dict[int | str, dict[str, Any]]:

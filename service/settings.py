@@ -28,7 +28,9 @@ DEFAULT_BUNDLE = Path(models.__file__).parent / "zoo" / "cifar10-hybrid"
 class Settings(BaseSettings):
     """What an operator can change."""
 
-    model_config = SettingsConfigDict(env_prefix="SPIKESERVE_", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="SPIKESERVE_", extra="forbid", frozen=True, hide_input_in_errors=True
+    )
 
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on")

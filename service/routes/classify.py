@@ -15,6 +15,15 @@ from service.schemas import Classification, ClassifyParameters, problems
 router = APIRouter(route_class=DirectRoute)
 
 BINARY = {"type": "string", "format": "binary"}
+DOCUMENT: dict[str, Any] = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["inputs"],
+    "properties": {
+        "inputs": {"type": "string", "format": "byte"},
+        "parameters": ClassifyParameters.model_json_schema(),
+    },
+}
 BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -28,17 +37,7 @@ BODY: dict[str, Any] = {
                     "properties": {"file": BINARY},
                 }
             },
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "additionalProperties": False,
-                    "required": ["inputs"],
-                    "properties": {
-                        "inputs": {"type": "string", "format": "byte"},
-                        "parameters": ClassifyParameters.model_json_schema(),
-                    },
-                }
-            },
+            "application/json": {"schema": DOCUMENT},
         },
     }
 }

@@ -1,0 +1,111 @@
+"""``POST /classify/batch``: several images in one request, each with its own way and end."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+
+from service.batches import Item, read_batch
+from service.classification import ClientWatch, Ticket, answer
+from service.direct import DirectRoute
+from service.errors import ServiceError, problem_document
+from service.routes.classify import BINARY, DOCUMENT, PROBLEMS
+from service.schemas import (
+    BatchClassification,
+    BatchItem,
+    ClassifyParameters,
+    Problem,
+    problems,
+)
+
+router = APIRouter(route_class=DirectRoute)
+
+BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {"file": {"type": "array", "items": BINARY}},
+                }
+            },
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "additionalProperties": False,
+                    "required": ["items"],
+                    "properties": {
+                        "items": {"type": "array", "items": DOCUMENT, "minItems": 1},
+                        "parameters": ClassifyParameters.model_json_schema(),
+                    },
+                }
+            },
+        },
+    }
+}
+
+
+@router.post(
+    "/classify/batch",
+    response_model=BatchClassification,
+    openapi_extra=BODY,
+    responses=problems(*PROBLEMS),
+)
+async def classify_batch(
+    request: Request, parameters: Annotated[ClassifyParameters, Query()]
+) -> Response:
+    """Classify several images; a bad one gets its own problem and harms no other."""
+    state, arrived = request.app.state, time.monotonic()
+    with state.admission.place():
+        items = await read_batch(
+            request, parameters, state.settings.max_body_bytes, state.settings.max_batch_items
+        )
+        state.gate.spend(request, len(items))
+        with state.admission.place(len(items) - 1):
+            outcomes = [await _submitted(request, item, arrived) for item in items]
+            tickets = [ticket for ticket in outcomes if isinstance(ticket, Ticket)]
+            async with ClientWatch(tickets, request.receive):
+                await asyncio.gather(*(t.future for t in tickets), return_exceptions=True)
+            results = [_result(request, outcome) for outcome in outcomes]
+    done = [result.classification for result in results if result.classification]
+    batch = BatchClassification(
+        request_id=request.state.request_id,
+        results=results,
+        average_timesteps=statistics.fmean(c.timesteps_used for c in done) if done else None,
+        energy_pj=sum(c.energy.total_pj for c in done),
+    )
+    return Response(batch.model_dump_json(), media_type="application/json")
+
+
+async def _submitted(
+    request: Request, item: Item | ServiceError, arrived: float
+) -> Ticket | ServiceError:
+    if isinstance(item, ServiceError):
+        return item
+    await asyncio.sleep(0)  # others get their turn between small images, decoded right here
+    try:
+        ticket: Ticket = await request.app.state.classifier.submit(
+            item.image, item.parameters, request.state.request_id, arrived
+        )
+    except ServiceError as error:
+        return error
+    request.state.model = ticket.model.name
+    return ticket
+
+
+def _result(request: Request, outcome: Ticket | ServiceError) -> BatchItem:
+    try:
+        if isinstance(outcome, ServiceError):
+            raise outcome
+        outcome.future.result()
+        return BatchItem(status=200, classification=answer(outcome))
+    except ServiceError as error:
+        request.app.state.metrics.rejected.labels(error.reason).inc()
+        document = problem_document(request, error.status, str(error))
+        return BatchItem(status=error.status, problem=Problem.model_validate(document))

@@ -1,0 +1,151 @@
+"""Deadlines and asked-for outcomes: when a row stops, other than by its own threshold."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from numpy.typing import NDArray
+
+from models.bundle import ExitPoint, load_bundle, save_manifest
+from models.engines.contract import Engine, State, Step
+from service.app import create_app
+from service.settings import Settings
+from tests.programs import TIMESTEPS, save_tiny_bundle
+
+TABLE = tuple(
+    ExitPoint(entropy_threshold=threshold, accuracy=accuracy, average_timesteps=steps)
+    for threshold, accuracy, steps in (
+        (0.0, 0.90, 4.0),
+        (0.2, 0.90, 2.5),
+        (0.5, 0.88, 1.5),
+        (1.0, 0.80, 1.0),
+    )
+)
+
+
+@pytest.fixture(scope="module")
+def calibrated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    folder = save_tiny_bundle(tmp_path_factory.mktemp("calibrated") / "tiny")
+    manifest = load_bundle(folder).manifest
+    exits = manifest.exits.model_copy(update={"table": TABLE})
+    save_manifest(folder, manifest.model_copy(update={"exits": exits}))
+    with TestClient(create_app(Settings(bundles=(folder,), brownout=True))) as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    ("query", "threshold", "accuracy"),
+    [
+        ("target_accuracy=0.9", 0.2, 0.90),
+        ("target_accuracy=0.85", 0.5, 0.88),
+        ("target_accuracy=0", 1.0, 0.80),
+        ("target_timesteps=2", 0.5, 0.88),
+        ("target_timesteps=4", 0.2, 0.90),
+        ("energy_budget_pj=1e12", 0.2, 0.90),
+    ],
+)
+def test_an_outcome_becomes_the_threshold_that_gives_it(
+    calibrated: TestClient, png: bytes, query: str, threshold: float, accuracy: float
+) -> None:
+    answer = calibrated.post(f"/classify?{query}", content=png).json()
+    assert answer["entropy_threshold"] == threshold
+    assert answer["expected"]["accuracy"] == accuracy
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ("target_accuracy=0.95", 409),
+        ("energy_budget_pj=0.001", 409),
+        ("target_accuracy=2", 422),
+        ("target_timesteps=0.5", 422),
+        ("energy_budget_pj=-1", 422),
+        ("energy_budget_pj=inf", 422),
+        ("target_accuracy=0.9&entropy_threshold=0.1", 422),
+        ("target_accuracy=0.9&target_timesteps=2", 422),
+        ("target_timesteps=2&max_timesteps=2", 422),
+        ("deadline_ms=0", 422),
+        ("deadline_ms=nan", 422),
+        ("deadline_ms=1e9", 422),
+        ("on_deadline=later", 422),
+    ],
+)
+def test_what_cannot_be_met_or_meant_is_refused(
+    calibrated: TestClient, png: bytes, query: str, status: int
+) -> None:
+    response = calibrated.post(f"/classify?{query}", content=png)
+    assert response.status_code == status, response.text
+    if status == 409:
+        assert "reaches" in response.json()["detail"]
+
+
+def test_the_curve_can_be_read(calibrated: TestClient) -> None:
+    document = calibrated.get("/v1/models/tiny/calibration").json()
+    assert document["default_entropy_threshold"] == 0.8
+    assert [p["entropy_threshold"] for p in document["curve"]] == [0.0, 0.2, 0.5, 1.0]
+    energies = [p["energy_pj"] for p in document["curve"]]
+    assert energies == sorted(energies, reverse=True)
+    assert calibrated.get("/v1/models/nobody/calibration").status_code == 404
+
+
+class Slow:
+    """An engine that takes its time."""
+
+    def __init__(self, engine: Engine, seconds: float) -> None:
+        self.engine, self.name, self.network = engine, engine.name, engine.network
+        self.seconds = seconds
+
+    def start(self, rows: int) -> State:
+        return self.engine.start(rows)
+
+    def step(self, frames: NDArray[np.uint8], state: State) -> Step:
+        time.sleep(self.seconds)
+        return self.engine.step(frames, state)
+
+
+@pytest.fixture
+def slow(bundle_folder: Path) -> Iterator[TestClient]:
+    app = create_app(Settings(bundles=(bundle_folder,), slots=1))
+    with TestClient(app) as client:
+        worker = app.state.registry.get().worker
+        worker.engine = Slow(worker.engine, 0.1)
+        yield client
+
+
+def test_the_best_answer_so_far_at_the_deadline(slow: TestClient, png: bytes) -> None:
+    answer = slow.post("/classify?entropy_threshold=0&deadline_ms=50", content=png).json()
+    assert answer["stop_reason"] == "deadline"
+    assert answer["timesteps_used"] < TIMESTEPS
+    answer = slow.post("/classify?entropy_threshold=0&deadline_ms=60000", content=png).json()
+    assert answer["stop_reason"] == "max_timesteps"
+
+
+def test_an_error_at_the_deadline_for_who_wants_it(slow: TestClient, png: bytes) -> None:
+    query = "entropy_threshold=0&deadline_ms=50&on_deadline=error"
+    response = slow.post(f"/classify?{query}", content=png)
+    assert response.status_code == 504
+    assert "after 1 of at most 4 timesteps" in response.json()["detail"]
+
+
+def test_a_deadline_before_the_first_timestep_leaves_nothing_to_answer(
+    slow: TestClient, png: bytes
+) -> None:
+    assert slow.post("/classify?deadline_ms=0.0001", content=png).status_code == 504
+
+
+def test_brownout_is_reported_and_can_be_declined(calibrated: TestClient, png: bytes) -> None:
+    model = calibrated.app.state.registry.get()  # type: ignore[attr-defined]
+    model.brownout.level = 4
+    model.brownout._accuracy_loss = 0.03
+    moved = calibrated.post("/classify?entropy_threshold=0.2", content=png).json()
+    assert (moved["entropy_threshold"], moved["requested_entropy_threshold"]) == (0.5, 0.2)
+    for query in ("entropy_threshold=0.2&brownout=false", "target_accuracy=0.9"):
+        kept = calibrated.post(f"/classify?{query}", content=png).json()
+        assert (kept["entropy_threshold"], kept["requested_entropy_threshold"]) == (0.2, None)
+    never = calibrated.post("/classify?entropy_threshold=0", content=png).json()
+    assert never["timesteps_used"] == TIMESTEPS

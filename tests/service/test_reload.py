@@ -1,0 +1,83 @@
+"""Several versions at once, and bundles replaced while requests run."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from fastapi.testclient import TestClient
+
+from models.bundle import load_bundle, save_manifest
+from service.app import create_app
+from service.keys import key_hash
+from service.settings import Settings
+from tests.programs import save_tiny_bundle
+
+ADMIN = {"Authorization": "Bearer operator"}
+
+
+def save_version(folder: Path, version: str, seed: int) -> Path:
+    save_tiny_bundle(folder, "tiny", seed)
+    manifest = load_bundle(folder).manifest
+    save_manifest(folder, manifest.model_copy(update={"version": version}))
+    return folder
+
+
+def test_two_versions_side_by_side(tmp_path: Path, png: bytes) -> None:
+    folders = tuple(save_version(tmp_path / v, v, seed) for seed, v in enumerate(("1", "2")))
+    with TestClient(create_app(Settings(bundles=folders))) as client:
+        for version in ("1", "2"):
+            answer = client.post(f"/classify?version={version}", content=png).json()
+            assert answer["model"]["version"] == version
+            manifest = client.get(f"/v1/models/tiny?version={version}").json()
+            assert manifest["version"] == version
+        assert client.post("/classify", content=png).json()["model"]["version"] == "1"
+        assert client.post("/classify?version=3", content=png).status_code == 404
+        lines = client.get("/metrics").text
+        for version, count in (("1", 2), ("2", 1)):
+            series = "spikeserve_inference_timesteps_count"
+            assert f'{series}{{model="tiny",version="{version}"}} {count}.0' in lines
+
+
+def test_reload_swaps_all_or_nothing_and_no_request_is_lost(tmp_path: Path, png: bytes) -> None:
+    folder = save_version(tmp_path / "tiny", "1", 0)
+    settings = Settings(bundles=(folder,), admin_key=key_hash("operator"))
+    app = create_app(settings)
+    with TestClient(app) as client:
+        assert client.post("/v1/admin/reload").status_code == 401
+        untouched = app.state.registry.get()
+        assert client.post("/v1/admin/reload", headers=ADMIN).status_code == 200
+        assert app.state.registry.get() is untouched
+
+        (folder / "step.onnx").write_bytes(b"damaged")
+        refused = client.post("/v1/admin/reload", headers=ADMIN)
+        # The manifest has not changed, so neither has the model that is served.
+        assert refused.status_code == 200
+        save_version(folder, "2", 1)
+        (folder / "step.onnx").write_bytes(b"damaged")
+        refused = client.post("/v1/admin/reload", headers=ADMIN)
+        assert refused.status_code == 409
+        assert "step.onnx" in refused.json()["detail"]
+        assert client.post("/classify", content=png).json()["model"]["version"] == "1"
+
+        save_version(folder, "2", 1)
+        stop, statuses = threading.Event(), []
+
+        def ask() -> None:
+            while not stop.is_set():
+                statuses.append(client.post("/classify", content=png).status_code)
+
+        clients = [threading.Thread(target=ask) for _ in range(4)]
+        for thread in clients:
+            thread.start()
+        reloaded = client.post("/v1/admin/reload", headers=ADMIN)
+        stop.set()
+        for thread in clients:
+            thread.join()
+        assert reloaded.json()["models"][0]["version"] == "2"
+        assert set(statuses) <= {200}
+        assert client.post("/classify", content=png).json()["model"]["version"] == "2"
+
+
+def test_admin_routes_do_not_exist_without_a_key(client: TestClient) -> None:
+    assert client.post("/v1/admin/reload", headers=ADMIN).status_code == 404
