@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 SERVICE = 'job=~"$job",instance=~"$instance"'
+CLASSIFY = 'endpoint=~"/classify.*"'
 MODEL = f'{SERVICE},model=~"$model"'
 
 

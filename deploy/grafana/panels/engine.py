@@ -1,0 +1,86 @@
+"""Slots, queue and steps."""
+
+from __future__ import annotations
+
+from deploy.grafana.panels.panel import Panel, Row
+from deploy.grafana.queries import MODEL, Query, gauge, mean, quantiles, rate
+
+BUSY = 'state="busy"'
+NEWEST_STEP = "spikeserve_engine_last_step_timestamp_seconds"
+OCCUPANCY = f"{rate('slot_steps_total', where=BUSY)} / {rate('slot_steps_total')}"
+SINCE_STEP = f"time() - max by (model) ({NEWEST_STEP}{{{MODEL}}} > 0)"
+
+ENGINE = Row(
+    "Engine",
+    (
+        Panel(
+            "Rows in slots",
+            "Rows that run together, and how many could.",
+            "none",
+            (
+                Query(gauge("requests_running"), "{{model}} running"),
+                Query(gauge("slots"), "{{model}} slots"),
+            ),
+        ),
+        Panel(
+            "Timesteps waiting",
+            "What the queue is expected to take; at capacity, requests are answered 429.",
+            "none",
+            (
+                Query(gauge("pending_timesteps"), "{{model}} waiting"),
+                Query(gauge("queue_capacity_timesteps"), "{{model}} capacity"),
+            ),
+        ),
+        Panel(
+            "Rows waiting",
+            "Images in the queue.",
+            "none",
+            (Query(gauge("requests_queued")),),
+        ),
+        Panel(
+            "Clients that left",
+            "Rows cancelled because nobody waited for them any more, and where they were.",
+            "ops",
+            (
+                Query(
+                    rate("requests_cancelled_total", "model, phase"),
+                    "{{model}} {{phase}}",
+                ),
+            ),
+            stacked=True,
+        ),
+        Panel(
+            "Brownout",
+            "How far load raises entropy thresholds (0 to 4), and for how many requests a second.",
+            "none",
+            (
+                Query(gauge("brownout_level"), "{{model}} level"),
+                Query(rate("brownout_requests_total"), "{{model}} requests"),
+            ),
+        ),
+        Panel(
+            "Slot occupancy",
+            "Busy slots / all slots, over the steps that ran.",
+            "percentunit",
+            (Query(OCCUPANCY),),
+        ),
+        Panel(
+            "Step time",
+            "One timestep of all live rows.",
+            "s",
+            quantiles("step_duration_seconds"),
+        ),
+        Panel(
+            "Rows per step",
+            "Mean batch the engine sees.",
+            "none",
+            (Query(mean("batch_rows")),),
+        ),
+        Panel(
+            "Since the newest step",
+            "Grows while idle; growing with rows waiting means the engine is stuck.",
+            "s",
+            (Query(SINCE_STEP),),
+        ),
+    ),
+)

@@ -1,0 +1,45 @@
+"""Where a request's time goes."""
+
+from __future__ import annotations
+
+from deploy.grafana.panels.panel import Panel, Row
+from deploy.grafana.queries import CLASSIFY, Query, buckets, mean, quantile, quantiles
+
+LATENCY = Row(
+    "Latency",
+    (
+        Panel(
+            "Request latency",
+            "First byte in to answer out, POST /classify.",
+            "s",
+            quantiles("request_duration_seconds", CLASSIFY),
+        ),
+        Panel(
+            "Where the time goes",
+            "Mean time per stage: decoding, waiting for a slot, inference.",
+            "s",
+            tuple(
+                Query(mean(f"{stage}_duration_seconds"), f"{{{{model}}}} {stage}")
+                for stage in ("decode", "queue", "inference")
+            ),
+            stacked=True,
+        ),
+        Panel(
+            "Slowest 1 % by stage",
+            "p99 of each stage on its own; they do not add up.",
+            "s",
+            tuple(
+                Query(quantile(0.99, f"{stage}_duration_seconds"), f"{{{{model}}}} {stage}")
+                for stage in ("decode", "queue", "inference")
+            ),
+        ),
+        Panel(
+            "Request latency distribution",
+            "Requests per second by latency; brighter is more.",
+            "s",
+            buckets("request_duration_seconds", CLASSIFY),
+            kind="heatmap",
+            width=24,
+        ),
+    ),
+)
