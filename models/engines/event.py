@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from models.engines.contract import State, Step
 from models.engines.kernels.compiled import step_kernel
 from models.engines.kernels.layout import Layout
+from models.engines.kernels.memory import MemoryPool, RowMemory
 from models.network import Network
 from models.program import Program
 
@@ -28,8 +29,8 @@ from models.program import Program
 class EventEngine:
     """Runs a program event by event; rows of a batch are shared out among threads.
 
-    A row's state is its membranes (int16), its fired flags (64 a word) and whether it has
-    been stepped at all, so that a new row's memory need not be cleared.
+    A row's state is a piece of memory with its membranes (int16) and its fired flags (64 a
+    word), or None before its first step.
 
     Args:
         threads: 0 takes every core this process may use.
@@ -44,24 +45,20 @@ class EventEngine:
         self.network: Network = program.network
         self._layout = Layout.of(program)
         self._kernel = step_kernel()
+        self._memories = MemoryPool(self._layout.neurons, self._layout.words)
         self._threads = threads or usable_cores()
         self._pool = ThreadPoolExecutor(max(1, self._threads - 1), "event")
         self._scratch: deque[tuple[NDArray[Any], ...]] = deque()
 
     def start(self, rows: int) -> State:
-        return State(
-            (
-                np.zeros(rows, np.uint8),
-                np.empty((rows, self._layout.neurons), np.int16),
-                np.empty((rows, self._layout.words), np.uint64),
-            )
-        )
+        return State((np.full(rows, None, object),))
 
     def step(self, frames: NDArray[np.uint8], state: State) -> Step:
         rows, layers = len(frames), len(self.network.synaptic)
+        before = self._checked(frames, state)
+        after = [self._memories.take() for _ in range(rows)]
         stepped = self.start(rows)
-        stepped.arrays[0][:] = 1
-        self._check(frames, state, stepped)
+        stepped.arrays[0][:] = after
         step = Step(
             logits=np.empty((rows, self.network.classes), np.int32),
             active_pairs=np.empty((rows, layers), np.int64),
@@ -71,25 +68,30 @@ class EventEngine:
         self._share_out(
             rows,
             np.ascontiguousarray(frames).reshape(rows, self._layout.inputs),
-            *state.arrays,
-            *stepped.arrays[1:],
+            np.array(before, np.uint64),
+            np.array([memory.address for memory in after], np.uint64),
             step.logits,
             step.active_pairs,
             step.spikes,
+            (self._layout.neurons, self._layout.words),
             *self._layout.tables,
         )
         return step
 
-    def _check(self, frames: NDArray[np.uint8], state: State, stepped: State) -> None:
-        """The kernel trusts every shape."""
-        shapes, expected = ([array.shape for array in s.arrays] for s in (state, stepped))
-        if frames.shape[1:] != self.network.input_shape or shapes != expected:
+    def _checked(self, frames: NDArray[np.uint8], state: State) -> list[int]:
+        """Addresses of the rows' memory, 0 for new rows: the kernel trusts every one."""
+        (memories,) = state.arrays
+        if frames.shape != (len(memories), *self.network.input_shape) or not all(
+            memory is None or (type(memory) is RowMemory and memory.pool is self._memories)
+            for memory in memories
+        ):
             raise ValueError(
-                f"frames {frames.shape} and a state of {shapes} do not fit a network with input "
-                f"{self.network.input_shape} and a state of {expected}"
+                f"frames {frames.shape} and state do not fit {len(memories)} rows of this engine, "
+                f"with input {self.network.input_shape}"
             )
+        return [0 if memory is None else memory.address for memory in memories]
 
-    def _share_out(self, rows: int, *arguments: NDArray[Any]) -> None:
+    def _share_out(self, rows: int, *arguments: Any) -> None:
         """Run the kernel on as many threads as there are rows for; each takes the next row."""
         next_row = np.zeros(1, np.int64)
         helpers = [
@@ -103,7 +105,7 @@ class EventEngine:
                 if not helper.cancel():
                     helper.result()
 
-    def _run(self, *arguments: NDArray[Any]) -> None:
+    def _run(self, *arguments: Any) -> None:
         try:
             scratch = self._scratch.pop()
         except IndexError:

@@ -196,17 +196,31 @@ def test_frames_that_do_not_fit_are_refused_before_the_kernel(shape: tuple[int, 
         engine.step(np.zeros(shape, np.uint8), engine.start(2))
 
 
-@pytest.mark.parametrize("part", [0, 1, 2])
-def test_another_networks_state_is_refused_before_the_kernel(part: int) -> None:
+def test_another_engines_state_is_refused_before_the_kernel() -> None:
     engine = EventEngine(random_program(random_network()), 1)
-    other = EventEngine(random_program(random_network(plan=("8", "P", "8"))), 1)
+    other = EventEngine(random_program(random_network()), 1)
     frames = np.zeros((2, *IMAGE_SHAPE), np.uint8)
-    with pytest.raises(ValueError, match="do not fit"):
-        engine.step(frames, other.start(2))
-    arrays = list(engine.start(2).arrays)
-    arrays[part] = arrays[part][:1]
-    with pytest.raises(ValueError, match="do not fit"):
-        engine.step(frames, State(tuple(arrays)))
+    foreign = other.step(frames, other.start(2)).state
+    made_up = State((np.array([None, 0xDEAD], object),))
+    for state in (foreign, made_up, engine.start(1), State.join([engine.start(1), foreign])):
+        with pytest.raises(ValueError, match="do not fit"):
+            engine.step(frames, state)
+
+
+def test_states_keep_their_memory_while_anybody_holds_them() -> None:
+    """Memory is used again; a state that branches must never see another's."""
+    engine = EventEngine(random_program(random_network()), 1)
+    twin = ReferenceEngine(random_program(random_network()))
+    rng = np.random.default_rng(3)
+    frames = rng.integers(0, 256, (6, *IMAGE_SHAPE), np.uint8)
+    first, expected = engine.step(frames, engine.start(6)), twin.step(frames, twin.start(6))
+    for order in ([5, 0], [1], [2, 2, 3], [4, 0, 1, 5]):
+        for _ in range(3):  # steps whose states are dropped at once
+            engine.step(frames, first.state)
+        got = engine.step(frames[order], first.state.take(order))
+        want = twin.step(frames[order], expected.state.take(order))
+        assert np.array_equal(got.logits, want.logits)
+        assert np.array_equal(got.spikes, want.spikes)
 
 
 def test_wrong_types_are_refused_before_the_kernel() -> None:

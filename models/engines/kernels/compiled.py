@@ -48,16 +48,14 @@ def _signature() -> Any:
     rows = (
         _written("i8"),  # counter
         _read("u1", 2),  # frames
-        _read("u1"),  # ages
-        _read("i2", 2),  # old membranes
-        _read("u8", 2),  # old fired flags
-        _written("i2", 2),  # new membranes
-        _written("u8", 2),  # new fired flags
+        _read("u8"),  # addresses of the rows' memory before
+        _read("u8"),  # and after
         _written("i4", 2),  # logits
         _written("i8", 2),  # active pairs
         _written("i8", 2),  # spikes
     )
     tables = (
+        types.UniTuple(types.int64, 2),  # neurons, mask words
         _read(LAYER),
         _read(POOL),
         _read("i1"),  # packed weights

@@ -24,8 +24,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+from numba import carray, njit
 
+from models.engines.kernels.memory import pointer_to
 from models.engines.kernels.vectors import (
     WORD,
     claim,
@@ -313,24 +314,35 @@ def pass_on(
 
 
 def step_rows(
-    counter: Any, frames: Any, ages: Any, old: Any, old_fired: Any, new: Any, new_fired: Any,
-    logits: Any, pairs: Any, spikes: Any, layers: Any, pools: Any, packed: Any, paired: Any,
-    biases: Any, thresholds: Any, silent: Any, coverage: Any, currents: Any, masks: Any,
-    events: Any, pointer: Any, values: Any, padded: Any,
+    counter: Any, frames: Any, before: Any, after: Any, logits: Any, pairs: Any, spikes: Any,
+    sizes: Any, layers: Any, pools: Any, packed: Any, paired: Any, biases: Any, thresholds: Any,
+    silent: Any, coverage: Any, currents: Any, masks: Any, events: Any, pointer: Any, values: Any,
+    padded: Any,
 ) -> None:  # fmt: skip
-    """Step rows until none is left; several threads may share one ``counter``."""
+    """Step rows until none is left; several threads may share one ``counter``.
+
+    ``before`` and ``after`` hold the address of each row's memory; 0 is a row's first step.
+    """
+    neurons, words = sizes
     last = len(layers) - 1
     while True:
         row = claim(counter)
         if row >= len(frames):
             return
+        fresh = before[row] == 0
+        # A first step reads memory like any other and forgets what it read.
+        address = after[row] if fresh else before[row]
+        old = carray(pointer_to(address), neurons, np.int16)
+        old_fired = carray(pointer_to(address + np.uint64(2 * neurons)), words, np.uint64)
+        new = carray(pointer_to(after[row]), neurons, np.int16)
+        new_fired = carray(pointer_to(after[row] + np.uint64(2 * neurons)), words, np.uint64)
         gain, active = enter(frames[row], layers[0], coverage, events, pointer, padded)
         for index in range(last + 1):
             layer = layers[index]
             found, spiked = synaptic_layer(
-                layer, gain, index == last, ages[row] == 0, events, pointer, padded, packed,
-                paired, biases, thresholds, silent, currents, old[row], old_fired[row], new[row],
-                new_fired[row], masks, logits[row],
+                layer, gain, index == last, fresh, events, pointer, padded, packed, paired,
+                biases, thresholds, silent, currents, old, old_fired, new, new_fired, masks,
+                logits[row],
             )  # fmt: skip
             pairs[row, index] = found if gain else active
             if index < last:
