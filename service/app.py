@@ -18,7 +18,7 @@ from service.errors import install_handlers
 from service.keys import Gate
 from service.metrics import Metrics
 from service.registry import Registry
-from service.routes import admin, batch, classify, health, models, stream
+from service.routes import admin, batch, classify, health, models, openinference, stream
 from service.settings import Settings
 from service.watchdog import watch
 
@@ -40,7 +40,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        registry.start(asyncio.get_running_loop().call_soon_threadsafe)
+        loop = asyncio.get_running_loop()
+        registry.start(loop.call_soon_threadsafe, loop.call_soon)
         decoders = ThreadPoolExecutor(settings.decode_threads, "decoder")
         app.state.classifier = Classifier(registry, decoders, settings.max_pixels)
         watchdog = asyncio.create_task(watch(registry, settings.watchdog_seconds))
@@ -69,6 +70,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(RequestContext, metrics=metrics)
     for router in (classify.router, stream.router, batch.router, models.router, health.router):
         app.include_router(router)
+    app.include_router(openinference.router)
     if settings.admin_key:
         app.include_router(admin.router)
     return app

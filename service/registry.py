@@ -22,7 +22,7 @@ from service.errors import UnknownModel
 from service.metrics import Metrics, ModelMetrics
 from service.scheduler import Scheduler
 from service.settings import Settings
-from service.worker import Post, Worker, run_here
+from service.worker import Call, Worker, run_here
 
 logger = logging.getLogger("spikeserve")
 
@@ -71,7 +71,7 @@ class Registry:
         self._models = models
         self._settings = settings
         self._metrics = metrics
-        self._post: Post | None = None
+        self._calls: tuple[Call, Call] | None = None
         self._reloading = threading.Lock()
 
     @classmethod
@@ -103,10 +103,11 @@ class Registry:
     def __iter__(self) -> Iterator[ServedModel]:
         return iter(self._models)
 
-    def start(self, post: Post = run_here) -> None:
-        self._post = post
+    def start(self, post: Call = run_here, soon: Call = run_here) -> None:
+        """Start every model's worker; see :meth:`Worker.start`."""
+        self._calls = (post, soon)
         for model in self._models:
-            model.worker.start(post)
+            model.worker.start(post, soon)
 
     def reload(self) -> None:
         """Load the bundle folders again and swap all models at once.
@@ -128,8 +129,8 @@ class Registry:
                     fresh.append(model)
                 models.append(model)
             for model in fresh:
-                if self._post:
-                    model.worker.start(self._post)
+                if self._calls:
+                    model.worker.start(*self._calls)
             self._models = tuple(models)
             served = {(model.name, model.version) for model in models}
             for old in current.values():

@@ -21,13 +21,13 @@ logger = logging.getLogger("spikeserve")
 FAILURES_UNTIL_BROKEN = 3
 SMOOTHING = 0.1
 
-Post = Callable[..., Any]
-"""Runs a function where the futures live: ``loop.call_soon_threadsafe``."""
+Call = Callable[..., Any]
+"""Runs a function where the futures live, sooner or later."""
 Reports = list[tuple[Callable[[Progress], None], Progress]]
 
 
 def run_here(function: Callable[..., None], *arguments: Any) -> None:
-    """A ``Post`` for futures that live in any thread."""
+    """A ``Call`` for futures that live in any thread."""
     function(*arguments)
 
 
@@ -49,13 +49,21 @@ class Worker:
         self._draining = False
         self._given_up = False
         self._failures = 0
-        self._post: Post = run_here
+        self._post = self._soon = run_here
+        self._woken = False
+        self._waking = False
         self._thread = threading.Thread(
             target=self._run, name=f"worker-{manifest.name}", daemon=True
         )
 
-    def start(self, post: Post = run_here) -> None:
-        self._post = post
+    def start(self, post: Call = run_here, soon: Call = run_here) -> None:
+        """Begin to run rows.
+
+        Args:
+            post: brings news to where the futures live: ``loop.call_soon_threadsafe``.
+            soon: ends the caller's turn before the thread is woken: ``loop.call_soon``.
+        """
+        self._post, self._soon = post, soon
         self._thread.start()
 
     def submit(self, job: Job) -> None:
@@ -70,6 +78,16 @@ class Worker:
             if self._draining:
                 raise NotReady("the service is shutting down")
             self.scheduler.submit(job)
+        # An idle thread is woken once for everybody who came in the same turn of the loop,
+        # not for the first of them: the others would have to wait for its step.
+        if not self._waking:
+            self._waking = True
+            self._soon(self._wake)
+
+    def _wake(self) -> None:
+        self._waking = False
+        with self._changed:
+            self._woken = True
             self._changed.notify()
 
     def cancel(self, job: Job) -> None:
@@ -131,7 +149,9 @@ class Worker:
     def _wait_for_rows(self) -> bool:
         """Block until there is work; False once drained and empty."""
         with self._changed:
-            while not (self.scheduler.running or self.scheduler.waiting):
+            while not self.scheduler.running:
+                if self.scheduler.waiting and (self._woken or self._draining):
+                    break
                 if self._draining:
                     return False
                 self._changed.wait()
@@ -142,6 +162,7 @@ class Worker:
         with self._changed:
             late = self.scheduler.overdue(started)
             entered = self.scheduler.fill(started)
+            self._woken = bool(self.scheduler.waiting)
             jobs = list(self.scheduler.running)
         self._deliver(late, [])
         if not jobs:

@@ -16,9 +16,8 @@ RETRY = NotReady("").headers
 @router.get("/livez", response_class=PlainTextResponse, responses=problems(503))
 async def livez(request: Request) -> Response:
     """200 while every model's worker runs, and its engine neither hangs nor keeps failing."""
-    broken = [m.name for m in request.app.state.registry if not m.worker.healthy]
-    if broken:
-        return problem(request, 503, f"the engine hangs, fails or stopped: {', '.join(broken)}")
+    if names := broken(request):
+        return problem(request, 503, f"the engine hangs, fails or stopped: {', '.join(names)}")
     return PlainTextResponse("ok")
 
 
@@ -26,8 +25,7 @@ async def livez(request: Request) -> Response:
 @router.get("/readyz", response_model=None, responses=problems(503))
 async def readyz(request: Request) -> Response:
     """200 when models are loaded and requests are admitted."""
-    healthy = all(model.worker.healthy for model in request.app.state.registry)
-    if not (request.app.state.ready and healthy):
+    if not ready(request):
         # A probe is no refused request: answered here, past the rejection counter.
         return problem(request, NotReady.status, "starting or shutting down", RETRY)
     return JSONResponse({"ready": True, "models": [m.name for m in request.app.state.registry]})
@@ -44,3 +42,13 @@ async def metrics(request: Request) -> Response:
         encode, content_type = choose_encoder("")
     body: bytes = encode(request.app.state.metrics.registry)
     return Response(body, headers={"Content-Type": content_type})
+
+
+def broken(request: Request) -> list[str]:
+    """The models that do not work, by name."""
+    return [m.name for m in request.app.state.registry if not m.worker.healthy]
+
+
+def ready(request: Request) -> bool:
+    """Whether all models work and requests are admitted."""
+    return bool(request.app.state.ready and not broken(request))

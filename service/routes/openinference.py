@@ -1,0 +1,340 @@
+"""The Open Inference Protocol, version 2, over HTTP: what KServe's and Triton's clients speak.
+
+One input, ``image``: files (BYTES) or pixels (UINT8). Early exit is asked for in the
+request's parameters, by the names ``POST /classify`` has; timesteps and energy come back
+as outputs, one value an image.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import statistics
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from http import HTTPMethod, HTTPStatus
+from typing import Any
+
+import numpy as np
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
+from starlette.requests import ClientDisconnect
+
+from models.encoding import Pixels
+from service.bodies import read_body, validated
+from service.classification import ClientWatch, Ticket, answer, ranking
+from service.errors import (
+    DeadlineExceeded,
+    InvalidParameter,
+    MalformedRequest,
+    NotReady,
+    ServiceError,
+    UnsupportedMedia,
+)
+from service.registry import ServedModel
+from service.routes.classify import BINARY, PROBLEMS
+from service.routes.health import RETRY, broken, ready
+from service.routes.models import allowed
+from service.schemas import Classification, ClassifyParameters
+from service.tensors import (
+    DTYPES,
+    HEADER_LENGTH,
+    INPUT,
+    OUTPUTS,
+    Defaults,
+    InferDocument,
+    Tensor,
+    Wanted,
+    read_request,
+    write_response,
+)
+
+logger = logging.getLogger("spikeserve")
+
+EXTENSIONS = ("binary_tensor_data", "classification", "parameters", "spikeserve_early_exit")
+ELSEWHERE = {
+    "model": "the path names it",
+    "version": "the path names it",
+    "top_k": "ask for the output 'probabilities' with the parameter 'classification'",
+    "timeout": "use 'deadline_ms'",
+    "priority": "requests are served in the order they come",
+    "sequence_id": "every image stands alone",
+}
+COLUMNS: dict[str, Callable[[Classification], Any]] = {
+    "class": lambda one: one.prediction.index,
+    "label": lambda one: one.prediction.label,
+    "timesteps": lambda one: one.timesteps_used,
+    "entropy": lambda one: one.entropy,
+    "entropy_threshold": lambda one: one.entropy_threshold,
+    "energy_pj": lambda one: one.energy.total_pj,
+    "stop_reason": lambda one: one.stop_reason,
+}
+
+
+class OpenInferenceRoute(APIRoute):
+    """Answers errors with the protocol's ``{"error": …}``."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        usual = super().get_route_handler()
+
+        async def handle(request: Request) -> Response:
+            try:
+                return await usual(request)
+            except ServiceError as error:
+                request.app.state.metrics.rejected.labels(error.reason).inc()
+                return failure(error.status, str(error), error.headers)
+            except ClientDisconnect:
+                raise
+            except Exception:
+                logger.exception("request %s failed", request.state.request_id)
+                return failure(500, "internal error; the log has the request id")
+
+        return handle
+
+
+def failure(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
+    return JSONResponse({"error": message}, status, headers=dict(headers or {}))
+
+
+def failures(*codes: int) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI ``responses`` for the given error codes."""
+    schema = {
+        "type": "object",
+        "required": ["error"],
+        "properties": {"error": {"type": "string"}},
+    }
+    content = {"application/json": {"schema": schema}}
+    return {code: {"description": HTTPStatus(code).phrase, "content": content} for code in codes}
+
+
+router = APIRouter(prefix="/v2", route_class=OpenInferenceRoute)
+KEY = [Depends(allowed)]
+BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": InferDocument.model_json_schema()},
+            "application/octet-stream": {"schema": BINARY},
+        },
+    }
+}
+
+
+@router.get("/health/live", response_model=None, responses=failures(503))
+async def server_live(request: Request) -> Response:
+    """What ``/livez`` says."""
+    if names := broken(request):
+        return failure(503, f"the engine hangs, fails or stopped: {', '.join(names)}")
+    return JSONResponse({"live": True})
+
+
+@router.get("/health/ready", response_model=None, responses=failures(503))
+async def server_ready(request: Request) -> Response:
+    """What ``/readyz`` says."""
+    if not ready(request):
+        return failure(NotReady.status, "starting or shutting down", RETRY)
+    return JSONResponse({"ready": True})
+
+
+@router.get("", response_model=None, responses=failures(401), dependencies=KEY)
+async def server_metadata(request: Request) -> Response:
+    """Name, version and extensions of this server."""
+    release = request.app.version
+    return JSONResponse({"name": "spikeserve", "version": release, "extensions": EXTENSIONS})
+
+
+@router.post("/repository/index", response_model=None, responses=failures(401), dependencies=KEY)
+async def repository_index(request: Request) -> Response:
+    """Every served model and whether it works."""
+    return JSONResponse(
+        [
+            {
+                "name": model.name,
+                "version": model.version,
+                "state": "READY" if model.worker.healthy else "UNAVAILABLE",
+            }
+            for model in request.app.state.registry
+        ]
+    )
+
+
+@router.get("/models/{name}/versions/{version}", include_in_schema=False, dependencies=KEY)
+@router.get("/models/{name}", responses=failures(401, 404), dependencies=KEY)
+async def model_metadata(request: Request, name: str) -> Response:
+    """Inputs and outputs; ``/models/{name}/versions/{version}`` for one version."""
+    model, registry = _model(request, name), request.app.state.registry
+    shapes = {"probabilities": [-1, len(model.manifest.labels)]}
+    return JSONResponse(
+        {
+            "name": model.name,
+            "versions": [other.version for other in registry if other.name == model.name],
+            "platform": f"spikeserve_{model.worker.engine.name}",
+            "inputs": [{"name": INPUT, "datatype": "UINT8", "shape": [-1, *model.input_shape]}],
+            "outputs": [
+                {"name": output, "datatype": datatype, "shape": shapes.get(output, [-1])}
+                for output, datatype in OUTPUTS.items()
+            ],
+            "parameters": {
+                "image_files": f"{INPUT} may also be BYTES [-1]: encoded images of any size",
+                "timesteps": model.manifest.timesteps,
+                "default_entropy_threshold": model.manifest.exits.default_entropy_threshold,
+            },
+        }
+    )
+
+
+@router.get("/models/{name}/versions/{version}/ready", include_in_schema=False, dependencies=KEY)
+@router.get("/models/{name}/ready", responses=failures(401, 404, 503), dependencies=KEY)
+async def model_ready(request: Request, name: str) -> Response:
+    """200 while the model answers; ``…/versions/{version}/ready`` for one version."""
+    model = _model(request, name)
+    if not (request.app.state.ready and model.worker.healthy):
+        return failure(NotReady.status, f"{model.name} is not ready", RETRY)
+    return JSONResponse({"name": model.name, "ready": True})
+
+
+@router.post("/models/{name}/versions/{version}/infer", include_in_schema=False)
+@router.post("/models/{name}/infer", openapi_extra=BODY, responses=failures(*PROBLEMS))
+async def infer(request: Request, name: str) -> Response:
+    """Classify one image or several; ``…/versions/{version}/infer`` for one version."""
+    state, arrived = request.app.state, time.monotonic()
+    state.gate.check(request)
+    with state.admission.place():
+        if "content-encoding" in request.headers:
+            raise UnsupportedMedia("compressed bodies are not accepted")
+        body = await read_body(request, state.settings.max_body_bytes)
+        model = _model(request, name)
+        request.state.model = model.name
+        asked = read_request(
+            body,
+            request.headers.get(HEADER_LENGTH),
+            model.input_shape,
+            len(model.manifest.labels),
+            state.settings.max_batch_items,
+        )
+        parameters = _parameters(request, asked.document)
+        state.gate.spend(request, len(asked.images))
+        with state.admission.place(len(asked.images) - 1):
+            tickets = await _finished(request, asked.images, parameters, arrived)
+            answers = _answers(tickets)
+    head = {
+        "model_name": tickets[0].model.name,
+        "model_version": tickets[0].model.version,
+        "parameters": _summary(answers),
+    }
+    if asked.document.id is not None:
+        head["id"] = asked.document.id
+    tensors = [_output(want, tickets, answers) for want in asked.outputs]
+    content, header_length = write_response(head, tensors, asked.outputs)
+    if header_length is None:
+        return Response(content, media_type="application/json")
+    headers = {HEADER_LENGTH: str(header_length)}
+    return Response(content, headers=headers, media_type="application/octet-stream")
+
+
+# The last one: an error of the router's own would not be the protocol's.
+@router.api_route("/{path:path}", methods=list(HTTPMethod), include_in_schema=False)
+async def unknown(request: Request) -> Response:
+    return failure(404, f"there is no {request.method} {request.url.path[:200]}")
+
+
+def _model(request: Request, name: str) -> ServedModel:
+    model: ServedModel = request.app.state.registry.get(name, request.path_params.get("version"))
+    return model
+
+
+def _parameters(request: Request, document: InferDocument) -> ClassifyParameters:
+    path = {key: request.path_params.get(key) for key in ("name", "version")}
+    if document.model_name not in (None, path["name"]) or (
+        path["version"] and document.model_version not in (None, path["version"])
+    ):
+        raise MalformedRequest("model_name or model_version is not the path's")
+    given = document.parameters or {}
+    for key, why in ELSEWHERE.items():
+        if key in given:
+            raise InvalidParameter(f"{key} is not accepted here: {why}")
+    own = {key: value for key, value in given.items() if key not in Defaults.model_fields}
+    model = {"model": path["name"], "version": path["version"]}
+    return validated(own, ClassifyParameters).model_copy(update=model)
+
+
+async def _finished(
+    request: Request,
+    images: Sequence[bytes | Pixels],
+    parameters: ClassifyParameters,
+    arrived: float,
+) -> list[Ticket]:
+    """All images submitted and finished, or none.
+
+    Raises:
+        ClientDisconnect: the client left.
+        ServiceError: what met the first image it met.
+    """
+    classifier, tickets = request.app.state.classifier, list[Ticket]()
+    async with ClientWatch(tickets, request.receive):
+        for image in images:
+            tickets.append(
+                await classifier.submit(image, parameters, request.state.request_id, arrived)
+            )
+            if tickets[-1].model is not tickets[0].model:
+                raise NotReady("the model was replaced between two images; try again")
+            await asyncio.sleep(0)  # others get their turn between small images, decoded right here
+        await asyncio.gather(*(ticket.future for ticket in tickets))
+    return tickets
+
+
+def _answers(tickets: Sequence[Ticket]) -> list[Classification]:
+    """One for each; all are counted before the first that came too late is raised."""
+    answers, late = [], None
+    for ticket in tickets:
+        try:
+            answers.append(answer(ticket))
+        except DeadlineExceeded as error:
+            late = late or error
+    if late:
+        raise late
+    return answers
+
+
+def _summary(answers: Sequence[Classification]) -> dict[str, Any]:
+    """The response's parameters: plain values only, so one image's own where there is one."""
+    summary: dict[str, Any] = {
+        "average_timesteps": statistics.fmean(one.timesteps_used for one in answers),
+        "energy_total_pj": sum(one.energy.total_pj for one in answers),
+        "energy_is_an_estimate": True,
+    }
+    if len(answers) == 1:
+        (one,) = answers
+        summary |= {
+            "timesteps_used": one.timesteps_used,
+            "entropy": one.entropy,
+            "entropy_threshold": one.entropy_threshold,
+            "stop_reason": one.stop_reason,
+            "energy_pj": one.energy.total_pj,
+            "energy_static_pj": one.energy.static_pj,
+        }
+    return summary
+
+
+def _output(want: Wanted, tickets: Sequence[Ticket], answers: Sequence[Classification]) -> Tensor:
+    if want.classes:
+        best = [_best(ticket, want.classes) for ticket in tickets]
+        return Tensor(want.name, "BYTES", np.array(best, object))
+    values: list[Any]
+    if want.name == "probabilities":
+        values = [ticket.job.row.probabilities for ticket in tickets]
+    else:
+        values = [COLUMNS[want.name](one) for one in answers]
+    datatype = OUTPUTS[want.name]
+    return Tensor(want.name, datatype, np.array(values, DTYPES.get(datatype, object)))
+
+
+def _best(ticket: Ticket, classes: int) -> list[str]:
+    """``value:index:label``, as Triton's classification extension has it."""
+    probabilities = ticket.job.row.probabilities
+    assert probabilities is not None
+    return [
+        f"{scored.probability}:{scored.index}:{scored.label}"
+        for scored in ranking(ticket.model, probabilities, classes)
+    ]
