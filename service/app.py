@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from service.admission import Admission
 from service.classification import Classifier
 from service.context import RequestContext
+from service.direct import Application
 from service.errors import install_handlers
 from service.keys import Gate
 from service.metrics import Metrics
@@ -55,7 +56,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             logger.error("requests were still running after %d s", settings.drain_seconds)
         decoders.shutdown(wait=False, cancel_futures=True)
 
-    app = FastAPI(
+    app = Application(
+        metrics,
         title="SpikeServe",
         summary="Spiking neural networks whose inference stops as soon as it is sure.",
         version=release,
@@ -71,6 +73,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for router in (classify.router, stream.router, batch.router, models.router, health.router):
         app.include_router(router)
     app.include_router(openinference.router)
+    app.include_direct(*classify.router.routes, *stream.router.routes, *batch.router.routes)
     if settings.admin_key:
         app.include_router(admin.router)
     return app

@@ -30,13 +30,14 @@ class RequestContext:
         given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if REQUEST_ID.fullmatch(given) else f"{getrandbits(128):032x}"
         state = scope.setdefault("state", {})
-        state["request_id"], state["model"] = request_id, ""
+        state["request_id"], state["model"], state["answering"] = request_id, "", False
         code = "499"  # the client left before an answer began
 
         async def send_with_id(message: Message) -> None:
             nonlocal code
             if message["type"] == "http.response.start":
                 code = str(message["status"])
+                state["answering"] = True
                 MutableHeaders(scope=message)["X-Request-Id"] = request_id
             await send(message)
 

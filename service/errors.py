@@ -153,13 +153,26 @@ def problem_document(request: Request, status: int, detail: str) -> dict[str, st
     }
 
 
+def refusal(request: Request, error: ServiceError) -> JSONResponse:
+    """The answer to a request that is refused, counted by its reason."""
+    request.app.state.metrics.rejected.labels(error.reason).inc()
+    return problem(request, error.status, str(error), error.headers)
+
+
+def unexpected(request: Request, error: Exception) -> JSONResponse:
+    """The answer to a request that met a fault of ours; what it was stays in the log."""
+    logger.error("request %s failed", request.state.request_id, exc_info=error)
+    # The outermost handler answers outside RequestContext, which adds the id elsewhere.
+    headers = {"X-Request-Id": request.state.request_id}
+    return problem(request, 500, "internal error; the log has the request id", headers)
+
+
 def install_handlers(app: FastAPI) -> None:
     """Map every exception a route can raise to a problem document."""
 
     async def service_error(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, ServiceError)
-        request.app.state.metrics.rejected.labels(error.reason).inc()
-        return problem(request, error.status, str(error), error.headers)
+        return refusal(request, error)
 
     async def invalid_parameter(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
@@ -170,16 +183,13 @@ def install_handlers(app: FastAPI) -> None:
         assert isinstance(error, HTTPException)
         return problem(request, error.status_code, error.detail, error.headers)
 
-    async def unexpected(request: Request, error: Exception) -> JSONResponse:
-        logger.error("request %s failed", request.state.request_id, exc_info=error)
-        # Sent outside RequestContext, which adds the id to every other answer.
-        headers = {"X-Request-Id": request.state.request_id}
-        return problem(request, 500, "internal error; the log has the request id", headers)
+    async def any_other(request: Request, error: Exception) -> JSONResponse:
+        return unexpected(request, error)
 
     app.add_exception_handler(ServiceError, service_error)
     app.add_exception_handler(RequestValidationError, invalid_parameter)
     app.add_exception_handler(HTTPException, http_exception)
-    app.add_exception_handler(Exception, unexpected)
+    app.add_exception_handler(Exception, any_other)
 
 
 def describe(errors: Sequence[Any]) -> str:
