@@ -126,6 +126,14 @@ class Timing(BaseModel):
     inference: float
     total: float
 
+    @property
+    def header(self) -> str:
+        """As ``Server-Timing`` has it."""
+        return (
+            f"decode;dur={self.decode:.3f}, queue;dur={self.queue:.3f}, "
+            f"inference;dur={self.inference:.3f}, total;dur={self.total:.3f}"
+        )
+
 
 class Expectation(BaseModel):
     """What the calibration says of the threshold that an asked-for outcome led to; averages."""

@@ -40,7 +40,8 @@ OUTPUTS = {
 DTYPES = {"FP64": "<f8", "INT64": "<i8", "INT32": "<i4"}
 LENGTH = struct.Struct("<I")  # in front of every element of BYTES
 
-Count = Annotated[int, Field(strict=True, ge=1)]
+Count = Annotated[int, Field(strict=True, ge=1, lt=2**63)]
+Size = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
 
 
 class InferDocument(BaseModel):
@@ -63,7 +64,7 @@ class RequestInput(BaseModel):
 
 
 class InputParameters(BaseModel):
-    binary_data_size: Annotated[int, Field(strict=True, ge=0)] | None = None
+    binary_data_size: Size | None = None
 
 
 class RequestOutput(BaseModel):

@@ -62,6 +62,8 @@ async def classify(
         request.state.model = ticket.model.name
         await finished(ticket, request.receive)
         result = answer(ticket)
-    timing = ", ".join(f"{stage};dur={value:.3f}" for stage, value in result.timing_ms)
-    headers = {"X-Timesteps-Used": str(result.timesteps_used), "Server-Timing": timing}
+    headers = {
+        "X-Timesteps-Used": str(result.timesteps_used),
+        "Server-Timing": result.timing_ms.header,
+    }
     return Response(result.model_dump_json(), headers=headers, media_type="application/json")

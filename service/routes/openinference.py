@@ -233,7 +233,8 @@ async def infer(request: Request, name: str) -> Response:
     return Response(content, headers=headers, media_type="application/octet-stream")
 
 
-# The last one: an error of the router's own would not be the protocol's.
+# The last ones: an error of the router's own would not be the protocol's.
+@router.api_route("", methods=list(HTTPMethod), include_in_schema=False)
 @router.api_route("/{path:path}", methods=list(HTTPMethod), include_in_schema=False)
 async def unknown(request: Request) -> Response:
     return failure(404, f"there is no {request.method} {request.url.path[:200]}")
