@@ -7,15 +7,18 @@ with SpikeServeClient("http://localhost:8000") as client:
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import aclosing, closing
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypedDict, Unpack
+from typing import Literal, Self, TypedDict, Unpack
 
 import httpx
 
-from service.schemas import Classification, ModelList
+from service.schemas import BatchClassification, Classification, ModelList, Problem, Timestep
 
 Image = bytes | Path
+EVENT = "event: "
 
 
 class Parameters(TypedDict, total=False):
@@ -24,8 +27,15 @@ class Parameters(TypedDict, total=False):
     entropy_threshold: float
     min_timesteps: int
     max_timesteps: int
+    deadline_ms: float
+    on_deadline: Literal["best", "error"]
+    target_accuracy: float
+    target_timesteps: float
+    energy_budget_pj: float
+    brownout: bool
     top_k: int
     model: str
+    version: str
 
 
 class SpikeServeError(Exception):
@@ -49,8 +59,11 @@ class SpikeServeClient:
         base_url: str = "http://127.0.0.1:8000",
         timeout: float = 10.0,
         transport: httpx.BaseTransport | None = None,
+        api_key: str | None = None,
     ) -> None:
-        self._http = httpx.Client(base_url=base_url, timeout=timeout, transport=transport)
+        self._http = httpx.Client(
+            base_url=base_url, timeout=timeout, transport=transport, headers=_headers(api_key)
+        )
 
     def classify(self, image: Image, **parameters: Unpack[Parameters]) -> Classification:
         """Classify one encoded image.
@@ -58,7 +71,35 @@ class SpikeServeClient:
         Raises:
             SpikeServeError: the service refused; the message is its explanation.
         """
-        return _classification(self._http.send(_request(self._http, image, parameters)))
+        request = _request(self._http, "/classify", image, parameters)
+        return _classification(self._http.send(request))
+
+    def stream(
+        self, image: Image, **parameters: Unpack[Parameters]
+    ) -> Iterator[Timestep | Classification]:
+        """Every timestep as it happens, and the answer at the end.
+
+        Raises:
+            SpikeServeError: the service refused, or something failed on the way.
+        """
+        request = _request(self._http, "/classify/stream", image, parameters)
+        with closing(self._http.send(request, stream=True)) as response:
+            if not response.is_success:
+                response.read()
+            lines = _checked(response).iter_lines()
+            for line in lines:
+                if line.startswith(EVENT):
+                    yield _event(line, next(lines))
+
+    def classify_batch(
+        self, images: Sequence[Image], **parameters: Unpack[Parameters]
+    ) -> BatchClassification:
+        """Classify several images in one request; each has its own status in the answer.
+
+        Raises:
+            SpikeServeError: the batch as a whole was refused.
+        """
+        return _batch(self._http.send(_batch_request(self._http, images, parameters)))
 
     def models(self) -> ModelList:
         """What the service serves."""
@@ -87,12 +128,35 @@ class AsyncSpikeServeClient:
         base_url: str = "http://127.0.0.1:8000",
         timeout: float = 10.0,
         transport: httpx.AsyncBaseTransport | None = None,
+        api_key: str | None = None,
     ) -> None:
-        self._http = httpx.AsyncClient(base_url=base_url, timeout=timeout, transport=transport)
+        self._http = httpx.AsyncClient(
+            base_url=base_url, timeout=timeout, transport=transport, headers=_headers(api_key)
+        )
 
     async def classify(self, image: Image, **parameters: Unpack[Parameters]) -> Classification:
         """See :meth:`SpikeServeClient.classify`."""
-        return _classification(await self._http.send(_request(self._http, image, parameters)))
+        request = _request(self._http, "/classify", image, parameters)
+        return _classification(await self._http.send(request))
+
+    async def stream(
+        self, image: Image, **parameters: Unpack[Parameters]
+    ) -> AsyncIterator[Timestep | Classification]:
+        """See :meth:`SpikeServeClient.stream`."""
+        request = _request(self._http, "/classify/stream", image, parameters)
+        async with aclosing(await self._http.send(request, stream=True)) as response:
+            if not response.is_success:
+                await response.aread()
+            lines = _checked(response).aiter_lines()
+            async for line in lines:
+                if line.startswith(EVENT):
+                    yield _event(line, await anext(lines))
+
+    async def classify_batch(
+        self, images: Sequence[Image], **parameters: Unpack[Parameters]
+    ) -> BatchClassification:
+        """See :meth:`SpikeServeClient.classify_batch`."""
+        return _batch(await self._http.send(_batch_request(self._http, images, parameters)))
 
     async def models(self) -> ModelList:
         """What the service serves."""
@@ -114,13 +178,48 @@ class AsyncSpikeServeClient:
         await self.close()
 
 
+def _headers(api_key: str | None) -> dict[str, str]:
+    return {"Authorization": f"Bearer {api_key}"} if api_key else {}
+
+
+def _query(parameters: Parameters) -> httpx.QueryParams:
+    return httpx.QueryParams({key: str(value) for key, value in parameters.items()})
+
+
+def _bytes(image: Image) -> bytes:
+    return image.read_bytes() if isinstance(image, Path) else image
+
+
 def _request(
-    http: httpx.Client | httpx.AsyncClient, image: Image, parameters: Parameters
+    http: httpx.Client | httpx.AsyncClient, path: str, image: Image, parameters: Parameters
 ) -> httpx.Request:
-    data = image.read_bytes() if isinstance(image, Path) else image
-    query = httpx.QueryParams({key: str(value) for key, value in parameters.items()})
     headers = {"Content-Type": "application/octet-stream"}
-    return http.build_request("POST", "/classify", content=data, params=query, headers=headers)
+    return http.build_request(
+        "POST", path, content=_bytes(image), params=_query(parameters), headers=headers
+    )
+
+
+def _batch_request(
+    http: httpx.Client | httpx.AsyncClient, images: Sequence[Image], parameters: Parameters
+) -> httpx.Request:
+    files = [("file", (f"{index}", _bytes(image))) for index, image in enumerate(images)]
+    return http.build_request("POST", "/classify/batch", files=files, params=_query(parameters))
+
+
+def _event(kind: str, line: str) -> Timestep | Classification:
+    content = line.removeprefix("data: ")
+    match kind.removeprefix(EVENT):
+        case "timestep":
+            return Timestep.model_validate_json(content)
+        case "result":
+            return Classification.model_validate_json(content)
+        case _:
+            problem = Problem.model_validate_json(content)
+            raise SpikeServeError(problem.status, problem.detail)
+
+
+def _batch(response: httpx.Response) -> BatchClassification:
+    return BatchClassification.model_validate_json(_checked(response).content)
 
 
 def _classification(response: httpx.Response) -> Classification:

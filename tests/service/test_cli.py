@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
 from service.cli import main
-from service.client import AsyncSpikeServeClient, SpikeServeClient, SpikeServeError
 from service.settings import Settings
-from tests.processes import running_service
 
 
 @pytest.fixture
@@ -22,45 +17,6 @@ def photo(tmp_path: Path, png: bytes) -> Path:
     path = tmp_path / "photo.png"
     path.write_bytes(png)
     return path
-
-
-@pytest.fixture(scope="module")
-def server(bundle_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    log = tmp_path_factory.mktemp("service") / "log"
-    with running_service(bundle_folder, log) as client:
-        yield str(client.base_url)
-
-
-def test_client_against_the_running_service(server: str, photo: Path, png: bytes) -> None:
-    with SpikeServeClient(server) as client:
-        answer = client.classify(photo, entropy_threshold=1.0, top_k=3)
-        assert (answer.timesteps_used, len(answer.top_k)) == (1, 3)
-        assert client.classify(png, entropy_threshold=0).timesteps_used == 4
-        assert [model.name for model in client.models().models] == ["tiny"]
-        with pytest.raises(SpikeServeError, match=r"404: no model 'x'") as refusal:
-            client.classify(photo, model="x")
-        assert refusal.value.status == 404
-
-
-async def _classify(url: str, image: bytes) -> int:
-    async with AsyncSpikeServeClient(url) as client:
-        assert (await client.models()).models[0].default
-        return (await client.classify(image, max_timesteps=2, entropy_threshold=0)).timesteps_used
-
-
-def test_async_client(server: str, png: bytes) -> None:
-    assert asyncio.run(_classify(server, png)) == 2
-
-
-def test_client_reports_retry_after() -> None:
-    def refuse(request: httpx.Request) -> httpx.Response:
-        del request
-        return httpx.Response(429, headers={"Retry-After": "3"}, json={"detail": "full"})
-
-    client = SpikeServeClient(transport=httpx.MockTransport(refuse))
-    with pytest.raises(SpikeServeError, match="429: full") as refusal:
-        client.classify(b"x")
-    assert refusal.value.retry_after == 3
 
 
 def test_classify_prints_a_table(
