@@ -24,6 +24,7 @@ from service.schemas import ClassifyDocument, ClassifyParameters
 
 Model = TypeVar("Model", bound=BaseModel)
 
+MAX_JSON_CONTAINERS = 200_000  # a pixel of a tensor may be a list
 # The last is what curl --data-binary says unless told otherwise; magic bytes decide anyway.
 RAW_TYPES = ("", "application/octet-stream", "application/x-www-form-urlencoded")
 
@@ -108,8 +109,11 @@ def json_content(body: bytes) -> object:
     """What a JSON body says.
 
     Raises:
-        MalformedRequest: it is not JSON.
+        MalformedRequest: it is not JSON, or has more lists and objects than any batch needs:
+            millions of empty ones fit a body, and would keep the event loop for seconds.
     """
+    if body.count(b"[") + body.count(b"{") > MAX_JSON_CONTAINERS:
+        raise MalformedRequest(f"more than {MAX_JSON_CONTAINERS} lists and objects")
     try:
         content: object = from_json(body)
     except ValueError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 SERVICE = 'job=~"$job",instance=~"$instance"'
-CLASSIFY = 'endpoint=~"/classify.*"'
+CLASSIFY = 'endpoint=~"/classify.*|/v2/models/.*infer"'
 MODEL = f'{SERVICE},model=~"$model"'
 
 

@@ -38,6 +38,7 @@ JSON_BODIES = {
     b'{"inputs": "\\ud800"}': 400,
     b"[" * 50_000: 400,
     '{"inputs": "é"}'.encode(): 400,
+    b'{"inputs": [' + b"{}," * 250_000 + b"{}]}": 400,
     b'{"inputs": "", ' + b",".join(b'"%d": 1' % k for k in range(9999)) + b"}": 422,
 }
 

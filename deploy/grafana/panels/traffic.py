@@ -17,7 +17,7 @@ TRAFFIC = Row(
     (
         Panel(
             "Requests by code",
-            "Answers of POST /classify, /stream and /batch; 499 is a client that left.",
+            "Classifications by every way in; 499 is a client that left.",
             "reqps",
             (Query(rate("requests_total", "code", CLASSIFY), "{{code}}"),),
             stacked=True,
