@@ -106,7 +106,8 @@ class Worker:
         with self._changed:
             self._draining = True
             self._changed.notify()
-        self._thread.join(max(0.0, seconds))
+        if not self._given_up:  # or nobody is left to wait for, but perhaps a thread that hangs
+            self._thread.join(max(0.0, seconds))
         return not self._thread.is_alive()
 
     def give_up(self, error: ServiceError) -> None:

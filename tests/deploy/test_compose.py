@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from deploy.grafana.dashboard import dashboard
+from service.server import LAST_WORDS_S
 from service.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -47,7 +48,9 @@ def test_foreign_images_are_pinned() -> None:
 
 def test_docker_waits_for_the_drain() -> None:
     grace = int(SERVICES["service"]["stop_grace_period"].removesuffix("s"))
-    assert grace > 2 * Settings.model_fields["drain_seconds"].default
+    fields = Settings.model_fields
+    drain = fields["drain_delay_seconds"].default + fields["drain_seconds"].default
+    assert grace >= drain + LAST_WORDS_S + 10
 
 
 def test_the_compose_file_holds_no_secrets() -> None:
