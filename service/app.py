@@ -66,7 +66,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.settings, app.state.metrics, app.state.registry = settings, metrics, registry
     app.state.admission, app.state.ready = admission, False
     app.state.gate = Gate(
-        settings.api_keys, settings.admin_key, settings.rate_limit, settings.rate_burst
+        settings.api_keys,
+        settings.admin_key,
+        settings.rate_limit / settings.workers,
+        settings.rate_burst,
     )
     install_handlers(app)
     app.add_middleware(RequestContext, metrics=metrics)

@@ -10,9 +10,11 @@ import socket
 import sys
 import time
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.config import LOGGING_CONFIG
 
 from models.errors import ModelError
 from service.app import create_app
@@ -35,6 +37,7 @@ class Server(uvicorn.Server):
                 app,
                 host=settings.host,
                 port=settings.port,
+                log_config=_logging(settings),
                 log_level=settings.log_level,
                 access_log=settings.log_level == "debug",
                 timeout_keep_alive=KEEP_ALIVE_S,
@@ -94,6 +97,13 @@ class Server(uvicorn.Server):
             await asyncio.to_thread(self._app.state.registry.reload)
         except (ModelError, OSError) as error:
             logger.error("reload refused, everything stays as it was: %s", error)
+
+
+def _logging(settings: Settings) -> dict[str, Any]:
+    """uvicorn's logging, with ours beside it."""
+    ours = {"handlers": ["default"], "level": settings.log_level.upper(), "propagate": False}
+    loggers = {**LOGGING_CONFIG["loggers"], logger.name: ours}
+    return {**LOGGING_CONFIG, "loggers": loggers}
 
 
 def serve(settings: Settings, listener: socket.socket | None = None) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 
 from fastapi import APIRouter, Depends, Request
 
@@ -27,4 +29,6 @@ async def reload(request: Request) -> ModelList:
         await asyncio.to_thread(registry.reload)
     except (ModelError, OSError) as error:
         raise ReloadRefused(str(error)) from error
+    if request.app.state.settings.workers > 1:  # the supervisor tells the other processes
+        os.kill(os.getppid(), signal.SIGHUP)
     return summaries(registry)
