@@ -9,7 +9,6 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
-import numpy as np
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
@@ -27,7 +26,6 @@ from service.schemas import (
     ClassifyParameters,
     Energy,
     Expectation,
-    ModelReference,
     ScoredClass,
     Timing,
 )
@@ -120,14 +118,13 @@ def resolve(
         InvalidParameter: out of range, or an outcome and limits at once.
         OutcomeUnreachable: the calibration curve does not reach it.
     """
-    given = parameters.model_fields_set
-    targets = [name for name in TARGETS if name in given]
+    targets = [name for name in TARGETS if getattr(parameters, name) is not None]
     try:
         if not targets:
             return model.manifest.policy(
                 parameters.entropy_threshold, parameters.min_timesteps, parameters.max_timesteps
             ), None
-        if len(targets) > 1 or given.intersection(LIMITS):
+        if len(targets) > 1 or any(getattr(parameters, name) is not None for name in LIMITS):
             raise InvalidParameter(f"{targets[0]} stands alone; leave the other ways to stop out")
         point = _point(model, parameters)
         return model.manifest.policy(entropy_threshold=point.entropy_threshold), point
@@ -213,7 +210,7 @@ def answer(ticket: Ticket) -> Classification:
     model, job, row = ticket.model, ticket.job, ticket.job.row
     assert row.probabilities is not None
     assert row.stop_reason is not None
-    energy = model.energy.estimate(np.stack(row.active_pairs))
+    energy = model.energy.estimate(row.active_pairs)
     model.metrics.finished(job, energy)
     if row.stop_reason == "deadline" and ticket.parameters.on_deadline == "error":
         raise DeadlineExceeded(
@@ -222,9 +219,7 @@ def answer(ticket: Ticket) -> Classification:
     ranked = ranking(model, row.probabilities, ticket.parameters.top_k)
     return Classification(
         request_id=ticket.request_id,
-        model=ModelReference(
-            name=model.name, version=model.version, engine=model.worker.engine.name
-        ),
+        model=model.reference,
         prediction=ranked[0],
         top_k=ranked,
         timesteps_used=row.t,

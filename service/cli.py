@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from tomllib import TOMLDecodeError
 
-import numpy as np
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 from rich.console import Console
@@ -98,7 +97,7 @@ def _classify(settings: Settings, options: argparse.Namespace) -> int:
         (row,) = classify(engine, manifest, pixels[None], [policy])
         assert row.probabilities is not None
         best = int(row.probabilities.argmax())
-        estimate = energy.estimate(np.stack(row.active_pairs))
+        estimate = energy.estimate(row.active_pairs)
         table.add_row(
             escape(path.name),
             escape(manifest.labels[best]),

@@ -6,12 +6,12 @@ import re
 import time
 from random import getrandbits
 
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.metrics import Metrics
 
+NAME = b"x-request-id"
 REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 
@@ -27,7 +27,8 @@ class RequestContext:
             await self.app(scope, receive, send)
             return
         started = time.perf_counter()
-        given = Headers(scope=scope).get("x-request-id", "")
+        headers: list[tuple[bytes, bytes]] = scope["headers"]
+        given = next((value.decode("latin-1") for key, value in headers if key == NAME), "")
         request_id = given if REQUEST_ID.fullmatch(given) else f"{getrandbits(128):032x}"
         state = scope.setdefault("state", {})
         state["request_id"], state["model"], state["answering"] = request_id, "", False
@@ -38,7 +39,8 @@ class RequestContext:
             if message["type"] == "http.response.start":
                 code = str(message["status"])
                 state["answering"] = True
-                MutableHeaders(scope=message)["X-Request-Id"] = request_id
+                others = [header for header in message["headers"] if header[0] != NAME]
+                message["headers"] = [*others, (NAME, request_id.encode())]
             await send(message)
 
         try:

@@ -25,6 +25,18 @@ from service.schemas import ClassifyParameters
 DEFAULTS = ClassifyParameters()
 
 
+class JsonAnswer(Response):
+    """A 200 with a JSON body; headers as they go over the wire."""
+
+    def __init__(self, body: bytes, *headers: tuple[bytes, bytes]) -> None:
+        self.status_code = 200
+        self.background = None
+        self.body = body
+        length = str(len(body)).encode()
+        kind = (b"content-type", b"application/json")
+        self.raw_headers = [(b"content-length", length), kind, *headers]
+
+
 class DirectRoute(APIRoute):
     """Calls ``endpoint(request, parameters)``, which returns a ``Response``."""
 

@@ -38,7 +38,7 @@ warnings.simplefilter("error", Image.DecompressionBombWarning)
 def is_small_png(data: bytes) -> bool:
     """Whether decoding takes less time than handing the file to another thread would."""
     return (
-        len(data) <= SMALL_PNG_BYTES
+        len(PNG_START) + 8 <= len(data) <= SMALL_PNG_BYTES
         and data.startswith(PNG_START)
         and math.prod(struct.unpack_from(">II", data, len(PNG_START))) <= SMALL_PNG_PIXELS
     )

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from models.bundle import Bundle, Manifest, load_bundle, load_manifest
@@ -21,6 +22,7 @@ from service.capacity import Capacity, measured_capacity
 from service.errors import UnknownModel
 from service.metrics import Metrics, ModelMetrics
 from service.scheduler import Scheduler
+from service.schemas import ModelReference
 from service.settings import Settings
 from service.worker import Call, Worker, run_here
 
@@ -51,6 +53,11 @@ class ServedModel:
     @property
     def version(self) -> str:
         return self.manifest.version
+
+    @cached_property
+    def reference(self) -> ModelReference:
+        """How answers name this model."""
+        return ModelReference(name=self.name, version=self.version, engine=self.worker.engine.name)
 
     def refresh(self) -> None:
         """Bring what only time changes up to date: gauges, and brownout without requests."""
@@ -92,6 +99,8 @@ class Registry:
             UnknownModel: names the models there are.
         """
         models = self._models
+        if name is version is None:
+            return models[0]
         name = models[0].name if name is None else name
         for model in models:
             if model.name == name and version in (None, model.version):

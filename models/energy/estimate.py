@@ -15,6 +15,7 @@ ratios are tighter.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -26,6 +27,8 @@ from models.energy.hardware import Component, HardwareProfile
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
+Pairs = Sequence[Counts] | Counts | Floats
+"""``[t, L]``, in one array or one a timestep."""
 
 INTERVAL = (5.0, 95.0)  # percentiles
 INTERVAL_SAMPLES = 4096
@@ -92,10 +95,11 @@ class EnergyModel:
         exit_pj = self.profile.exit_pj_per_class * self.manifest.network.classes
         return (*map(price, self.profile.components), ("exit", 0.0, exit_pj, 0.0))
 
-    def components_pj(self, active_pairs: Counts | Floats) -> dict[str, float]:
-        """Energy by component of a run with ``active_pairs [t, L]``; the sum is the total."""
+    def components_pj(self, active_pairs: Pairs) -> dict[str, float]:
+        """Energy by component of a run with ``active_pairs [t, L]``; they sum to the total."""
         timesteps = len(active_pairs)
-        driven = float(active_pairs.sum(axis=0) @ self._column_groups)
+        total: Floats = sum(active_pairs)  # type: ignore[arg-type, assignment] # t >= 1
+        driven = float(total @ self._column_groups)
         return {
             name: per_pair * driven + per_timestep * timesteps + once
             for name, per_pair, per_timestep, once in self._prices
@@ -157,8 +161,8 @@ class EnergyModel:
     def _step_ns(self) -> float:
         return float(self._positions.sum()) * self.profile.cycle_ns
 
-    def estimate(self, active_pairs: Counts) -> EnergyEstimate:
-        """The estimate for one row that ran ``t`` timesteps with ``active_pairs [t, L]``."""
+    def estimate(self, active_pairs: Pairs) -> EnergyEstimate:
+        """The estimate for one row that ran t timesteps with ``active_pairs [t, L]``."""
         timesteps = len(active_pairs)
         components = self.components_pj(active_pairs)
         total = sum(components.values())

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from service.batches import Item, read_batch
 from service.classification import ClientWatch, Ticket, answer
-from service.direct import DirectRoute
+from service.direct import DirectRoute, JsonAnswer
 from service.errors import ServiceError, problem_document
 from service.routes.classify import BINARY, DOCUMENT, PROBLEMS
 from service.schemas import (
@@ -80,7 +80,7 @@ async def classify_batch(
         average_timesteps=statistics.fmean(c.timesteps_used for c in done) if done else None,
         energy_pj=sum(c.energy.total_pj for c in done),
     )
-    return Response(batch.model_dump_json(), media_type="application/json")
+    return JsonAnswer(batch.model_dump_json().encode())
 
 
 async def _submitted(

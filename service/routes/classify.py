@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from service.bodies import read_image
 from service.classification import answer, finished
-from service.direct import DirectRoute
+from service.direct import DirectRoute, JsonAnswer
 from service.schemas import Classification, ClassifyParameters, problems
 
 router = APIRouter(route_class=DirectRoute)
@@ -62,8 +62,8 @@ async def classify(
         request.state.model = ticket.model.name
         await finished(ticket, request.receive)
         result = answer(ticket)
-    headers = {
-        "X-Timesteps-Used": str(result.timesteps_used),
-        "Server-Timing": result.timing_ms.header,
-    }
-    return Response(result.model_dump_json(), headers=headers, media_type="application/json")
+    return JsonAnswer(
+        result.model_dump_json().encode(),
+        (b"x-timesteps-used", str(result.timesteps_used).encode()),
+        (b"server-timing", result.timing_ms.header.encode()),
+    )

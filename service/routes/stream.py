@@ -11,7 +11,6 @@ import time
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-import numpy as np
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel
 from starlette.types import Receive, Scope, Send
@@ -85,7 +84,7 @@ class EventStream(Response):
 
 
 def _timestep(ticket: Ticket, step: Progress) -> Timestep:
-    energy = ticket.model.energy.estimate(np.stack(step.active_pairs))
+    energy = ticket.model.energy.estimate(step.active_pairs)
     return Timestep(
         t=step.t,
         top_k=ranking(ticket.model, step.probabilities, ticket.parameters.top_k),
