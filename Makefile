@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PINS := pyproject.toml constraints.txt
 
-.PHONY: serve test train bench verify check format clean
+.PHONY: serve test train bench bench-serving verify check format clean
 
 serve: $(VENV)/.service
 	$(BIN)/spikeserve serve --port $(PORT)
@@ -36,6 +36,10 @@ train: $(VENV)/.dev data/test_images.npy
 bench: $(VENV)/.bench data/test_images.npy
 	$(BIN)/python -m benchmarks.layers
 	$(BIN)/python -m benchmarks.engines
+
+# Servers under load, against their peers; as long again.
+bench-serving: $(VENV)/.bench data/test_images.npy
+	$(BIN)/python -m benchmarks.serving
 
 data/test_images.npy: | $(VENV)/.dev
 	$(BIN)/spiketrain data cifar10

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import llvmlite.binding
 
-LIBRARIES = ("numba", "numpy", "onnxruntime", "openvino", "torch", "spikingjelly", "snntorch")
+LIBRARIES = (
+    "numba", "numpy", "onnxruntime", "openvino", "torch", "spikingjelly", "snntorch", "fastapi",
+    "uvicorn", "litserve", "bentoml",
+)  # fmt: skip
 
 
 def machine() -> dict[str, str | int]:

@@ -31,6 +31,21 @@ def wait_until(happened: Callable[[], bool], what: str) -> None:
         time.sleep(0.05)
 
 
+def wait_until_ready(
+    process: subprocess.Popen[bytes], client: httpx.Client, ready: str, log: Path
+) -> None:
+    """Until ``ready`` answers 200; a process that ends first is an error."""
+
+    def answers() -> bool:
+        assert process.poll() is None, f"{process.args!r} ended:\n{log.read_text()}"
+        try:
+            return client.get(ready).status_code == httpx.codes.OK
+        except httpx.TransportError:
+            return False
+
+    wait_until(answers, f"{client.base_url}{ready} never answered 200")
+
+
 @contextmanager
 def running(command: Sequence[str], port: int, ready: str, log: Path) -> Iterator[httpx.Client]:
     """A server process, from when ``ready`` answers 200; it must stop cleanly on SIGTERM."""
@@ -40,16 +55,8 @@ def running(command: Sequence[str], port: int, ready: str, log: Path) -> Iterato
         subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT) as process,
         httpx.Client(base_url=base_url, trust_env=False) as client,
     ):
-
-        def answers() -> bool:
-            assert process.poll() is None, f"{command[0]} ended:\n{log.read_text()}"
-            try:
-                return client.get(ready).status_code == httpx.codes.OK
-            except httpx.TransportError:
-                return False
-
         try:
-            wait_until(answers, f"{base_url}{ready} never answered 200")
+            wait_until_ready(process, client, ready, log)
             yield client
         finally:
             process.send_signal(signal.SIGTERM)

@@ -1,0 +1,79 @@
+"""What one request costs inside: the engine for one image, our metrics for one answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+
+import numpy as np
+
+from benchmarks.contenders import Pixels
+from models.bundle import Bundle
+from models.energy.estimate import EnergyModel
+from models.energy.hardware import DTSNN_CALIBRATED_65NM
+from models.engines.selection import EngineChoice, build_engine
+from models.inference import classify
+from service.jobs import Job
+from service.metrics import Metrics
+from service.scheduler import Scheduler
+
+BATCHES = (1, 16)
+REPETITIONS = 3
+WARM_S = 1.0  # a fresh engine takes twice as long: a ceiling from that would be none
+CALLS = 5000
+SLOTS = 16
+
+
+def engine_ms(bundle: Bundle, engine: EngineChoice, images: Pixels) -> dict[str, float]:
+    """CPU milliseconds an image on one thread with early exit, best of some, by batch."""
+    built = build_engine(bundle, engine, 1)
+    policy = bundle.manifest.policy()
+
+    def spent(batch: int) -> float:
+        began = time.process_time()
+        for start in range(0, len(images), batch):
+            some = images[start : start + batch]
+            classify(built, bundle.manifest, some, [policy] * len(some))
+        return (time.process_time() - began) * 1000 / len(images)
+
+    began = time.process_time()
+    while time.process_time() - began < WARM_S:
+        spent(BATCHES[0])
+    return {
+        f"batch {batch}": round(min(spent(batch) for _ in range(REPETITIONS)), 4)
+        for batch in BATCHES
+    }
+
+
+def metrics_us(bundle: Bundle, image: Pixels) -> dict[str, float]:
+    """CPU microseconds of what is counted once an answer, and of what is counted once a tick."""
+    scheduler = Scheduler(SLOTS, 512)
+    metrics = Metrics()
+    model = metrics.for_model(bundle.manifest, "event", scheduler)
+    engine = build_engine(bundle, "event", 1)
+    (row,) = classify(engine, bundle.manifest, image[None], [bundle.manifest.policy()])
+    energy = EnergyModel(bundle.manifest, DTSNN_CALIBRATED_65NM).estimate(
+        np.stack(row.active_pairs)
+    )
+    job = Job(row, Future(), submitted=1.0, started=1.001, finished=1.002)
+
+    def answer() -> None:
+        model.decode_duration.observe(0.0002)
+        model.finished(job, energy)
+        metrics.answered(bundle.manifest.name, "/classify", "200", 0.002)
+
+    return {
+        "answer": _microseconds(answer),
+        "tick": _microseconds(lambda: model.stepped(SLOTS, SLOTS, 0.002)),
+    }
+
+
+def _microseconds(call: Callable[[], None]) -> float:
+    def spent() -> float:
+        began = time.process_time()
+        for _ in range(CALLS):
+            call()
+        return (time.process_time() - began) * 1e6 / CALLS
+
+    return round(min(spent() for _ in range(REPETITIONS)), 2)

@@ -1,0 +1,469 @@
+"""Servers of the same bundle under the same load.
+
+    python -m benchmarks.serving [--quick]
+
+Everyone gets the same CIFAR-10 test pictures as PNG files and must answer them as our engine
+does. Capacity is measured with a fixed number of connections, in repetitions that go through
+all servers in turn; then requests arrive at stepped rates whatever the server does, and goodput
+is what it answers in time. Servers that are not measured are paused. With one core for the
+server and another for the load there is a clean budget; with two cores both share them.
+Writes ``docs/benchmarks/serving.json``, the tables in ``serving.md`` and ``serving.png``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from rich.console import Console
+
+from benchmarks.contenders import Pixels
+from benchmarks.costs import engine_ms, metrics_us
+from benchmarks.goodput import (
+    collapsed,
+    goodput,
+    latency_table,
+    load_table,
+    rates_for,
+    ratio,
+    spread,
+    times,
+)
+from benchmarks.load import OBJECTIVES_MS, thresholds_of
+from benchmarks.machine import libraries, machine
+from benchmarks.servers import (
+    BARE,
+    NOT_INSTALLABLE,
+    OURS,
+    OURS_ONNX,
+    OURS_PROCESSES,
+    SERVERS,
+    SHRINKING,
+    WHOLE,
+    Server,
+)
+from benchmarks.servers.processes import PINS, ServerProcess, on_cores
+from models.bundle import Bundle, load_bundle
+from models.engines.selection import EngineChoice, build_engine
+from models.inference import classify
+from service.settings import DEFAULT_BUNDLE
+from training.data import cifar10_test
+
+Document = dict[str, Any]
+
+RESULTS = Path("docs/benchmarks")
+SEED = 1
+CHOICES: tuple[EngineChoice, ...] = ("event", "onnx")
+MIXED = (0.0, 0.05, 0.2, 0.474)
+OBJECTIVE, SLOW_OBJECTIVE = OBJECTIVES_MS
+BATCHED = (OURS_ONNX, WHOLE.format("onnx"), SHRINKING.format("onnx"))
+REQUESTS_PER_RUN = 600
+QUICK_RATES = 2
+PATIENCE_S = 180
+
+console = Console(stderr=True)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is measured."""
+
+    images: int = 512
+    repetitions: int = 3
+    connections: int = 32
+    warm_s: float = 0.4
+    closed_s: float = 2.0
+    open_s: tuple[float, float] = (2.5, 5.0)
+    timeout_s: float = 1.0
+    quick: bool = False
+
+    def seconds(self, rate: float) -> float:
+        """Longer where few requests arrive."""
+        shortest, longest = self.open_s
+        return min(longest, max(shortest, REQUESTS_PER_RUN / rate))
+
+    def rates(self, capacity: float) -> list[int]:
+        rates = rates_for(capacity)
+        return rates[:: max(1, len(rates) // QUICK_RATES)][:QUICK_RATES] if self.quick else rates
+
+
+QUICK = Plan(64, 1, 16, 0.2, 0.5, (0.5, 0.5), 0.5, quick=True)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where servers and load run."""
+
+    server: frozenset[int]
+    load: frozenset[int]
+
+
+class Load:
+    """Starts the load generator on its cores."""
+
+    def __init__(self, setting: Setting, pictures: Path, plan: Plan) -> None:
+        self._setting = setting
+        self._pictures = pictures
+        self._plan = plan
+
+    def closed(self, server: ServerProcess, mix: Sequence[float]) -> Document:
+        plan = self._plan
+        flags = {"warm": plan.warm_s, "seconds": plan.closed_s, "connections": plan.connections}
+        return self._run("closed", server, mix, flags)
+
+    def once(self, server: ServerProcess, mix: Sequence[float]) -> Document:
+        return self._run("once", server, mix, {"connections": self._plan.connections})
+
+    def open(self, server: ServerProcess, mix: Sequence[float], rate: float) -> Document:
+        plan = self._plan
+        flags = {"rate": rate, "seconds": plan.seconds(rate), "timeout": plan.timeout_s}
+        return {"rate": rate, **self._run("open", server, mix, flags)}
+
+    def _run(
+        self, mode: str, server: ServerProcess, mix: Sequence[float], flags: dict[str, float]
+    ) -> Document:
+        command = [
+            *(sys.executable, "-m", "benchmarks.load", mode, "--port", str(server.port)),
+            *("--pictures", str(self._pictures), "--seed", str(SEED)),
+            *(text for name, value in flags.items() for text in (f"--{name}", str(value))),
+            *(("--thresholds", *map(str, mix)) if mix else ()),
+        ]
+        with on_cores(set(self._setting.load)):
+            done = subprocess.run(
+                command, stdout=subprocess.PIPE, text=True, check=True, timeout=PATIENCE_S
+            )
+        document: Document = json.loads(done.stdout)
+        return document
+
+
+@contextmanager
+def started(
+    servers: Sequence[Server], setting: Setting, picture: bytes, logs: Path
+) -> Iterator[dict[str, ServerProcess]]:
+    """All servers, started one after another and paused; ended in any case."""
+    with ExitStack() as stack:
+        processes = {}
+        for server in servers:
+            console.log(f"starting {server.name}")
+            log = logs / f"{len(list(logs.iterdir()))}.log"
+            process = ServerProcess(server, set(setting.server), picture, log)
+            stack.callback(process.end)
+            process.wait()
+            process.pause()
+            processes[server.name] = process
+        yield processes
+
+
+@contextmanager
+def awake(server: ServerProcess) -> Iterator[ServerProcess]:
+    """Not paused inside, and done with everything at the end."""
+    server.resume()
+    try:
+        yield server
+        server.wait()
+    finally:
+        server.pause()
+
+
+def expected(bundle: Bundle, images: Pixels, mix: Sequence[float]) -> tuple[list[int], list[int]]:
+    """Classes and timesteps that our engine gives."""
+    thresholds = thresholds_of(len(images), mix, SEED)
+    policies = [bundle.manifest.policy(entropy_threshold=threshold) for threshold in thresholds]
+    rows = classify(build_engine(bundle, "event", 1), bundle.manifest, images, policies)
+    return [int(np.argmax(row.logit_sum)) for row in rows if row.logit_sum is not None], [
+        row.t for row in rows
+    ]
+
+
+def check(
+    server: ServerProcess, load: Load, bundle: Bundle, images: Pixels, mix: Sequence[float]
+) -> None:
+    """Raises RuntimeError where a server answers a picture otherwise than our engine."""
+    if server.server.name == BARE:
+        return
+    asked = mix if server.server.early_exit else (0.0,)
+    with awake(server):
+        answers = load.once(server, mix)
+    classes, timesteps = expected(bundle, images, asked)
+    if answers["classes"] != classes or answers["timesteps"] != timesteps:
+        raise RuntimeError(f"{server.server.name} answers otherwise: {answers['statuses']}")
+
+
+def capacities(
+    servers: Sequence[ServerProcess], load: Load, mix: Sequence[float], repetitions: int
+) -> dict[str, list[Document]]:
+    """Closed-loop runs of every server, in repetitions that each start one further."""
+    runs: dict[str, list[Document]] = {server.server.name: [] for server in servers}
+    for repetition in range(repetitions):
+        console.log(f"capacity, repetition {repetition + 1}")
+        shift = repetition % len(servers)
+        for server in [*servers[shift:], *servers[:shift]]:
+            with awake(server):
+                runs[server.server.name].append(load.closed(server, mix))
+    return runs
+
+
+def stepped(server: ServerProcess, load: Load, mix: Sequence[float], rates: list[int]) -> Any:
+    """Open-loop runs at rising rates, until the server is clearly overrun."""
+    console.log(f"rates {rates} for {server.server.name}")
+    runs: list[Document] = []
+    for rate in rates:
+        with awake(server):
+            runs.append(load.open(server, mix, rate))
+        if collapsed(runs, SLOW_OBJECTIVE):
+            break
+    return runs
+
+
+def measured(
+    servers: Sequence[ServerProcess], load: Load, mix: Sequence[float], plan: Plan, steps: set[str]
+) -> dict[str, Document]:
+    """Capacity of every server and, for those named in ``steps``, its runs at stepped rates."""
+    closed = capacities(servers, load, mix, plan.repetitions)
+    rows = {}
+    for server in servers:
+        name = server.server.name
+        capacity = spread([run["rate"] for run in closed[name]])
+        rates = plan.rates(capacity["median"]) if name in steps else []
+        runs = stepped(server, load, mix, rates)
+        rows[name] = {
+            "capacity": capacity,
+            "client_cpu": spread([run["client_cpu"] for run in closed[name]]),
+            "closed": closed[name],
+            "runs": runs,
+            "goodput": {str(ms): round(goodput(runs, ms), 1) for ms in OBJECTIVES_MS},
+        }
+    return rows
+
+
+def rows_per_tick(metrics: str) -> float:
+    """Of what our server has stepped so far, from its own metrics."""
+    totals = {"sum": 0.0, "count": 0.0}
+    for line in metrics.splitlines():
+        for part in totals:
+            if line.startswith(f"spikeserve_batch_rows_{part}"):
+                totals[part] += float(line.split()[-1])
+    return totals["sum"] / totals["count"]
+
+
+def ceilings(one: Document, two: Document, engine: dict[EngineChoice, Document]) -> Document:
+    """What an engine and a bare route would allow, and the share of it that everyone reaches.
+
+    In two cores the client takes its part; ``less_client`` leaves it out of the budget. A share
+    above 1 says that the ceiling was measured wrong: the run is no evidence.
+    """
+    bare_s = 1 / one["servers"][BARE]["capacity"]["median"]
+    found: Document = {"bare_route_ms": round(bare_s * 1000, 4)}
+    for cores, rows in ((1, one["servers"]), (2, two["servers"])):
+        for name, row in rows.items():
+            if name == BARE:
+                continue
+            choice: EngineChoice = "event" if "event" in name else "onnx"
+            image_s = min(engine[choice].values()) / 1000 + bare_s
+            capacity, client = row["capacity"]["median"], row["client_cpu"]["median"]
+            ceiling = cores / image_s
+            share: Document = {
+                "ceiling": round(ceiling, 1), "share": round(capacity / ceiling, 3)
+            }  # fmt: skip
+            if cores == 2:
+                less = (cores - client) / image_s
+                share |= {"less_client": round(less, 1), "share_less": round(capacity / less, 3)}
+            found[f"{name}, {cores} core{'s' * (cores > 1)}"] = share
+    return found
+
+
+def continuous(mixes: dict[str, dict[str, Document]]) -> dict[str, Document]:
+    """Ours over request-level batching on the onnx engine, by mix."""
+    ratios: dict[str, Document] = {}
+    for mix, rows in mixes.items():
+        ours = rows[OURS_ONNX]
+        ratios[mix] = {
+            name: {
+                "capacity": ratio(ours["capacity"]["median"], rows[name]["capacity"]["median"]),
+                **{
+                    f"goodput {ms} ms": ratio(
+                        ours["goodput"][str(ms)], rows[name]["goodput"][str(ms)]
+                    )
+                    for ms in OBJECTIVES_MS
+                },
+                "mean_timesteps": ours["closed"][0]["mean_timesteps"],
+            }
+            for name in BATCHED[1:]
+        }
+    return ratios
+
+
+def settings() -> tuple[Setting, Setting]:
+    """One core for the server and one for the load; then two for both together."""
+    cores = sorted(os.sched_getaffinity(0)) if PINS else list(range(os.cpu_count() or 1))
+    both = frozenset(cores[:2])
+    return Setting(frozenset(cores[:1]), frozenset(cores[1:2] or cores)), Setting(both, both)
+
+
+def compare(bundle: Bundle, data: Path, plan: Plan) -> Document:
+    """The whole comparison as one JSON document."""
+    test = cifar10_test(data)
+    images = test.images[:: len(test) // plan.images][: plan.images]  # evenly spaced
+    missing = {server.name: server.missing for server in SERVERS if server.missing}
+    able = [server for server in SERVERS if server.name not in missing]
+    single = [server for server in able if server.name != OURS_PROCESSES]
+    one_core, two_cores = settings()
+    with tempfile.TemporaryDirectory(prefix="serving-") as folder:
+        pictures, logs = Path(folder) / "pictures", Path(folder) / "logs"
+        pictures.mkdir()
+        logs.mkdir()
+        picture = write(images, pictures)
+        with on_cores(set(one_core.server)):
+            engine = {choice: engine_ms(bundle, choice, images) for choice in CHOICES}
+            metrics = metrics_us(bundle, images[0])
+        load = Load(one_core, pictures, plan)
+        with started(single, one_core, picture, logs) as processes:
+            for process in processes.values():
+                check(process, load, bundle, images, ())
+            steps = set(processes) - {BARE}
+            everyone = list(processes.values())
+            one = {"servers": measured(everyone, load, (), plan, steps)}
+            with awake(processes[OURS]) as ours:
+                tick_rows = rows_per_tick(ours.metrics())
+            batched = [processes[name] for name in BATCHED]
+            for process in batched:
+                check(process, load, bundle, images, MIXED)
+            mixed = measured(batched, load, MIXED, plan, set(BATCHED))
+        chosen = [s for s in able if not plan.quick or s.name in (OURS, OURS_PROCESSES, OURS_ONNX)]
+        load = Load(two_cores, pictures, plan)
+        with started(chosen, two_cores, picture, logs) as processes:
+            everyone, steps = list(processes.values()), {OURS, OURS_PROCESSES}
+            two = {"servers": measured(everyone, load, (), plan, steps)}
+    mixes = {"default": one["servers"], "mixed": mixed}
+    return {
+        "date": date.today().isoformat(),
+        "bundle": f"{bundle.manifest.name} {bundle.manifest.version}",
+        "machine": machine(),
+        "libraries": libraries(),
+        "pinned": PINS,
+        "plan": asdict(plan),
+        "seed": SEED,
+        "objectives_ms": OBJECTIVES_MS,
+        "engine_cpu_ms": engine,
+        "metrics_us": per_request(metrics, tick_rows, one["servers"][OURS]),
+        "ceilings": ceilings(one, two, engine),
+        "one_core": one,
+        "two_cores": two,
+        "mixed_thresholds": MIXED,
+        "mixed": mixed,
+        "continuous_over_request_level": continuous(mixes),
+        "unavailable": {**missing, **NOT_INSTALLABLE},
+    }
+
+
+def per_request(metrics: dict[str, float], tick_rows: float, ours: Document) -> Document:
+    """The cost of our metrics for one request, and its share of all CPU it takes on one core."""
+    timesteps = ours["closed"][0]["mean_timesteps"]
+    request = metrics["answer"] + metrics["tick"] * timesteps / tick_rows
+    cpu = 1e6 / ours["capacity"]["median"]
+    return {
+        **metrics, "rows_per_tick": round(tick_rows, 2), "request": round(request, 2),
+        "cpu_per_request": round(cpu, 1), "share": round(request / cpu, 4),
+    }  # fmt: skip
+
+
+def write(images: Pixels, folder: Path) -> bytes:
+    """Every image as a PNG file, in order; returns the first one."""
+    files = []
+    for number, image in enumerate(images):
+        with io.BytesIO() as buffer:
+            Image.fromarray(image).save(buffer, "PNG")
+            files.append(buffer.getvalue())
+        (folder / f"{number:05d}.png").write_bytes(files[-1])
+    return files[0]
+
+
+def report(result: Document) -> str:
+    """The comparison in Markdown."""
+    one, two = result["one_core"]["servers"], result["two_cores"]["servers"]
+    metrics, plan = result["metrics_us"], result["plan"]
+    lines = ["Server on one core, load on another:\n", *load_table(one, OURS, OBJECTIVES_MS)]
+    lines += ["", *latency_table(one), "\nServer and load share two cores:\n"]
+    lines += [*load_table(two, OURS, OBJECTIVES_MS), "", *latency_table(two), ""]
+    lines += [
+        f"Client on two cores, share of one core at capacity: {name} "
+        f"{row['client_cpu']['median']:.2f}."
+        for name, row in two.items()
+        if name in (OURS, OURS_PROCESSES, OURS_ONNX)
+    ]
+    lines.append(
+        f"\nEngine CPU an image, ms: {result['engine_cpu_ms']}; the bare route "
+        f"{result['ceilings']['bare_route_ms']}. Shares of the ceiling these allow:\n"
+    )
+    for name, share in result["ceilings"].items():
+        if name != "bare_route_ms":
+            less = f", {share['share_less']:.1%} less the client" if "share_less" in share else ""
+            lines.append(f"- {name}: {share['share']:.1%} of {share['ceiling']:.0f} a second{less}")
+    lines.append("\nContinuous over request-level batching, onnx engine, one core:\n")
+    for mix, rows in result["continuous_over_request_level"].items():
+        for name, row in rows.items():
+            goods = ", ".join(
+                f"goodput at p99 ≤ {ms} ms {times(row[f'goodput {ms} ms'])}" for ms in OBJECTIVES_MS
+            )
+            lines.append(
+                f"- {mix} mix ({row['mean_timesteps']:.2f} timesteps) against {name}: "
+                f"capacity {times(row['capacity'])}, {goods}"
+            )
+    lines.append(
+        f"\nMetrics cost {metrics['request']:.1f} µs a request of {metrics['cpu_per_request']:.0f} "
+        f"({metrics['share']:.1%})."
+    )
+    lines += [
+        f"\n{name} could not run: {reason}." for name, reason in result["unavailable"].items()
+    ]
+    facts, versions = result["machine"], result["libraries"]
+    lines.append(
+        f"\n{facts['processor']} ({facts['architecture']}, {facts['cores']} cores), "
+        f"{facts['system']}, Python {facts['python']}, "
+        + ", ".join(f"{name} {number}" for name, number in versions.items())
+        + f". {result['bundle']}, {plan['images']} evenly spaced CIFAR-10 test images as PNG, "
+        f"{result['date']}. Capacity: {plan['connections']} connections, {plan['repetitions']} "
+        f"repetitions of {plan['closed_s']:g} s, median and range. Open loop: Poisson arrivals "
+        f"(seed {result['seed']}), latency from when a request was due, "
+        f"{plan['open_s'][0]:g}…{plan['open_s'][1]:g} s a rate, errors and answers later than "
+        f"{plan['timeout_s']:g} s are infinitely late (∞). Goodput: answers in time a second at "
+        "the highest rate whose p99 keeps the objective. Every server answered every image with "
+        "the class and timesteps of our engine."
+        + ("" if result["pinned"] else " Cores could not be chosen here.")
+    )
+    return "\n".join(lines) + "\n"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", type=Path, default=Path("data"))
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--quick", action="store_true", help="a tiny run, no figures to quote")
+    options = parser.parse_args(arguments)
+    from benchmarks.curves import load_curves  # matplotlib: the bench extra
+
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that servers are ended
+    result = compare(load_bundle(DEFAULT_BUNDLE), options.data, QUICK if options.quick else Plan())
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "serving.json").write_text(json.dumps(result, indent=1) + "\n")
+    (options.out / "serving.md").write_text(report(result))
+    load_curves(result, options.out / "serving.png")
+    print(report(result))
+
+
+if __name__ == "__main__":
+    main()
