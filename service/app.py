@@ -37,7 +37,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     registry = Registry.load(settings, metrics)
     release = version("spikeserve")
     metrics.build_info.labels(release).set(1)
-    admission = Admission(lambda: registry.places)
+    admission = Admission(lambda: registry.places, settings.max_upload_bytes, settings.body_seconds)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

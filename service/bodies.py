@@ -13,6 +13,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
+from service.admission import Upload
 from service.errors import (
     BodyTooLarge,
     InvalidParameter,
@@ -61,26 +62,22 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
 
     Raises:
         BodyTooLarge: noticed at the limit, not after it.
+        QueueFull, NotReady, BodyTimeout: see :meth:`Admission.upload`.
     """
-    chunks, received, more = [], 0, True
+    async with request.app.state.admission.upload() as upload:
+        return b"".join([chunk async for chunk in _chunks(request, upload, max_bytes)])
+
+
+async def _chunks(request: Request, upload: Upload, max_bytes: int) -> AsyncGenerator[bytes, None]:
+    """The body as it arrives; stops at the limit instead of reading on."""
+    more = True
     while more:
         message = await request.receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
         chunk, more = message.get("body", b""), message.get("more_body", False)
-        received += len(chunk)
-        if received > max_bytes:
-            raise BodyTooLarge(f"the body is larger than {max_bytes} bytes")
-        chunks.append(chunk)
-    return b"".join(chunks)
-
-
-async def _chunks(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None]:
-    """The same, as it arrives."""
-    received = 0
-    async for chunk in request.stream():
-        received += len(chunk)
-        if received > max_bytes:
+        upload.add(len(chunk))
+        if upload.received > max_bytes:
             raise BodyTooLarge(f"the body is larger than {max_bytes} bytes")
         yield chunk
 
@@ -94,13 +91,13 @@ async def multipart_form(
     Raises:
         BodyTooLarge, MalformedRequest
     """
-    parser = MultiPartParser(
-        request.headers, _chunks(request, max_bytes), max_files=max_files, max_fields=0
-    )
-    try:
-        form = await parser.parse()
-    except (MultiPartException, KeyError, ValueError) as error:
-        raise MalformedRequest(f"malformed multipart body: {error}") from error
+    async with request.app.state.admission.upload() as upload:
+        chunks = _chunks(request, upload, max_bytes)
+        parser = MultiPartParser(request.headers, chunks, max_files=max_files, max_fields=0)
+        try:
+            form = await parser.parse()
+        except (MultiPartException, KeyError, ValueError) as error:
+            raise MalformedRequest(f"malformed multipart body: {error}") from error
     try:
         yield form
     finally:

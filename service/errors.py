@@ -4,6 +4,7 @@ ServiceError
  ├─ MalformedRequest    400  body is not valid JSON, multipart or base64
  ├─ Unauthorised        401  no API key, or none we know
  ├─ UnknownModel        404
+ ├─ BodyTimeout         408  the body took too long to arrive
  ├─ OutcomeUnreachable  409  the calibration curve does not reach it
  ├─ ReloadRefused       409  a bundle must not be served; nothing changed
  ├─ BodyTooLarge        413
@@ -62,6 +63,10 @@ class Unauthorised(ServiceError):
 
 class UnknownModel(ServiceError):
     status, reason = 404, "unknown_model"
+
+
+class BodyTimeout(ServiceError):
+    status, reason = 408, "body_timeout"
 
 
 class OutcomeUnreachable(ServiceError):
@@ -123,9 +128,9 @@ class DeadlineExceeded(ServiceError):
 REJECTIONS = tuple(
     kind.reason
     for kind in (
-        MalformedRequest, Unauthorised, UnknownModel, OutcomeUnreachable, ReloadRefused,
-        BodyTooLarge, UnsupportedMedia, UnusableImage, InvalidParameter, QueueFull, RateLimited,
-        InferenceFailed, NotReady, DeadlineExceeded,
+        MalformedRequest, Unauthorised, UnknownModel, BodyTimeout, OutcomeUnreachable,
+        ReloadRefused, BodyTooLarge, UnsupportedMedia, UnusableImage, InvalidParameter,
+        QueueFull, RateLimited, InferenceFailed, NotReady, DeadlineExceeded,
     )
 )  # fmt: skip
 

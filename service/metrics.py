@@ -33,7 +33,8 @@ BATCH_ROWS = tuple(2**k for k in range(13))
 TIMESTEPS = tuple(range(1, 17))
 
 CODES = (
-    "200", "400", "401", "404", "409", "413", "415", "422", "429", "499", "500", "503", "504",
+    "200", "400", "401", "404", "408", "409", "413", "415", "422", "429",
+    "499", "500", "503", "504",
 )  # fmt: skip
 ENDPOINTS = ("/classify", "/classify/stream", "/classify/batch")
 STOP_REASONS = ("entropy", "max_timesteps", "deadline", "cancelled", "error")

@@ -26,6 +26,8 @@ logger = logging.getLogger("spikeserve")
 KEEP_ALIVE_S = 75  # longer than a proxy's, so that it never reuses a closing socket
 LAST_WORDS_S = 2  # for answers that are on their way when the drain's time is up
 POLL_S = 0.005
+ECHO_S = 1.0
+"""A signal to the whole group reaches one of several processes twice: by the supervisor too."""
 
 
 class Server(uvicorn.Server):
@@ -47,7 +49,8 @@ class Server(uvicorn.Server):
         self.interrupted_by = 0
         self._app = app
         self._settings = settings
-        self._draining = False
+        self._draining_since = 0.0
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -60,12 +63,15 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        if self._draining:
+        now = time.monotonic()
+        if self._loop is None:  # not serving yet
+            self.should_exit = True
+        elif not self._draining_since:
+            self._draining_since = now
+            self._loop.call_soon_threadsafe(self._start, self._drain)
+        elif self._settings.workers == 1 or now - self._draining_since > ECHO_S:
             self.interrupted_by = sig
             self.should_exit = self.force_exit = True
-            return
-        self._draining = True
-        self._loop.call_soon_threadsafe(self._start, self._drain)
 
     def _start(self, work) -> None:  # type: ignore[no-untyped-def]
         task = asyncio.get_running_loop().create_task(work())
@@ -80,12 +86,12 @@ class Server(uvicorn.Server):
         await asyncio.sleep(self._settings.drain_delay_seconds)
         state.admission.open = False
         deadline = time.monotonic() + self._settings.drain_seconds
-        while state.admission.inside and time.monotonic() < deadline:
+        while not state.admission.idle and time.monotonic() < deadline:
             await asyncio.sleep(POLL_S)
-        if state.admission.inside:
+        if not state.admission.idle:
             logger.error(
-                "%d requests still ran after %d s", state.admission.inside,
-                self._settings.drain_seconds,
+                "%d images and %d uploads were under way after %d s", state.admission.inside,
+                state.admission.uploading, self._settings.drain_seconds,
             )  # fmt: skip
             for model in state.registry:
                 model.worker.give_up(NotReady("the service stopped before this was done"))

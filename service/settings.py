@@ -50,6 +50,10 @@ class Settings(BaseSettings):
         0.01, ge=0, le=1, description="calibrated accuracy that brownout may cost"
     )
     max_body_bytes: int = Field(10 << 20, ge=1, description="largest accepted request body")
+    max_upload_bytes: int = Field(
+        256 << 20, ge=1, description="most that all unfinished request bodies may hold together"
+    )
+    body_seconds: float = Field(10, gt=0, description="how long a request body may take to arrive")
     max_pixels: int = Field(
         64_000_000, ge=1, le=89_000_000, description="largest accepted image, in pixels"
     )

@@ -89,6 +89,8 @@ class Supervisor:
     def _stop(self, sig: int, *_: object) -> None:
         self._stopping += 1
         self._tell(signal.SIGTERM if self._stopping == 1 else sig)
+        for listener in self._listeners:  # or who connects now would wait for nobody
+            listener.close()
 
     def _tell(self, sig: int) -> None:
         for process in self._processes:
@@ -108,7 +110,8 @@ def _listeners(settings: Settings) -> list[socket.socket]:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     for _ in range(settings.workers):
         listener = socket.socket(family)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+            listener.setsockopt(socket.SOL_SOCKET, option, 1)
         listener.bind((settings.host, port))
         listener.listen(2048)
         port = listener.getsockname()[1]

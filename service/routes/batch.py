@@ -62,17 +62,16 @@ async def classify_batch(
 ) -> Response:
     """Classify several images; a bad one gets its own problem and harms no other."""
     state, arrived = request.app.state, time.monotonic()
-    with state.admission.place():
-        items = await read_batch(
-            request, parameters, state.settings.max_body_bytes, state.settings.max_batch_items
-        )
-        state.gate.spend(request, len(items))
-        with state.admission.place(len(items) - 1):
-            outcomes = [await _submitted(request, item, arrived) for item in items]
-            tickets = [ticket for ticket in outcomes if isinstance(ticket, Ticket)]
-            async with ClientWatch(tickets, request.receive):
-                await asyncio.gather(*(t.future for t in tickets), return_exceptions=True)
-            results = [_result(request, outcome) for outcome in outcomes]
+    items = await read_batch(
+        request, parameters, state.settings.max_body_bytes, state.settings.max_batch_items
+    )
+    state.gate.spend(request, len(items))
+    with state.admission.place(len(items)):
+        outcomes = [await _submitted(request, item, arrived) for item in items]
+        tickets = [ticket for ticket in outcomes if isinstance(ticket, Ticket)]
+        async with ClientWatch(tickets, request.receive):
+            await asyncio.gather(*(t.future for t in tickets), return_exceptions=True)
+        results = [_result(request, outcome) for outcome in outcomes]
     done = [result.classification for result in results if result.classification]
     batch = BatchClassification(
         request_id=request.state.request_id,

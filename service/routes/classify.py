@@ -41,7 +41,7 @@ BODY: dict[str, Any] = {
         },
     }
 }
-PROBLEMS = (400, 401, 404, 409, 413, 415, 422, 429, 500, 503, 504)
+PROBLEMS = (400, 401, 404, 408, 409, 413, 415, 422, 429, 500, 503, 504)
 
 
 @router.post(
@@ -55,9 +55,9 @@ async def classify(
 ) -> Response:
     """Classify one image, stopping as soon as the network is sure enough."""
     state, arrived = request.app.state, time.monotonic()
+    state.gate.spend(request)
+    data, parameters = await read_image(request, parameters, state.settings.max_body_bytes)
     with state.admission.place():
-        state.gate.spend(request)
-        data, parameters = await read_image(request, parameters, state.settings.max_body_bytes)
         ticket = await state.classifier.submit(data, parameters, request.state.request_id, arrived)
         request.state.model = ticket.model.name
         await finished(ticket, request.receive)

@@ -200,24 +200,23 @@ async def infer(request: Request, name: str) -> Response:
     """Classify one image or several; ``…/versions/{version}/infer`` for one version."""
     state, arrived = request.app.state, time.monotonic()
     state.gate.check(request)
-    with state.admission.place():
-        if "content-encoding" in request.headers:
-            raise UnsupportedMedia("compressed bodies are not accepted")
-        body = await read_body(request, state.settings.max_body_bytes)
-        model = _model(request, name)
-        request.state.model = model.name
-        asked = read_request(
-            body,
-            request.headers.get(HEADER_LENGTH),
-            model.input_shape,
-            len(model.manifest.labels),
-            state.settings.max_batch_items,
-        )
-        parameters = _parameters(request, asked.document)
-        state.gate.spend(request, len(asked.images))
-        with state.admission.place(len(asked.images) - 1):
-            tickets = await _finished(request, asked.images, parameters, arrived)
-            answers = _answers(tickets)
+    if "content-encoding" in request.headers:
+        raise UnsupportedMedia("compressed bodies are not accepted")
+    body = await read_body(request, state.settings.max_body_bytes)
+    model = _model(request, name)
+    request.state.model = model.name
+    asked = read_request(
+        body,
+        request.headers.get(HEADER_LENGTH),
+        model.input_shape,
+        len(model.manifest.labels),
+        state.settings.max_batch_items,
+    )
+    parameters = _parameters(request, asked.document)
+    state.gate.spend(request, len(asked.images))
+    with state.admission.place(len(asked.images)):
+        tickets = await _finished(request, asked.images, parameters, arrived)
+        answers = _answers(tickets)
     head = {
         "model_name": tickets[0].model.name,
         "model_version": tickets[0].model.version,

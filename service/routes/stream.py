@@ -52,11 +52,11 @@ class EventStream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         request, state, arrived = self._request, self._request.app.state, time.monotonic()
         progress: asyncio.Queue[Progress | None] = asyncio.Queue()
+        state.gate.spend(request)
+        data, parameters = await read_image(
+            request, self._parameters, state.settings.max_body_bytes
+        )
         with state.admission.place():
-            state.gate.spend(request)
-            data, parameters = await read_image(
-                request, self._parameters, state.settings.max_body_bytes
-            )
             ticket = await state.classifier.submit(
                 data, parameters, request.state.request_id, arrived, progress.put_nowait
             )

@@ -13,7 +13,7 @@ import pytest
 
 from service.supervisor import QUICK_DEATH_S
 from tests.load.answers import World
-from tests.load.clients import LOST, Connection, ask
+from tests.load.clients import LOST, Connection, ask, connected
 from tests.load.servers import Service, served
 from tests.processes import wait_until
 
@@ -63,6 +63,28 @@ def test_one_of_two_processes_killed(tiny: World, tmp_path: Path) -> None:
         asyncio.run(fresh_connections(tiny, service.port, 40))
         assert answers(service) == before + 40
         print(f"\none of two processes killed: {CLIENTS} clients lost nothing in {lost} retries")
+
+
+@pytest.mark.verify
+def test_a_signal_to_the_whole_group_drains_too(tiny: World, tmp_path: Path) -> None:
+    """As Ctrl-C and service managers send it: every process gets it, and from its supervisor."""
+    (wanted,) = tiny.asks(1)
+    (row,) = tiny.alone([wanted])
+
+    async def in_the_middle(service: Service) -> None:
+        async with connected(service.port) as connection:
+            connection.send(wanted.request[:-10])
+            await asyncio.sleep(0.3)
+            for pid in (service.process.pid, *serving_processes(service)):
+                os.kill(pid, signal.SIGTERM)
+            await asyncio.sleep(0.6)  # the supervisor has passed it on by now
+            connection.send(wanted.request[-10:])
+            tiny.assert_same(await connection.response(time.perf_counter()), wanted, row)
+
+    with served(tiny.folder, tmp_path, *SMALL, "--workers", "2") as service:
+        wait_until(lambda: slots(service) == 8, "two processes never served")
+        asyncio.run(in_the_middle(service))
+        assert service.process.wait(10) == 0
 
 
 def answers(service: Service) -> float:

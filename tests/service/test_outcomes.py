@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -149,3 +150,12 @@ def test_brownout_is_reported_and_can_be_declined(calibrated: TestClient, png: b
         assert (kept["entropy_threshold"], kept["requested_entropy_threshold"]) == (0.2, None)
     never = calibrated.post("/classify?entropy_threshold=0", content=png).json()
     assert never["timesteps_used"] == TIMESTEPS
+
+
+def test_null_is_as_good_as_left_out(calibrated: TestClient, png: bytes) -> None:
+    document = {
+        "inputs": base64.b64encode(png).decode(),
+        "parameters": {"target_accuracy": None, "target_timesteps": 2, "entropy_threshold": None},
+    }
+    answer = calibrated.post("/classify", json=document).json()
+    assert answer["entropy_threshold"] == 0.5
