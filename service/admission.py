@@ -3,29 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable
+from typing import Self
 
 from service.errors import BodyTimeout, NotReady, QueueFull
-
-
-class Upload:
-    """One body on its way in."""
-
-    def __init__(self, admission: Admission) -> None:
-        self._admission = admission
-        self.received = 0
-
-    def add(self, size: int) -> None:
-        """Count bytes that arrived.
-
-        Raises:
-            QueueFull: all bodies together are more than may be held.
-        """
-        self.received += size
-        self._admission.uploaded += size
-        if self._admission.uploaded > self._admission.max_upload_bytes:
-            raise QueueFull("too much is being sent at once; retry later")
 
 
 class Admission:
@@ -46,7 +27,7 @@ class Admission:
     ) -> None:
         self._places = places
         self.max_upload_bytes = max_upload_bytes
-        self._upload_seconds = upload_seconds
+        self.upload_seconds = upload_seconds
         self.open = True
         self.inside = 0
         self.uploading = 0
@@ -57,45 +38,79 @@ class Admission:
         """Nobody is inside, and nobody who was let in is still sending."""
         return not (self.inside or self.uploading)
 
-    @asynccontextmanager
-    async def upload(self) -> AsyncIterator[Upload]:
-        """While a body arrives.
+    def upload(self) -> Upload:
+        """To be entered while a body arrives.
 
         Raises:
             NotReady: the service is shutting down.
-            QueueFull: every place is taken, or too much is arriving.
-            BodyTimeout: it took too long.
+            QueueFull: every place is taken.
         """
         if not self.open:
             raise NotReady("the service is shutting down")
         self._check(1)
-        upload = Upload(self)
-        self.uploading += 1
-        try:
-            async with asyncio.timeout(self._upload_seconds):
-                yield upload
-        except TimeoutError as error:
-            raise BodyTimeout(
-                f"the body was not complete after {self._upload_seconds:g} s"
-            ) from error
-        finally:
-            self.uploading -= 1
-            self.uploaded -= upload.received
+        return Upload(self)
 
-    @contextmanager
-    def place(self, images: int = 1) -> Iterator[None]:
-        """Hold a place for every image, from its last byte to its answer.
+    def place(self, images: int = 1) -> Place:
+        """To be entered from an image's last byte to its answer.
 
         Raises:
             QueueFull: so many are not free.
         """
         self._check(images)
-        self.inside += images
-        try:
-            yield
-        finally:
-            self.inside -= images
+        return Place(self, images)
 
     def _check(self, images: int) -> None:
         if self.inside + images > self._places():
             raise QueueFull(f"{self.inside} requests are being answered; retry later")
+
+
+class Upload:
+    """One body on its way in.
+
+    Raises:
+        BodyTimeout: on leaving, if it took too long.
+    """
+
+    def __init__(self, admission: Admission) -> None:
+        self._admission = admission
+        self._timeout = asyncio.timeout(admission.upload_seconds)
+        self.received = 0
+
+    async def __aenter__(self) -> Self:
+        await self._timeout.__aenter__()
+        self._admission.uploading += 1
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        self._admission.uploading -= 1
+        self._admission.uploaded -= self.received
+        try:
+            await self._timeout.__aexit__(*exception)  # type: ignore[arg-type]
+        except TimeoutError as error:
+            seconds = self._admission.upload_seconds
+            raise BodyTimeout(f"the body was not complete after {seconds:g} s") from error
+
+    def add(self, size: int) -> None:
+        """Count bytes that arrived.
+
+        Raises:
+            QueueFull: all bodies together are more than may be held.
+        """
+        self.received += size
+        self._admission.uploaded += size
+        if self._admission.uploaded > self._admission.max_upload_bytes:
+            raise QueueFull("too much is being sent at once; retry later")
+
+
+class Place:
+    """Room for some images."""
+
+    def __init__(self, admission: Admission, images: int) -> None:
+        self._admission = admission
+        self._images = images
+
+    def __enter__(self) -> None:
+        self._admission.inside += self._images
+
+    def __exit__(self, *_: object) -> None:
+        self._admission.inside -= self._images

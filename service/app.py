@@ -39,13 +39,20 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     metrics.build_info.labels(release).set(1)
     admission = Admission(lambda: registry.places, settings.max_upload_bytes, settings.body_seconds)
 
+    def refresh() -> None:
+        metrics.inside.set(admission.inside)
+        metrics.uploads.set(admission.uploading)
+        metrics.upload_bytes.set(admission.uploaded)
+        for model in registry:
+            model.refresh()
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         loop = asyncio.get_running_loop()
         registry.start(loop.call_soon_threadsafe, loop.call_soon)
         decoders = ThreadPoolExecutor(settings.decode_threads, "decoder")
         app.state.classifier = Classifier(registry, decoders, settings.max_pixels)
-        watchdog = asyncio.create_task(watch(registry, settings.watchdog_seconds))
+        watchdog = asyncio.create_task(watch(registry, settings.watchdog_seconds, refresh))
         app.state.ready = True
         metrics.ready.set(1)
         yield
@@ -65,6 +72,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.settings, app.state.metrics, app.state.registry = settings, metrics, registry
     app.state.admission, app.state.ready = admission, False
+    app.state.refresh = refresh
     app.state.gate = Gate(
         settings.api_keys,
         settings.admin_key,

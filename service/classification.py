@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
-from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
 from models.curve import CurvePoint
@@ -20,6 +19,7 @@ from models.inference import Row
 from service.errors import DeadlineExceeded, InvalidParameter, NotReady, OutcomeUnreachable
 from service.images import decode_image, is_small_png
 from service.jobs import Job, Progress
+from service.presence import while_present
 from service.registry import Registry, ServedModel
 from service.schemas import (
     Classification,
@@ -157,43 +157,24 @@ def _brown_out(model: ServedModel, job: Job) -> None:
         model.metrics.brownout_requests.inc()
 
 
-async def finished(ticket: Ticket, receive: Receive) -> None:
-    """Wait for a ticket's row; a client that leaves meanwhile takes it along.
+async def finished(tickets: Sequence[Ticket], receive: Receive) -> None:
+    """Wait until all rows are done, however they ended; a client that leaves takes them along.
 
     Raises:
-        ClientDisconnect: the client left; its row was cancelled.
-        ServiceError: what met the row.
+        ClientDisconnect: the client left; the rows were cancelled.
     """
-    async with ClientWatch([ticket], receive):
-        await ticket.future
+    futures = [ticket.future for ticket in tickets]
+    everything = (
+        futures[0] if len(futures) == 1 else asyncio.gather(*futures, return_exceptions=True)
+    )
+    try:
+        await while_present(everything, receive)
+    except BaseException:
+        cancel(tickets)
+        raise
 
 
-class ClientWatch:
-    """While inside, a disconnecting client cancels its tickets' rows."""
-
-    def __init__(self, tickets: list[Ticket], receive: Receive) -> None:
-        self._tickets = tickets
-        self._receive = receive
-        self._gone = False
-
-    async def __aenter__(self) -> None:
-        self._watch = asyncio.create_task(self._until_gone())
-
-    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._watch.cancel()
-        if kind is not None:
-            cancel(self._tickets)
-        if self._gone:
-            raise ClientDisconnect
-
-    async def _until_gone(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-        self._gone = True
-        cancel(self._tickets)
-
-
-def cancel(tickets: list[Ticket]) -> None:
+def cancel(tickets: Iterable[Ticket]) -> None:
     """Nobody waits for these rows any more."""
     for ticket in tickets:
         if not ticket.future.done():
@@ -205,9 +186,11 @@ def answer(ticket: Ticket) -> Classification:
     """The answer to a finished row.
 
     Raises:
-        DeadlineExceeded: it ran out of time, and the request wanted an error then.
+        ServiceError: what met the row; ``DeadlineExceeded`` also where it has a best answer so
+            far, but the request wanted an error then.
     """
     model, job, row = ticket.model, ticket.job, ticket.job.row
+    ticket.future.result()
     assert row.probabilities is not None
     assert row.stop_reason is not None
     energy = model.energy.estimate(row.active_pairs)

@@ -144,6 +144,11 @@ class Metrics:
             "engine_last_step_timestamp_seconds", "Unix time of the newest step.",
             *MODEL, over="livemax",
         )  # fmt: skip
+        self.inside = gauge(
+            "requests_inside", "Images being decoded, waiting, running or answered."
+        )
+        self.uploads = gauge("uploads", "Request bodies that are still arriving.")
+        self.upload_bytes = gauge("upload_bytes", "What those have sent so far.")
         self.ready = gauge(
             "ready", "1 when models are loaded and requests are admitted.", over="livemin"
         )

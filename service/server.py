@@ -26,6 +26,7 @@ logger = logging.getLogger("spikeserve")
 KEEP_ALIVE_S = 75  # longer than a proxy's, so that it never reuses a closing socket
 LAST_WORDS_S = 2  # for answers that are on their way when the drain's time is up
 POLL_S = 0.005
+SWITCH_S = 0.0005
 ECHO_S = 1.0
 """A signal to the whole group reaches one of several processes twice: by the supervisor too."""
 
@@ -42,6 +43,7 @@ class Server(uvicorn.Server):
                 log_config=_logging(settings),
                 log_level=settings.log_level,
                 access_log=settings.log_level == "debug",
+                proxy_headers=False,  # nothing here asks where a request came from
                 timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=LAST_WORDS_S,
             )
@@ -118,6 +120,9 @@ def serve(settings: Settings, listener: socket.socket | None = None) -> int:
     Raises:
         ModelError: a bundle or engine is refused.
     """
+    # A worker whose timestep is done waits for the event loop to let go of the interpreter: by
+    # default up to 5 ms, which is many timesteps.
+    sys.setswitchinterval(SWITCH_S)
     server = Server(create_app(settings), settings)
     server.run(sockets=[listener] if listener else None)
     if not server.started:

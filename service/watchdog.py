@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from service.errors import InferenceFailed
 from service.registry import Registry
@@ -14,9 +15,10 @@ logger = logging.getLogger("spikeserve")
 INTERVAL_S = 1.0
 
 
-async def watch(registry: Registry, patience_seconds: float) -> None:
+async def watch(registry: Registry, patience_seconds: float, refresh: Callable[[], None]) -> None:
     """Look every second; a worker that stays in one tick longer than patience is given up.
 
+    ``refresh`` is called at every look: gauges of several processes are read from elsewhere.
     Counts its own looks instead of subtracting clock times, so that a machine that slept
     does not look like an engine that hung.
     """
@@ -24,8 +26,8 @@ async def watch(registry: Registry, patience_seconds: float) -> None:
     looks: dict[Worker, tuple[int, int]] = {}  # the tick seen last, and how often
     while True:
         await asyncio.sleep(interval)
+        refresh()
         for model in registry:
-            model.refresh()
             worker = model.worker
             tick, times = looks.get(worker, (worker.ticks, 0))
             times = times + 1 if worker.busy and tick == worker.ticks else 0

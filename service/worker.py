@@ -20,7 +20,7 @@ logger = logging.getLogger("spikeserve")
 
 FAILURES_UNTIL_BROKEN = 3
 SMOOTHING = 0.1
-PATIENCE_S = 0.002
+PATIENCE_S = 0.001
 """How long running rows wait for a turn of the event loop to end. Who came in it then shares
 their timestep; on few cores that is worth more than starting a little sooner."""
 

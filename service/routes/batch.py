@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 
 from service.batches import Item, read_batch
-from service.classification import ClientWatch, Ticket, answer
+from service.classification import Ticket, answer, finished
 from service.direct import DirectRoute, JsonAnswer
 from service.errors import ServiceError, problem_document
 from service.routes.classify import BINARY, DOCUMENT, PROBLEMS
@@ -69,8 +69,8 @@ async def classify_batch(
     with state.admission.place(len(items)):
         outcomes = [await _submitted(request, item, arrived) for item in items]
         tickets = [ticket for ticket in outcomes if isinstance(ticket, Ticket)]
-        async with ClientWatch(tickets, request.receive):
-            await asyncio.gather(*(t.future for t in tickets), return_exceptions=True)
+        if tickets:
+            await finished(tickets, request.receive)
         results = [_result(request, outcome) for outcome in outcomes]
     done = [result.classification for result in results if result.classification]
     batch = BatchClassification(
@@ -102,7 +102,6 @@ def _result(request: Request, outcome: Ticket | ServiceError) -> BatchItem:
     try:
         if isinstance(outcome, ServiceError):
             raise outcome
-        outcome.future.result()
         return BatchItem(status=200, classification=answer(outcome))
     except ServiceError as error:
         request.app.state.metrics.rejected.labels(error.reason).inc()

@@ -60,7 +60,7 @@ async def classify(
     with state.admission.place():
         ticket = await state.classifier.submit(data, parameters, request.state.request_id, arrived)
         request.state.model = ticket.model.name
-        await finished(ticket, request.receive)
+        await finished([ticket], request.receive)
         result = answer(ticket)
     return JsonAnswer(
         result.model_dump_json().encode(),

@@ -34,8 +34,7 @@ async def readyz(request: Request) -> Response:
 @router.get("/metrics", response_class=PlainTextResponse)
 async def metrics(request: Request) -> Response:
     """Prometheus exposition; OpenMetrics where the client asks for it."""
-    for model in request.app.state.registry:
-        model.refresh()
+    request.app.state.refresh()
     try:
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
     except (TypeError, ValueError):  # a version it cannot parse

@@ -23,7 +23,7 @@ from starlette.requests import ClientDisconnect
 
 from models.encoding import Pixels
 from service.bodies import read_body, validated
-from service.classification import ClientWatch, Ticket, answer, ranking
+from service.classification import Ticket, answer, cancel, finished, ranking
 from service.errors import (
     DeadlineExceeded,
     InvalidParameter,
@@ -269,10 +269,10 @@ async def _finished(
 
     Raises:
         ClientDisconnect: the client left.
-        ServiceError: what met the first image it met.
+        ServiceError: an image was refused.
     """
     classifier, tickets = request.app.state.classifier, list[Ticket]()
-    async with ClientWatch(tickets, request.receive):
+    try:
         for image in images:
             tickets.append(
                 await classifier.submit(image, parameters, request.state.request_id, arrived)
@@ -280,7 +280,10 @@ async def _finished(
             if tickets[-1].model is not tickets[0].model:
                 raise NotReady("the model was replaced between two images; try again")
             await asyncio.sleep(0)  # others get their turn between small images, decoded right here
-        await asyncio.gather(*(ticket.future for ticket in tickets))
+    except BaseException:
+        cancel(tickets)
+        raise
+    await finished(tickets, request.receive)
     return tickets
 
 

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections import deque
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from service.bodies import read_image
-from service.classification import ClientWatch, Ticket, answer, ranking
+from service.classification import Ticket, answer, cancel, ranking
 from service.direct import DirectRoute
 from service.errors import ServiceError, problem_document
 from service.jobs import Progress
+from service.presence import while_present
 from service.routes.classify import BODY, PROBLEMS
 from service.schemas import ClassifyParameters, Problem, Timestep, problems
 
@@ -51,36 +52,60 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         request, state, arrived = self._request, self._request.app.state, time.monotonic()
-        progress: asyncio.Queue[Progress | None] = asyncio.Queue()
         state.gate.spend(request)
         data, parameters = await read_image(
             request, self._parameters, state.settings.max_body_bytes
         )
+        feed = Feed(receive)
         with state.admission.place():
             ticket = await state.classifier.submit(
-                data, parameters, request.state.request_id, arrived, progress.put_nowait
+                data, parameters, request.state.request_id, arrived, feed.put
             )
             request.state.model = ticket.model.name
-            ticket.future.add_done_callback(lambda _: progress.put_nowait(None))
-            async with ClientWatch([ticket], receive):
+            ticket.future.add_done_callback(lambda _: feed.put(None))
+            try:
                 headers = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-store")]
                 await send({"type": "http.response.start", "status": 200, "headers": headers})
-                async for event in self._events(ticket, progress):
-                    await send({"type": "http.response.body", "body": event, "more_body": True})
-                await send({"type": "http.response.body", "body": b""})
+                while (step := await feed.next()) is not None:
+                    await send(_message(_event("timestep", _timestep(ticket, step)), more=True))
+                await send(_message(self._last_event(ticket)))
+            except BaseException:
+                cancel([ticket])
+                raise
 
-    async def _events(
-        self, ticket: Ticket, progress: asyncio.Queue[Progress | None]
-    ) -> AsyncIterator[bytes]:
-        while (step := await progress.get()) is not None:
-            yield _event("timestep", _timestep(ticket, step))
+    def _last_event(self, ticket: Ticket) -> bytes:
         try:
-            ticket.future.result()
-            yield _event("result", answer(ticket))
+            return _event("result", answer(ticket))
         except ServiceError as error:
             self._request.app.state.metrics.rejected.labels(error.reason).inc()
             document = problem_document(self._request, error.status, str(error))
-            yield _event("error", Problem.model_validate(document))
+            return _event("error", Problem.model_validate(document))
+
+
+class Feed:
+    """Timesteps on their way to a client, as long as it listens; None is the last."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._waiting: deque[Progress | None] = deque()
+        self._news = asyncio.get_running_loop().create_future()
+
+    def put(self, step: Progress | None) -> None:
+        self._waiting.append(step)
+        if not self._news.done():
+            self._news.set_result(None)
+
+    async def next(self) -> Progress | None:
+        """The next timestep.
+
+        Raises:
+            ClientDisconnect: the client left.
+        """
+        await while_present(self._news, self._receive)
+        step = self._waiting.popleft()
+        if not self._waiting:
+            self._news = asyncio.get_running_loop().create_future()
+        return step
 
 
 def _timestep(ticket: Ticket, step: Progress) -> Timestep:
@@ -96,3 +121,7 @@ def _timestep(ticket: Ticket, step: Progress) -> Timestep:
 
 def _event(name: str, content: BaseModel) -> bytes:
     return f"event: {name}\ndata: {content.model_dump_json()}\n\n".encode()
+
+
+def _message(event: bytes, *, more: bool = False) -> Message:
+    return {"type": "http.response.body", "body": event, "more_body": more}

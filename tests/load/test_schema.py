@@ -8,6 +8,10 @@ from typing import Any
 
 import pytest
 import schemathesis
+
+# Imported now, not when first needed: Python 3.11's parser, which pytest runs on it, fails if
+# garbage with a finaliser, such as other tests' connections, is collected meanwhile.
+import schemathesis.specs.openapi.adapter.parameters
 from hypothesis import HealthCheck, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import APIOperation, Case, GenerationMode

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deploy.grafana.panels.panel import Panel, Row
-from deploy.grafana.queries import MODEL, Query, gauge, mean, quantiles, rate
+from deploy.grafana.queries import MODEL, SERVICE, Query, gauge, mean, quantiles, rate
 
 BUSY = 'state="busy"'
 NEWEST_STEP = "spikeserve_engine_last_step_timestamp_seconds"
@@ -36,6 +36,21 @@ ENGINE = Row(
             "Images in the queue.",
             "none",
             (Query(gauge("requests_queued")),),
+        ),
+        Panel(
+            "Inside",
+            "Images being answered, and request bodies that are still arriving.",
+            "none",
+            (
+                Query(f"sum by (job) (spikeserve_requests_inside{{{SERVICE}}})", "images"),
+                Query(f"sum by (job) (spikeserve_uploads{{{SERVICE}}})", "uploads"),
+            ),
+        ),
+        Panel(
+            "Held by uploads",
+            "Bytes of unfinished request bodies.",
+            "bytes",
+            (Query(f"sum by (job) (spikeserve_upload_bytes{{{SERVICE}}})", "{{job}}"),),
         ),
         Panel(
             "Clients that left",
