@@ -35,7 +35,7 @@ TARGETS = ("target_accuracy", "target_timesteps", "energy_budget_pj")
 LIMITS = ("entropy_threshold", "min_timesteps", "max_timesteps")
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True, eq=False)
 class Ticket:
     """A submitted image: what is needed to wait for it and to answer."""
 

@@ -93,8 +93,9 @@ class Worker:
     def _wake(self) -> None:
         self._waking = False
         with self._changed:
-            self._woken = True
-            self._changed.notify()
+            if self.scheduler.running or self.scheduler.waiting:
+                self._woken = True
+                self._changed.notify()
 
     def cancel(self, job: Job) -> None:
         """Nobody waits for this job any more: it leaves the queue now, a slot within one step."""
@@ -187,8 +188,8 @@ class Worker:
             self._woken = not (leaving or reports or idle)
             pace = (now - started) / len(jobs) - self.scheduler.step_seconds
             self.scheduler.step_seconds += SMOOTHING * pace
+        self._deliver(leaving, reports)  # before anything else can fail: they have their answers
         self._state = state.take(keep) if leaving else state
-        self._deliver(leaving, reports)
         self.metrics.stepped(len(jobs), self.scheduler.slots, now - started)
 
     def _stepped(self, jobs: Sequence[Job], state: State) -> State:

@@ -18,6 +18,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,8 +35,7 @@ INTERVAL = (5.0, 95.0)  # percentiles
 INTERVAL_SAMPLES = 4096
 
 
-@dataclass(frozen=True)
-class EnergyEstimate:
+class EnergyEstimate(NamedTuple):
     """One inference on one chip."""
 
     total_pj: float
@@ -45,10 +45,8 @@ class EnergyEstimate:
     saved_ratio: float
     latency_ns: float
     edp_pj_ns: float
-    components_pj: dict[str, float]
     profile: str
     in_domain: bool
-    domain_notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -97,13 +95,22 @@ class EnergyModel:
 
     def components_pj(self, active_pairs: Pairs) -> dict[str, float]:
         """Energy by component of a run with ``active_pairs [t, L]``; they sum to the total."""
-        timesteps = len(active_pairs)
-        total: Floats = sum(active_pairs)  # type: ignore[arg-type, assignment] # t >= 1
-        driven = float(total @ self._column_groups)
+        timesteps, driven = len(active_pairs), self._driven(active_pairs)
         return {
             name: per_pair * driven + per_timestep * timesteps + once
             for name, per_pair, per_timestep, once in self._prices
         }
+
+    @cached_property
+    def _total_price(self) -> tuple[float, float, float]:
+        """All components together: pJ per driven pair, per timestep and per inference."""
+        _, per_pair, per_timestep, once = zip(*self._prices, strict=True)
+        return sum(per_pair), sum(per_timestep), sum(once)
+
+    def _driven(self, active_pairs: Pairs) -> float:
+        """Active pairs, each counted for every column group that it drives."""
+        total: Floats = sum(active_pairs)  # type: ignore[arg-type, assignment] # t >= 1
+        return float(total @ self._column_groups)
 
     @cached_property
     def _average_run_pj(self) -> tuple[float, ...]:
@@ -164,8 +171,8 @@ class EnergyModel:
     def estimate(self, active_pairs: Pairs) -> EnergyEstimate:
         """The estimate for one row that ran t timesteps with ``active_pairs [t, L]``."""
         timesteps = len(active_pairs)
-        components = self.components_pj(active_pairs)
-        total = sum(components.values())
+        per_pair, per_timestep, once = self._total_price
+        total = per_pair * self._driven(active_pairs) + per_timestep * timesteps + once
         static = total + (self._average_run_pj[-1] - self._average_run_pj[timesteps - 1])
         low, high = self._interval_factors[timesteps - 1]
         latency = self.latency_ns(timesteps)
@@ -176,8 +183,6 @@ class EnergyModel:
             saved_ratio=1 - total / static,
             latency_ns=latency,
             edp_pj_ns=total * latency,
-            components_pj=components,
             profile=self.profile.name,
             in_domain=not self.domain_notes,
-            domain_notes=self.domain_notes,
         )

@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 
 CACHE_LINE = 64
 
+Piece = tuple[NDArray[np.uint8], int]
+"""Memory, and the address of its first whole cache line."""
+
 
 @intrinsic
 def pointer_to(_typing: Any, address: Any) -> Any:
@@ -33,15 +36,15 @@ def pointer_to(_typing: Any, address: Any) -> Any:
 class RowMemory:
     """One row's membranes and, after them, its fired flags."""
 
-    __slots__ = ("_bytes", "address", "pool")
+    __slots__ = ("_piece", "address", "pool")
 
-    def __init__(self, pool: MemoryPool, memory: NDArray[np.uint8]) -> None:
+    def __init__(self, pool: MemoryPool, piece: Piece) -> None:
         self.pool = pool
-        self._bytes = memory
-        self.address: int = -(-memory.ctypes.data // CACHE_LINE) * CACHE_LINE
+        self._piece = piece
+        self.address = piece[1]
 
     def __del__(self) -> None:
-        self.pool.free.append(self._bytes)
+        self.pool.free.append(self._piece)
 
 
 class MemoryPool:
@@ -49,11 +52,15 @@ class MemoryPool:
 
     def __init__(self, neurons: int, words: int) -> None:
         self._size = neurons * 2 + words * 8 + CACHE_LINE
-        self.free: deque[NDArray[np.uint8]] = deque()
+        self.free: deque[Piece] = deque()
 
     def take(self) -> RowMemory:
         """A piece that no state names; what is in it is left over."""
         try:
             return RowMemory(self, self.free.pop())
         except IndexError:
-            return RowMemory(self, np.empty(self._size, np.uint8))
+            return RowMemory(self, self._made())
+
+    def _made(self) -> Piece:
+        memory = np.empty(self._size, np.uint8)
+        return memory, -(-memory.ctypes.data // CACHE_LINE) * CACHE_LINE
