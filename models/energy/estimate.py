@@ -109,8 +109,15 @@ class EnergyModel:
 
     def _driven(self, active_pairs: Pairs) -> float:
         """Active pairs, each counted for every column group that it drives."""
-        total: Floats = sum(active_pairs)  # type: ignore[arg-type, assignment] # t >= 1
-        return float(total @ self._column_groups)
+        # A few dozen numbers: Python adds them in the time that numpy takes to begin, and numpy
+        # would hand the interpreter to another thread, which costs a server more than that.
+        groups = self._column_groups.tolist()
+        driven: float = sum(
+            pairs * count
+            for timestep in active_pairs
+            for pairs, count in zip(timestep.tolist(), groups, strict=True)
+        )
+        return driven
 
     @cached_property
     def _average_run_pj(self) -> tuple[float, ...]:
