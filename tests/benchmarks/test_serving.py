@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks.goodput import collapsed, goodput, load_table, rates_for
-from benchmarks.load import (
+from benchmarks.outcomes import (
     LOST,
     Answer,
     Outcome,
