@@ -76,7 +76,7 @@ class Application(FastAPI):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         route = self._direct.get(scope.get("path", ""))
-        if route is None or scope["method"] != "POST" or self.root_path:
+        if route is None or scope.get("method") != "POST" or self.root_path:
             await super().__call__(scope, receive, send)
             return
         scope["app"], scope["route"] = self, route

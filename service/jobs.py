@@ -47,8 +47,6 @@ class Job:
     deadline: float = inf
     requested_threshold: float | None = None
     """Where brownout moved the threshold: what it was."""
-    brownout: bool = False
-    """Whether brownout may move the threshold."""
     listener: Callable[[Progress], None] | None = None
     cancelled: bool = False
     error: ServiceError | None = None

@@ -19,7 +19,7 @@ from models.errors import BundleError
 from models.network import Shape
 from service.brownout import Brownout
 from service.capacity import Capacity, measured_capacity
-from service.errors import UnknownModel
+from service.errors import InferenceFailed, UnknownModel
 from service.metrics import Metrics, ModelMetrics
 from service.scheduler import Scheduler
 from service.schemas import ModelReference
@@ -143,7 +143,8 @@ class Registry:
             self._models = tuple(models)
             served = {(model.name, model.version) for model in models}
             for old in current.values():
-                old.worker.drain(self._settings.drain_seconds)
+                if not old.worker.drain(self._settings.drain_seconds):
+                    old.worker.give_up(InferenceFailed("its model was replaced, and it hangs"))
                 if (old.name, old.version) not in served:
                     old.metrics.retired()
             logger.info("%d models reloaded, %d unchanged", len(fresh), len(models) - len(fresh))

@@ -44,6 +44,7 @@ class Server(uvicorn.Server):
                 log_level=settings.log_level,
                 access_log=settings.log_level == "debug",
                 proxy_headers=False,  # nothing here asks where a request came from
+                ws="none",
                 timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=LAST_WORDS_S,
             )
@@ -123,6 +124,7 @@ def serve(settings: Settings, listener: socket.socket | None = None) -> int:
     # A worker whose timestep is done waits for the event loop to let go of the interpreter: by
     # default up to 5 ms, which is many timesteps.
     sys.setswitchinterval(SWITCH_S)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it serves there is nothing to reload
     server = Server(create_app(settings), settings)
     server.run(sockets=[listener] if listener else None)
     if not server.started:

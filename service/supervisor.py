@@ -52,13 +52,14 @@ class Supervisor:
         self._stopping = 0
 
     def run(self) -> int:
-        for number, listener in enumerate(self._listeners):
-            self._processes.append(self._launched(listener))
-            self._started.append(time.monotonic())
-            logger.debug("process %d started", number)
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGINT, self._stop)
         signal.signal(signal.SIGHUP, lambda *_: self._tell(signal.SIGHUP))
+        for listener in self._listeners:
+            self._processes.append(self._launched(listener))
+            self._started.append(time.monotonic())
+        if self._stopping:  # while they were launched
+            self._tell(signal.SIGTERM)
         while not self._stopping:
             time.sleep(POLL_S)
             if not all(self._kept_alive(number) for number in range(len(self._processes))):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from weakref import WeakKeyDictionary
 
 from service.errors import InferenceFailed
 from service.registry import Registry
@@ -23,7 +24,7 @@ async def watch(registry: Registry, patience_seconds: float, refresh: Callable[[
     does not look like an engine that hung.
     """
     interval = min(INTERVAL_S, patience_seconds / 4)
-    looks: dict[Worker, tuple[int, int]] = {}  # the tick seen last, and how often
+    looks = WeakKeyDictionary[Worker, tuple[int, int]]()  # the tick seen last, and how often
     while True:
         await asyncio.sleep(interval)
         refresh()

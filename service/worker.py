@@ -122,6 +122,7 @@ class Worker:
         with self._changed:
             self._draining = self._given_up = True
             jobs = self.scheduler.clear()
+            self._changed.notify()
         self._fail(jobs, error)
 
     @property

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import os
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,7 @@ class EventEngine:
         )
         self._share_out(
             rows,
+            (state, stepped),
             np.ascontiguousarray(frames).reshape(rows, self._layout.inputs),
             np.array(before, np.uint64),
             np.array([memory.address for memory in after], np.uint64),
@@ -91,21 +92,26 @@ class EventEngine:
             )
         return [0 if memory is None else memory.address for memory in memories]
 
-    def _share_out(self, rows: int, *arguments: Any) -> None:
-        """Run the kernel on as many threads as there are rows for; each takes the next row."""
-        next_row = np.zeros(1, np.int64)
-        helpers = [
-            self._pool.submit(self._run, next_row, *arguments)
-            for _ in range(min(rows, self._threads) - 1)
-        ]
-        try:
-            self._run(next_row, *arguments)
-        finally:
-            for helper in helpers:  # one that has not begun finds no row any more
-                if not helper.cancel():
-                    helper.result()
+    def _share_out(self, rows: int, held: tuple[State, ...], *arguments: Any) -> None:
+        """Run the kernel on as many threads as there are rows for; each takes the next row.
 
-    def _run(self, *arguments: Any) -> None:
+        Helpers hold the states whose memory they were given: whatever happens here, no other
+        row gets that memory while one of them may still write to it.
+        """
+        next_row = np.zeros(1, np.int64)
+        helpers: list[Future[None]] = []
+        try:
+            for _ in range(min(rows, self._threads) - 1):
+                helpers.append(self._pool.submit(self._run, held, next_row, *arguments))
+            self._run(held, next_row, *arguments)
+        finally:
+            next_row[0] = rows  # a helper that begins only now finds no row any more
+            running = [helper for helper in helpers if not helper.cancel()]
+            wait(running)
+        for helper in running:
+            helper.result()
+
+    def _run(self, held: tuple[State, ...], *arguments: Any) -> None:  # noqa: ARG002
         try:
             scratch = self._scratch.pop()
         except IndexError:
