@@ -193,8 +193,7 @@ def answer(ticket: Ticket) -> Classification:
     ticket.future.result()
     assert row.probabilities is not None
     assert row.stop_reason is not None
-    energy = model.energy.estimate(row.active_pairs)
-    model.metrics.finished(job, energy)
+    assert job.energy is not None
     if row.stop_reason == "deadline" and ticket.parameters.on_deadline == "error":
         raise DeadlineExceeded(
             f"the deadline passed after {row.t} of at most {row.policy.max_timesteps} timesteps"
@@ -212,7 +211,7 @@ def answer(ticket: Ticket) -> Classification:
         requested_entropy_threshold=job.requested_threshold,
         expected=Expectation.of(ticket.expectation) if ticket.expectation else None,
         stop_reason=row.stop_reason,
-        energy=Energy.of(energy),
+        energy=Energy.of(job.energy),
         timing_ms=Timing(
             decode=ticket.decode_seconds * MILLISECONDS,
             queue=(job.started - job.submitted) * MILLISECONDS,

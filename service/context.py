@@ -41,6 +41,9 @@ class RequestContext:
                 state["answering"] = True
                 others = [header for header in message["headers"] if header[0] != NAME]
                 message["headers"] = [*others, (NAME, request_id.encode())]
+                if message["status"] >= 400 and any(key == b"expect" for key, _ in headers):
+                    # Its body was never asked for; what comes next would be taken for it.
+                    message["headers"].append((b"connection", b"close"))
             await send(message)
 
         try:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any, Protocol
 
+from models.energy.estimate import EnergyEstimate
 from models.exits import Floats
 from models.inference import Counts, Row
 from service.errors import ServiceError
@@ -50,6 +51,7 @@ class Job:
     listener: Callable[[Progress], None] | None = None
     cancelled: bool = False
     error: ServiceError | None = None
+    energy: EnergyEstimate | None = None
     submitted: float = 0.0
     started: float = 0.0
     finished: float = 0.0

@@ -183,7 +183,7 @@ def _served(path: Path, settings: Settings, metrics: Metrics) -> ServedModel:
         curve,
         capacity,
         Brownout(curve, settings.brownout_accuracy_loss) if settings.brownout else None,
-        Worker(manifest, engine, scheduler, series),
+        Worker(manifest, engine, scheduler, series, energy),
         series,
         manifest.network.input_shape,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import signal
 import socket
 import sys
@@ -15,6 +16,7 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.config import LOGGING_CONFIG
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from models.errors import ModelError
 from service.app import create_app
@@ -27,8 +29,22 @@ KEEP_ALIVE_S = 75  # longer than a proxy's, so that it never reuses a closing so
 LAST_WORDS_S = 2  # for answers that are on their way when the drain's time is up
 POLL_S = 0.005
 SWITCH_S = 0.0005
+MOST_PIPELINED = 100
+PARENT_S = 1.0
 ECHO_S = 1.0
 """A signal to the whole group reaches one of several processes twice: by the supervisor too."""
+
+
+class Protocol(HttpToolsProtocol):
+    """Closes on a client that sends requests without waiting for any answer.
+
+    uvicorn reads on while such a client has answers to come, and keeps all it has read.
+    """
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if len(self.pipeline) > MOST_PIPELINED:
+            self.transport.close()
 
 
 class Server(uvicorn.Server):
@@ -44,6 +60,7 @@ class Server(uvicorn.Server):
                 log_level=settings.log_level,
                 access_log=settings.log_level == "debug",
                 proxy_headers=False,  # nothing here asks where a request came from
+                http=Protocol,
                 ws="none",
                 timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=LAST_WORDS_S,
@@ -63,6 +80,8 @@ class Server(uvicorn.Server):
         # of tens of milliseconds in the middle of requests, and find nothing.
         gc.collect()
         gc.freeze()
+        if self._settings.workers > 1:
+            self._start(self._watch_parent)
         await super().startup(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
@@ -100,6 +119,14 @@ class Server(uvicorn.Server):
                 model.worker.give_up(NotReady("the service stopped before this was done"))
             await asyncio.sleep(POLL_S)  # their answers leave
         self.should_exit = True
+
+    async def _watch_parent(self) -> None:
+        """Without its supervisor a process would hold the port and hear of nothing."""
+        parent = os.getppid()
+        while os.getppid() == parent:
+            await asyncio.sleep(PARENT_S)
+        logger.error("the supervisor is gone")
+        await self._drain()
 
     async def _reload(self) -> None:
         try:

@@ -53,7 +53,9 @@ class Settings(BaseSettings):
     max_upload_bytes: int = Field(
         256 << 20, ge=1, description="most that all unfinished request bodies may hold together"
     )
-    body_seconds: float = Field(10, gt=0, description="how long a request body may take to arrive")
+    body_seconds: float = Field(
+        10, gt=0, description="how long a body may take to arrive, or an event of a stream to leave"
+    )
     max_pixels: int = Field(
         64_000_000, ge=1, le=89_000_000, description="largest accepted image, in pixels"
     )

@@ -50,6 +50,7 @@ class Supervisor:
         self._processes: list[SpawnProcess] = []
         self._started: list[float] = []
         self._stopping = 0
+        self._lasted = False
 
     def run(self) -> int:
         signal.signal(signal.SIGTERM, self._stop)
@@ -75,13 +76,15 @@ class Supervisor:
         return process
 
     def _kept_alive(self, number: int) -> bool:
-        """Restart a process that ended; False if it had only just begun."""
+        """Restart a process that ended; False if none has ever lasted."""
         process = self._processes[number]
         if process.is_alive() or self._stopping:
             return True
         mark_process_dead(process.pid)  # type: ignore[no-untyped-call]
         logger.error("a serving process ended with %s", process.exitcode)
-        if time.monotonic() - self._started[number] < QUICK_DEATH_S:
+        now = time.monotonic()
+        self._lasted = self._lasted or any(now - at >= QUICK_DEATH_S for at in self._started)
+        if not self._lasted:
             return False
         self._processes[number] = self._launched(self._listeners[number])
         self._started[number] = time.monotonic()

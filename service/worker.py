@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from models.bundle import Manifest
+from models.energy.estimate import EnergyModel
 from models.engines.contract import Engine, State
 from models.inference import Row, advance
 from service.errors import InferenceFailed, NotReady, ServiceError
@@ -38,9 +39,15 @@ class Worker:
     """Runs submitted rows on an engine until stopped."""
 
     def __init__(
-        self, manifest: Manifest, engine: Engine, scheduler: Scheduler, metrics: ModelMetrics
+        self,
+        manifest: Manifest,
+        engine: Engine,
+        scheduler: Scheduler,
+        metrics: ModelMetrics,
+        energy: EnergyModel,
     ) -> None:
         self.manifest = manifest
+        self._energy = energy
         self.engine = engine
         self.scheduler = scheduler
         self.metrics = metrics
@@ -260,5 +267,8 @@ class Worker:
         for listener, progress in reports:
             listener(progress)
         for job in jobs:
+            if job.error is None and not job.cancelled:  # counted here, whoever may read it
+                job.energy = self._energy.estimate(job.row.active_pairs)
+                self.metrics.finished(job, job.energy)
             job.resolve()
         self._wake_soon()

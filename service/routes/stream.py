@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel
+from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
 from service.bodies import read_image
@@ -67,11 +68,24 @@ class EventStream(Response):
                 headers = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-store")]
                 await send({"type": "http.response.start", "status": 200, "headers": headers})
                 while (step := await feed.next()) is not None:
-                    await send(_message(_event("timestep", _timestep(ticket, step)), more=True))
-                await send(_message(self._last_event(ticket)))
+                    event = _event("timestep", _timestep(ticket, step))
+                    await self._sent(send, _message(event, more=True))
+                await self._sent(send, _message(self._last_event(ticket)))
             except BaseException:
                 cancel([ticket])
                 raise
+
+    async def _sent(self, send: Send, message: Message) -> None:
+        """A client that does not read must not keep its place.
+
+        Raises:
+            ClientDisconnect: it did not read for too long.
+        """
+        try:
+            async with asyncio.timeout(self._request.app.state.settings.body_seconds):
+                await send(message)
+        except TimeoutError as error:
+            raise ClientDisconnect from error
 
     def _last_event(self, ticket: Ticket) -> bytes:
         try:

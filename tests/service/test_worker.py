@@ -11,6 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from models.bundle import Bundle
+from models.energy.estimate import EnergyModel
+from models.energy.hardware import DTSNN_CALIBRATED_65NM
 from models.engines.contract import Engine, State, Step
 from models.engines.onnx import OnnxEngine
 from models.exits import ExitPolicy
@@ -54,7 +56,8 @@ def engine(bundle: Bundle) -> OnnxEngine:
 def build(bundle: Bundle, engine: Engine, slots: int = 4) -> Worker:
     scheduler = Scheduler(slots, queue_capacity=1000)
     metrics = Metrics().for_model(bundle.manifest, engine.name, scheduler)
-    return Worker(bundle.manifest, engine, scheduler, metrics)
+    energy = EnergyModel(bundle.manifest, DTSNN_CALIBRATED_65NM)
+    return Worker(bundle.manifest, engine, scheduler, metrics, energy)
 
 
 def submit(worker: Worker, image: Images, policy: ExitPolicy, **options: Any) -> Future[Job]:
