@@ -183,7 +183,9 @@ def _headers(api_key: str | None) -> dict[str, str]:
 
 
 def _query(parameters: Parameters) -> httpx.QueryParams:
-    return httpx.QueryParams({key: str(value) for key, value in parameters.items()})
+    return httpx.QueryParams(
+        {key: str(value) for key, value in parameters.items() if value is not None}
+    )
 
 
 def _bytes(image: Image) -> bytes:

@@ -62,7 +62,7 @@ class Gate:
         Raises:
             Unauthorised: no key, or not the operator's.
         """
-        self._known(request, (self._admin_key,) if self._admin_key else ())
+        self._known(request, (self._admin_key,) if self._admin_key else (), "admin")
 
     def spend(self, request: Request, images: int = 1) -> None:
         """Count images against the caller's rate.
@@ -79,14 +79,14 @@ class Gate:
         if wait:
             raise RateLimited(f"more than {bucket.rate:g} images a second for one key", wait)
 
-    def _known(self, request: Request, keys: tuple[str, ...]) -> str:
+    def _known(self, request: Request, keys: tuple[str, ...], kind: str = "API") -> str:
         given = request.headers.get("authorization", "")
         if given[: len(SCHEME)].lower() != SCHEME:
-            raise Unauthorised("an API key is needed: Authorization: Bearer <key>")
+            raise Unauthorised(f"the {kind} key is needed: Authorization: Bearer <key>")
         digest = key_hash(given[len(SCHEME) :].strip())
         matching = [key for key in keys if hmac.compare_digest(key, digest)]
         if not matching:
-            raise Unauthorised("the API key is not known")
+            raise Unauthorised(f"this is no {kind} key we know")
         return matching[0]
 
 

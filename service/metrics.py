@@ -109,7 +109,10 @@ class Metrics:
             "exit_entropy", "Normalised entropy at exit.", UNIT_INTERVAL, *MODEL
         )
         self.requested_threshold = histogram(
-            "requested_entropy_threshold", "Entropy threshold in effect.", UNIT_INTERVAL, *MODEL
+            "requested_entropy_threshold",
+            "Entropy threshold asked for; brownout may have raised it.",
+            UNIT_INTERVAL,
+            *MODEL,
         )
         self.energy = counter(
             "energy_joules_total", "Estimated in-memory-computing energy used.", *MODEL
@@ -270,7 +273,8 @@ class ModelMetrics:
         self._queue_duration.observe(job.started - job.submitted)
         self._inference_duration.observe(job.finished - job.started)
         self._exit_entropy.observe(row.entropy)
-        self._threshold.observe(row.policy.entropy_threshold)
+        asked = job.requested_threshold
+        self._threshold.observe(row.policy.entropy_threshold if asked is None else asked)
         self._energy.inc(energy.total_pj * JOULE_PER_PJ)
         self._baseline.inc(energy.static_pj * JOULE_PER_PJ)
         self._request_energy.observe(energy.total_pj * JOULE_PER_PJ)

@@ -38,7 +38,11 @@ class Scheduler:
         """
         if self.waiting and self.pending_timesteps + job.expected > self.queue_capacity:
             wait = self.pending_timesteps * self.step_seconds
-            raise QueueFull(f"{len(self.waiting)} requests are waiting; retry later", wait)
+            raise QueueFull(
+                f"the queue is full: {self.pending_timesteps:.0f} of {self.queue_capacity:g} "
+                "expected timesteps are waiting; retry later",
+                wait,
+            )
         self.waiting.append(job)
         self.pending_timesteps += job.expected
 

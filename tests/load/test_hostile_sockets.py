@@ -150,3 +150,30 @@ def tampered(data: bytes, rng: np.random.Generator) -> bytes:
         case 1:
             copy[start:start] = copy[start : start + length]
     return bytes(copy)
+
+
+def test_a_refusal_of_a_body_that_was_never_sent_ends_the_connection(tiny_service: Service) -> None:
+    """What comes next on it would be taken for the body."""
+    announced = b"POST /classify?top_k=0 HTTP/1.1\r\nHost: localhost\r\n"
+    announced += b"Expect: 100-continue\r\nContent-Length: 5000\r\n\r\n"
+
+    async def ask_twice() -> tuple[int, str]:
+        async with connected(tiny_service.port) as connection:
+            refused = await connection.ask(announced)
+            return refused.status, refused.headers["connection"]
+
+    assert asyncio.run(ask_twice()) == (422, "close")
+
+
+def test_requests_that_wait_for_no_answer_are_not_collected(tiny_service: Service) -> None:
+    async def flood() -> None:
+        async with connected(tiny_service.port) as connection:
+            for _ in range(200):
+                connection.send(get("/v1/nothing") * 1000)
+                await asyncio.sleep(0.001)
+
+    before = tiny_service.series().total("process_resident_memory_bytes")
+    asyncio.run(flood())
+    grown = tiny_service.series().total("process_resident_memory_bytes") - before
+    print(f"\n200,000 requests on one connection: {grown / 2**20:+.1f} MiB")
+    assert grown < 64 * 2**20

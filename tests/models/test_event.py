@@ -266,3 +266,26 @@ def test_a_program_that_padding_blows_up_is_refused() -> None:
     network = Network((conv, Lif("lif", conv.out_shape), Linear("out", conv.out_shape, 2)))
     with pytest.raises(EngineUnavailable, match="groups of 64"):
         EventEngine(program_of(network, np.random.default_rng(5), False))
+
+
+def test_a_thread_that_cannot_start_leaves_no_helper_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It would write to memory that other rows have got meanwhile."""
+    engine = EventEngine(random_program(random_network()), 4)
+    twin = ReferenceEngine(random_program(random_network()))
+    frames = np.random.default_rng(6).integers(0, 256, (8, *IMAGE_SHAPE), np.uint8)
+    expected = twin.step(frames, twin.start(8))
+    begun = []
+
+    def start(thread: threading.Thread) -> None:
+        begun.append(thread)
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        with pytest.raises(RuntimeError, match="new thread"):
+            engine.step(frames, engine.start(8))
+    assert begun
+    for _ in range(3):
+        assert np.array_equal(engine.step(frames, engine.start(8)).logits, expected.logits)

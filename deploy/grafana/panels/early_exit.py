@@ -97,7 +97,7 @@ EARLY_EXIT = Row(
         ),
         Panel(
             "Entropy and threshold",
-            "Mean entropy at exit beside the mean entropy threshold in effect.",
+            "Mean entropy at exit beside the mean entropy threshold asked for.",
             "none",
             (
                 Query(mean("exit_entropy"), "{{model}} entropy"),
