@@ -65,19 +65,18 @@ class Encoding:
         Raises:
             ValueError: images differ in shape, are not uint8, or a timestep is outside 1…T.
         """
-        shape = images[0].shape
-        frames = np.empty((len(images), *shape), np.uint8)
-        for frame, image, step in zip(frames, images, t, strict=True):
+        shape, parts = images[0].shape, []
+        for image, step in zip(images, t, strict=True):
             if image.shape != shape or image.dtype != np.uint8:
                 raise ValueError(f"images must be uint8 {shape}, not {image.dtype} {image.shape}")
             if not 1 <= step <= self.timesteps:
                 raise ValueError(f"timestep {step} is outside 1…{self.timesteps}")
-            if self._analog[step - 1]:
-                frame[:] = image
-            else:
-                encoded = image.tobytes().translate(self._lookups[step - 1])
-                frame[:] = np.frombuffer(encoded, np.uint8).reshape(shape)
-        return frames
+            pixels = image.tobytes()
+            parts.append(
+                pixels if self._analog[step - 1] else pixels.translate(self._lookups[step - 1])
+            )
+        # Joined as bytes: numpy would give the interpreter away for every row it copies.
+        return np.frombuffer(bytearray().join(parts), np.uint8).reshape(len(parts), *shape)
 
     @cached_property
     def _lookups(self) -> tuple[bytes, ...]:

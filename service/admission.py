@@ -75,6 +75,7 @@ class Upload:
         self._admission = admission
         self._timeout = asyncio.timeout(admission.upload_seconds)
         self.received = 0
+        self.complete = False
 
     async def __aenter__(self) -> Self:
         await self._timeout.__aenter__()

@@ -65,21 +65,28 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
         QueueFull, NotReady, BodyTimeout: see :meth:`Admission.upload`.
     """
     async with request.app.state.admission.upload() as upload:
-        return b"".join([chunk async for chunk in _chunks(request, upload, max_bytes)])
+        chunks = []
+        while not upload.complete:
+            chunks.append(await _next_chunk(request, upload, max_bytes))
+        return b"".join(chunks)
+
+
+async def _next_chunk(request: Request, upload: Upload, max_bytes: int) -> bytes:
+    """A piece of the body; stops at the limit instead of reading on."""
+    message = await request.receive()
+    if message["type"] == "http.disconnect":
+        raise ClientDisconnect
+    chunk: bytes = message.get("body", b"")
+    upload.add(len(chunk))
+    upload.complete = not message.get("more_body", False)
+    if upload.received > max_bytes:
+        raise BodyTooLarge(f"the body is larger than {max_bytes} bytes")
+    return chunk
 
 
 async def _chunks(request: Request, upload: Upload, max_bytes: int) -> AsyncGenerator[bytes, None]:
-    """The body as it arrives; stops at the limit instead of reading on."""
-    more = True
-    while more:
-        message = await request.receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        chunk, more = message.get("body", b""), message.get("more_body", False)
-        upload.add(len(chunk))
-        if upload.received > max_bytes:
-            raise BodyTooLarge(f"the body is larger than {max_bytes} bytes")
-        yield chunk
+    while not upload.complete:
+        yield await _next_chunk(request, upload, max_bytes)
 
 
 @asynccontextmanager

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections import Counter as Counts
+from collections.abc import Sequence
 from typing import Literal
 
 from prometheus_client import (
@@ -16,7 +18,7 @@ from prometheus_client import (
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from models.bundle import Manifest
-from models.energy.estimate import EnergyEstimate
+from models.exits import StopReason
 from service.errors import REJECTIONS
 from service.jobs import Job
 from service.scheduler import Scheduler
@@ -262,19 +264,27 @@ class ModelMetrics:
         if phase == "running":
             self._stop_reasons["cancelled"].inc()
 
-    def finished(self, job: Job, energy: EnergyEstimate) -> None:
-        """One row left with an answer."""
-        row = job.row
-        assert row.stop_reason is not None
-        self._stop_reasons[row.stop_reason].inc()
-        self._timesteps_used.observe(row.t)
-        self._executed.inc(row.t)
-        self._saved.inc(self._timesteps - row.t)
-        self._queue_duration.observe(job.started - job.submitted)
-        self._inference_duration.observe(job.finished - job.started)
-        self._exit_entropy.observe(row.entropy)
-        asked = job.requested_threshold
-        self._threshold.observe(row.policy.entropy_threshold if asked is None else asked)
-        self._energy.inc(energy.total_pj * JOULE_PER_PJ)
-        self._baseline.inc(energy.static_pj * JOULE_PER_PJ)
-        self._request_energy.observe(energy.total_pj * JOULE_PER_PJ)
+    def finished(self, jobs: Sequence[Job]) -> None:
+        """Rows that left with an answer in the same tick; counters count them together."""
+        executed, used_pj, baseline_pj = 0, 0.0, 0.0
+        reasons: Counts[StopReason] = Counts()
+        for job in jobs:
+            row, energy, asked = job.row, job.energy, job.requested_threshold
+            assert row.stop_reason is not None
+            assert energy is not None
+            reasons[row.stop_reason] += 1
+            executed += row.t
+            used_pj += energy.total_pj
+            baseline_pj += energy.static_pj
+            self._timesteps_used.observe(row.t)
+            self._queue_duration.observe(job.started - job.submitted)
+            self._inference_duration.observe(job.finished - job.started)
+            self._exit_entropy.observe(row.entropy)
+            self._threshold.observe(row.policy.entropy_threshold if asked is None else asked)
+            self._request_energy.observe(energy.total_pj * JOULE_PER_PJ)
+        for reason, count in reasons.items():
+            self._stop_reasons[reason].inc(count)
+        self._executed.inc(executed)
+        self._saved.inc(len(jobs) * self._timesteps - executed)
+        self._energy.inc(used_pj * JOULE_PER_PJ)
+        self._baseline.inc(baseline_pj * JOULE_PER_PJ)

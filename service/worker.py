@@ -266,9 +266,11 @@ class Worker:
     def _resolve(self, jobs: list[Job], reports: Reports) -> None:
         for listener, progress in reports:
             listener(progress)
+        answered = [job for job in jobs if job.error is None and not job.cancelled]
+        for job in answered:
+            job.energy = self._energy.estimate(job.row.active_pairs)
+        if answered:
+            self.metrics.finished(answered)  # here, whoever may read the answer
         for job in jobs:
-            if job.error is None and not job.cancelled:  # counted here, whoever may read it
-                job.energy = self._energy.estimate(job.row.active_pairs)
-                self.metrics.finished(job, job.energy)
             job.resolve()
         self._wake_soon()

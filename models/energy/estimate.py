@@ -57,14 +57,14 @@ class EnergyModel:
     profile: HardwareProfile
 
     @cached_property
-    def _column_groups(self) -> Floats:
+    def _column_groups(self) -> list[float]:
         """Crossbar column groups ``n_c`` per layer, ``[L]``."""
         cells = math.ceil(self.manifest.weight_bits / self.profile.cell_bits)
         size = self.profile.crossbar_size
-        return np.array(
-            [math.ceil(s.out_channels * cells / size) for s in self.manifest.network.synaptic],
-            float,
-        )
+        return [
+            float(math.ceil(layer.out_channels * cells / size))
+            for layer in self.manifest.network.synaptic
+        ]
 
     @cached_property
     def _positions(self) -> Floats:
@@ -111,11 +111,10 @@ class EnergyModel:
         """Active pairs, each counted for every column group that it drives."""
         # A few dozen numbers: Python adds them in the time that numpy takes to begin, and numpy
         # would hand the interpreter to another thread, which costs a server more than that.
-        groups = self._column_groups.tolist()
         driven: float = sum(
             pairs * count
             for timestep in active_pairs
-            for pairs, count in zip(timestep.tolist(), groups, strict=True)
+            for pairs, count in zip(timestep.tolist(), self._column_groups, strict=True)
         )
         return driven
 
