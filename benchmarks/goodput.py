@@ -39,9 +39,9 @@ def goodput(runs: Sequence[Document], objective: int) -> float:
 
 def spread(values: Sequence[float]) -> dict[str, float]:
     return {
-        "median": round(statistics.median(values), 2),
-        "min": round(min(values), 2),
-        "max": round(max(values), 2),
+        "median": round(statistics.median(values), 4),
+        "min": round(min(values), 4),
+        "max": round(max(values), 4),
     }
 
 

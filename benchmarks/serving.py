@@ -26,8 +26,9 @@ from pathlib import Path
 
 from PIL import Image
 
+from benchmarks.ceilings import ceiling_lines, ceilings
 from benchmarks.contenders import Pixels
-from benchmarks.costs import engine_ms, metrics_us
+from benchmarks.costs import engine_turn, metrics_us
 from benchmarks.goodput import (
     latency_table,
     load_table,
@@ -47,7 +48,20 @@ from benchmarks.servers import (
     WHOLE,
 )
 from benchmarks.servers.processes import PINS, on_cores
-from benchmarks.trials import QUICK, SEED, Load, Plan, Setting, awake, check, measured, started
+from benchmarks.trials import (
+    QUICK,
+    SEED,
+    Load,
+    Plan,
+    Setting,
+    Turn,
+    awake,
+    check,
+    closed_turns,
+    measured,
+    repeated,
+    started,
+)
 from models.bundle import Bundle, load_bundle
 from models.engines.selection import EngineChoice
 from service.settings import DEFAULT_BUNDLE
@@ -67,32 +81,6 @@ def rows_per_tick(metrics: str) -> float:
             if line.startswith(f"spikeserve_batch_rows_{part}"):
                 totals[part] += float(line.split()[-1])
     return totals["sum"] / totals["count"]
-
-
-def ceilings(one: Document, two: Document, engine: dict[EngineChoice, Document]) -> Document:
-    """What an engine and a bare route would allow, and the share of it that everyone reaches.
-
-    In two cores the client takes its part; ``less_client`` leaves it out of the budget. A share
-    above 1 says that the ceiling was measured wrong: the run is no evidence.
-    """
-    bare_s = 1 / one["servers"][BARE]["capacity"]["median"]
-    found: Document = {"bare_route_ms": round(bare_s * 1000, 4)}
-    for cores, rows in ((1, one["servers"]), (2, two["servers"])):
-        for name, row in rows.items():
-            if name == BARE:
-                continue
-            choice: EngineChoice = "event" if "event" in name else "onnx"
-            image_s = min(engine[choice].values()) / 1000 + bare_s
-            capacity, client = row["capacity"]["median"], row["client_cpu"]["median"]
-            ceiling = cores / image_s
-            share: Document = {
-                "ceiling": round(ceiling, 1), "share": round(capacity / ceiling, 3)
-            }  # fmt: skip
-            if cores == 2:
-                less = (cores - client) / image_s
-                share |= {"less_client": round(less, 1), "share_less": round(capacity / less, 3)}
-            found[f"{name}, {cores} core{'s' * (cores > 1)}"] = share
-    return found
 
 
 def continuous(mixes: dict[str, dict[str, Document]]) -> dict[str, Document]:
@@ -137,26 +125,32 @@ def compare(bundle: Bundle, data: Path, plan: Plan) -> Document:
         logs.mkdir()
         picture = write(images, pictures)
         with on_cores(set(one_core.server)):
-            engine = {choice: engine_ms(bundle, choice, images) for choice in CHOICES}
             metrics = metrics_us(bundle, images[0])
+        engines: dict[str, Turn] = {
+            choice: engine_turn(bundle, choice, images, set(one_core.server)) for choice in CHOICES
+        }
         load = Load(one_core, pictures, plan)
         with started(single, one_core, picture, logs) as processes:
             for process in processes.values():
                 check(process, load, bundle, images, ())
             steps = set(processes) - {BARE}
             everyone = list(processes.values())
-            one = {"servers": measured(everyone, load, (), plan, steps)}
+            turns: dict[str, Turn] = {**closed_turns(everyone, load, ()), **engines}
+            closed = repeated(turns, plan.repetitions)
+            one = {"servers": measured(everyone, closed, load, (), plan, steps)}
             with awake(processes[OURS]) as ours:
                 tick_rows = rows_per_tick(ours.metrics())
             batched = [processes[name] for name in BATCHED]
             for process in batched:
                 check(process, load, bundle, images, MIXED)
-            mixed = measured(batched, load, MIXED, plan, set(BATCHED))
+            mixed_closed = repeated(closed_turns(batched, load, MIXED), plan.repetitions)
+            mixed = measured(batched, mixed_closed, load, MIXED, plan, set(BATCHED))
         chosen = [s for s in able if not plan.quick or s.name in (OURS, OURS_PROCESSES, OURS_ONNX)]
         load = Load(two_cores, pictures, plan)
         with started(chosen, two_cores, picture, logs) as processes:
             everyone, steps = list(processes.values()), {OURS, OURS_PROCESSES}
-            two = {"servers": measured(everyone, load, (), plan, steps)}
+            both = repeated(closed_turns(everyone, load, ()), plan.repetitions)
+            two = {"servers": measured(everyone, both, load, (), plan, steps)}
     mixes = {"default": one["servers"], "mixed": mixed}
     return {
         "date": date.today().isoformat(),
@@ -167,9 +161,9 @@ def compare(bundle: Bundle, data: Path, plan: Plan) -> Document:
         "plan": asdict(plan),
         "seed": SEED,
         "objectives_ms": OBJECTIVES_MS,
-        "engine_cpu_ms": engine,
+        "engine_cpu_ms": {choice: closed[choice] for choice in CHOICES},
         "metrics_us": per_request(metrics, tick_rows, one["servers"][OURS]),
-        "ceilings": ceilings(one, two, engine),
+        "ceilings": ceilings(one, two, {choice: closed[choice] for choice in CHOICES}),
         "one_core": one,
         "two_cores": two,
         "mixed_thresholds": MIXED,
@@ -214,14 +208,7 @@ def report(result: Document) -> str:
         for name, row in two.items()
         if name in (OURS, OURS_PROCESSES, OURS_ONNX)
     ]
-    lines.append(
-        f"\nEngine CPU an image, ms: {result['engine_cpu_ms']}; the bare route "
-        f"{result['ceilings']['bare_route_ms']}. Shares of the ceiling these allow:\n"
-    )
-    for name, share in result["ceilings"].items():
-        if name != "bare_route_ms":
-            less = f", {share['share_less']:.1%} less the client" if "share_less" in share else ""
-            lines.append(f"- {name}: {share['share']:.1%} of {share['ceiling']:.0f} a second{less}")
+    lines += ["", *ceiling_lines(result["ceilings"])]
     lines.append("\nContinuous over request-level batching, onnx engine, one core:\n")
     for mix, rows in result["continuous_over_request_level"].items():
         for name, row in rows.items():

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,8 @@ REQUESTS_PER_RUN = 600
 QUICK_RATES = 2
 PATIENCE_S = 180
 
+Turn = Callable[[], Document]
+
 console = Console(stderr=True)
 
 
@@ -44,10 +47,10 @@ class Plan:
     """How much is measured."""
 
     images: int = 512
-    repetitions: int = 3
+    repetitions: int = 7
     connections: int = 32
     warm_s: float = 0.4
-    closed_s: float = 2.0
+    closed_s: float = 1.2
     open_s: tuple[float, float] = (2.5, 5.0)
     timeout_s: float = 1.0
     quick: bool = False
@@ -164,17 +167,30 @@ def check(
         raise RuntimeError(f"{server.server.name} answers otherwise: {answers['statuses']}")
 
 
-def capacities(
-    servers: Sequence[ServerProcess], load: Load, mix: Sequence[float], repetitions: int
-) -> dict[str, list[Document]]:
-    """Closed-loop runs of every server, in repetitions that each start one further."""
-    runs: dict[str, list[Document]] = {server.server.name: [] for server in servers}
+def closed_turns(
+    servers: Sequence[ServerProcess], load: Load, mix: Sequence[float]
+) -> dict[str, Turn]:
+    """A closed-loop run of every server."""
+
+    def run(server: ServerProcess) -> Document:
+        with awake(server):
+            return load.closed(server, mix)
+
+    return {server.server.name: partial(run, server) for server in servers}
+
+
+def repeated(turns: Mapping[str, Turn], repetitions: int) -> dict[str, list[Document]]:
+    """Every turn in every repetition, each of which starts one further.
+
+    A machine drifts; what is compared ran within the same seconds.
+    """
+    runs: dict[str, list[Document]] = {name: [] for name in turns}
+    names = list(turns)
     for repetition in range(repetitions):
         console.log(f"capacity, repetition {repetition + 1}")
-        shift = repetition % len(servers)
-        for server in [*servers[shift:], *servers[:shift]]:
-            with awake(server):
-                runs[server.server.name].append(load.closed(server, mix))
+        shift = repetition % len(names)
+        for name in [*names[shift:], *names[:shift]]:
+            runs[name].append(turns[name]())
     return runs
 
 
@@ -191,10 +207,14 @@ def stepped(server: ServerProcess, load: Load, mix: Sequence[float], rates: list
 
 
 def measured(
-    servers: Sequence[ServerProcess], load: Load, mix: Sequence[float], plan: Plan, steps: set[str]
+    servers: Sequence[ServerProcess],
+    closed: Mapping[str, list[Document]],
+    load: Load,
+    mix: Sequence[float],
+    plan: Plan,
+    steps: set[str],
 ) -> dict[str, Document]:
     """Capacity of every server and, for those named in ``steps``, its runs at stepped rates."""
-    closed = capacities(servers, load, mix, plan.repetitions)
     rows = {}
     for server in servers:
         name = server.server.name

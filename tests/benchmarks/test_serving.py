@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 
+from benchmarks.ceilings import ceilings
 from benchmarks.goodput import collapsed, goodput, load_table, rates_for
 from benchmarks.outcomes import (
     LOST,
@@ -20,8 +22,9 @@ from benchmarks.outcomes import (
     percentile,
     thresholds_of,
 )
-from benchmarks.servers import OURS, OURS_ONNX, SERVERS, Server
+from benchmarks.servers import BARE, OURS, OURS_ONNX, SERVERS, Server
 from benchmarks.servers.model import Model
+from benchmarks.trials import repeated
 from models.encoding import Pixels
 from models.exits import ExitPolicy
 
@@ -130,6 +133,33 @@ def test_whole_and_shrinking_batches_answer_alike(mix: tuple[float | None, ...])
     images: list[Pixels] = list(rng.integers(0, 256, (8, 32, 32, 3), np.uint8))
     policies: list[ExitPolicy] = [model.policy(mix[k % len(mix)]) for k in range(8)]
     assert model.whole(images, policies) == model.shrinking(images, policies)
+
+
+def test_a_share_is_taken_within_one_repetition() -> None:
+    """A machine that is half as fast for a while changes capacities, not shares."""
+    engine = {"event": [{"batch 1": 0.9, "batch 16": 0.75}, {"batch 1": 1.8, "batch 16": 1.5}]}
+    one = {"servers": {
+        BARE: {"closed": [{"rate": 4000.0}, {"rate": 2000.0}]},
+        OURS: {"closed": [{"rate": 800.0}, {"rate": 400.0}]},
+    }}  # fmt: skip
+    two = {"servers": {OURS: {"closed": [{"rate": 1000.0, "client_cpu": 0.5}]}}}
+    shares = ceilings(one, two, engine)["shares"]
+    assert shares[f"{OURS}, 1 core"]["share"] == {"median": 0.8, "min": 0.8, "max": 0.8}
+    assert shares[f"{OURS}, 1 core"]["ceiling"] == {"median": 750.0, "min": 500.0, "max": 1000.0}
+    assert shares[f"{OURS}, 2 cores"]["share"]["median"] == 0.75
+    assert shares[f"{OURS}, 2 cores"]["share_less"]["median"] == 1.0
+
+
+def test_every_repetition_starts_with_another_turn() -> None:
+    order: list[str] = []
+
+    def turn(name: str) -> dict[str, int]:
+        order.append(name)
+        return {"n": len(order)}
+
+    runs = repeated({name: partial(turn, name) for name in "abc"}, 3)
+    assert "".join(order) == "abcbcacab"
+    assert [run["n"] for run in runs["a"]] == [1, 6, 8]
 
 
 def test_every_server_is_told_its_cores_and_what_is_missing_is_named() -> None:
