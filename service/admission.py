@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Self
 
-from service.errors import BodyTimeout, NotReady, QueueFull
+from service.errors import BodyTimeout, InvalidParameter, NotReady, QueueFull
 
 
 class Admission:
@@ -55,7 +55,10 @@ class Admission:
 
         Raises:
             QueueFull: so many are not free.
+            InvalidParameter: there are not so many.
         """
+        if images > self._places():
+            raise InvalidParameter(f"at most {self._places()} images at once")
         self._check(images)
         return Place(self, images)
 

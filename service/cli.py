@@ -6,7 +6,7 @@ import argparse
 import os
 import secrets
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from tomllib import TOMLDecodeError
 
@@ -26,21 +26,26 @@ from service.errors import ServiceError, describe
 from service.images import decode_image
 from service.keys import key_hash
 from service.server import serve
-from service.settings import Settings
+from service.settings import CONFIG, Settings, unknown_variables
 from service.supervisor import supervise
 
 BAR_WIDTH = 12
+ABOUT_BUNDLE = "bundle folder, also several times; the first is the default"
+LOCAL = ("bundles", "engine", "engine_threads", "max_pixels")
+"""What matters without a server."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     if options.config:
-        os.environ["SPIKESERVE_CONFIG"] = str(options.config)
+        os.environ[CONFIG] = str(options.config)
     flags = {
         name: getattr(options, name)
         for name in Settings.model_fields
-        if getattr(options, name) is not None
+        if getattr(options, name, None) is not None
     }
+    for name in unknown_variables(os.environ):
+        print(f"spikeserve: {name} is no setting; see --help", file=sys.stderr)
     try:
         settings = Settings(**flags)
         match options.command:
@@ -53,7 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             case "key":
                 _new_key()
     except ValidationError as error:
-        return _refuse(describe(error.errors()))
+        file = os.environ.get(CONFIG)
+        where = f" (flags, environment, {file})" if file else ""
+        return _refuse(f"settings{where}: {describe(error.errors())}")
     except (ModelError, OSError, SettingsError, TOMLDecodeError) as error:
         return _refuse(str(error))
     return 0
@@ -118,24 +125,14 @@ def _bar(entropy: float) -> str:
 
 def _models(settings: Settings) -> None:
     table = Table()
-    headings = (
-        "name",
-        "version",
-        "T",
-        "encoding",
-        "threshold",
-        "accuracy",
-        "avg. timesteps",
-        "path",
-    )
-    for heading in headings:
-        table.add_column(heading)
+    for heading in ("model", "T", "encoding", "threshold", "accuracy", "⌀ t"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("path", overflow="fold")
     for path in settings.bundles:
         manifest = load_manifest(path)
         evaluation = manifest.evaluation
         table.add_row(
-            manifest.name,
-            manifest.version,
+            f"{manifest.name} {manifest.version}",
             str(manifest.timesteps),
             manifest.encoding.kind,
             str(manifest.exits.default_entropy_threshold),
@@ -150,20 +147,26 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="spikeserve", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
 
-    def command(name: str, about: str) -> argparse.ArgumentParser:
+    def command(name: str, about: str, fields: Collection[str]) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=about, description=about)
         sub.add_argument("--config", type=Path, help="TOML file with settings")
-        for field, info in Settings.model_fields.items():
+        for field in fields:
+            info = Settings.model_fields[field]
             if field == "bundles":  # one flag a folder, so that file names may follow
-                sub.add_argument("--bundle", action="append", dest=field, help="bundle folder")
+                sub.add_argument(
+                    "--bundle", action="append", dest=field, metavar="FOLDER", help=ABOUT_BUNDLE
+                )
             else:
-                sub.add_argument(f"--{field.replace('_', '-')}", help=info.description)
+                default = "" if info.default in (None, ()) else f" (default: {info.default})"
+                sub.add_argument(
+                    f"--{field.replace('_', '-')}", help=f"{info.description}{default}"
+                )
         return sub
 
-    command("serve", "serve bundles over HTTP")
-    command("models", "list bundles and their measured accuracy")
-    command("key", "make an API key and the hash of it that the settings want")
-    local = command("classify", "classify image files without a server")
+    command("serve", "serve bundles over HTTP", Settings.model_fields)
+    command("models", "list bundles and their measured accuracy", ("bundles",))
+    command("key", "make an API key and the hash of it that the settings want", ())
+    local = command("classify", "classify image files without a server", LOCAL)
     local.add_argument("images", nargs="+", type=Path)
     local.add_argument("--entropy-threshold", type=float)
     local.add_argument("--min-timesteps", type=int)

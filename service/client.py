@@ -12,10 +12,18 @@ from contextlib import aclosing, closing
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, TypedDict, Unpack
+from urllib.parse import quote
 
 import httpx
 
-from service.schemas import BatchClassification, Classification, ModelList, Problem, Timestep
+from service.schemas import (
+    BatchClassification,
+    Calibration,
+    Classification,
+    ModelList,
+    Problem,
+    Timestep,
+)
 
 Image = bytes | Path
 EVENT = "event: "
@@ -105,6 +113,14 @@ class SpikeServeClient:
         """What the service serves."""
         return ModelList.model_validate_json(_checked(self._http.get("/v1/models")).content)
 
+    def calibration(self, model: str, version: str | None = None) -> Calibration:
+        """Which entropy threshold of a model gives which accuracy, timesteps and energy.
+
+        Raises:
+            SpikeServeError: there is no such model.
+        """
+        return _calibration(self._http.send(_calibration_request(self._http, model, version)))
+
     def close(self) -> None:
         self._http.close()
 
@@ -163,6 +179,11 @@ class AsyncSpikeServeClient:
         response = _checked(await self._http.get("/v1/models"))
         return ModelList.model_validate_json(response.content)
 
+    async def calibration(self, model: str, version: str | None = None) -> Calibration:
+        """See :meth:`SpikeServeClient.calibration`."""
+        request = _calibration_request(self._http, model, version)
+        return _calibration(await self._http.send(request))
+
     async def close(self) -> None:
         await self._http.aclose()
 
@@ -189,6 +210,8 @@ def _query(parameters: Parameters) -> httpx.QueryParams:
 
 
 def _bytes(image: Image) -> bytes:
+    if isinstance(image, str):
+        raise TypeError(f"an image is bytes or a Path; did you mean Path({image!r})?")
     return image.read_bytes() if isinstance(image, Path) else image
 
 
@@ -208,6 +231,13 @@ def _batch_request(
     return http.build_request("POST", "/classify/batch", files=files, params=_query(parameters))
 
 
+def _calibration_request(
+    http: httpx.Client | httpx.AsyncClient, model: str, version: str | None
+) -> httpx.Request:
+    params = {"version": version} if version else None
+    return http.build_request("GET", f"/v1/models/{quote(model, '')}/calibration", params=params)
+
+
 def _event(kind: str, line: str) -> Timestep | Classification:
     content = line.removeprefix("data: ")
     match kind.removeprefix(EVENT):
@@ -218,6 +248,10 @@ def _event(kind: str, line: str) -> Timestep | Classification:
         case _:
             problem = Problem.model_validate_json(content)
             raise SpikeServeError(problem.status, problem.detail)
+
+
+def _calibration(response: httpx.Response) -> Calibration:
+    return Calibration.model_validate_json(_checked(response).content)
 
 
 def _batch(response: httpx.Response) -> BatchClassification:

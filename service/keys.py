@@ -8,7 +8,7 @@ import time
 
 from starlette.requests import Request
 
-from service.errors import RateLimited, Unauthorised
+from service.errors import InvalidParameter, RateLimited, Unauthorised
 
 SCHEME = "bearer "
 
@@ -69,12 +69,13 @@ class Gate:
 
         Raises:
             RateLimited: too many; says when to come again.
+            InvalidParameter: more than a bucket ever holds.
         """
         if not self._buckets:
             return
         bucket = self._buckets[getattr(request.state, "key", "")]
         if images > bucket.burst:
-            raise RateLimited(f"at most {bucket.burst} images at once for one key")
+            raise InvalidParameter(f"at most {bucket.burst} images at once for one key")
         wait = bucket.take(images, time.monotonic())
         if wait:
             raise RateLimited(f"more than {bucket.rate:g} images a second for one key", wait)

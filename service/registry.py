@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from models.bundle import Bundle, Manifest, load_bundle, load_manifest
 from models.curve import Curve
 from models.energy.estimate import EnergyModel
 from models.energy.hardware import DTSNN_CALIBRATED_65NM
+from models.engines.contract import Engine
 from models.engines.selection import build_engine
 from models.errors import BundleError
 from models.network import Shape
@@ -29,7 +31,15 @@ from service.worker import Call, Worker, run_here
 logger = logging.getLogger("spikeserve")
 
 
-@dataclass(frozen=True)
+class Loaded(NamedTuple):
+    """All of a model that may be refused."""
+
+    bundle: Bundle
+    engine: Engine
+    capacity: Capacity
+
+
+@dataclass(frozen=True, eq=False)
 class ServedModel:
     """One bundle, ready to answer."""
 
@@ -89,8 +99,8 @@ class Registry:
             ModelError: a bundle must not be served or an engine cannot run it; nothing started.
         """
         _check_names([load_manifest(path) for path in settings.bundles])
-        models = tuple(_served(path, settings, metrics) for path in settings.bundles)
-        return cls(models, settings, metrics)
+        loaded = [_loaded(path, settings) for path in settings.bundles]
+        return cls(tuple(_served(one, settings, metrics) for one in loaded), settings, metrics)
 
     def get(self, name: str | None = None, version: str | None = None) -> ServedModel:
         """The model called ``name`` (or the default one), in the first version given or this one.
@@ -116,7 +126,7 @@ class Registry:
         """Start every model's worker; see :meth:`Worker.start`."""
         self._calls = (post, soon)
         for model in self._models:
-            model.worker.start(post, soon)
+            _start(model, post, soon)
 
     def reload(self) -> None:
         """Load the bundle folders again and swap all models at once.
@@ -129,20 +139,24 @@ class Registry:
         """
         with self._reloading:
             _check_names([load_manifest(path) for path in self._settings.bundles])
-            current = {model.manifest.model_dump_json(): model for model in self._models}
-            models, fresh = [], []
-            for path in self._settings.bundles:
-                model = current.pop(load_manifest(path).model_dump_json(), None)
-                if model is None:
-                    model = _served(path, self._settings, self._metrics)
-                    fresh.append(model)
-                models.append(model)
+            before = self._models
+            current = {model.manifest.model_dump_json(): model for model in before}
+            prepared = [
+                current.get(load_manifest(path).model_dump_json()) or _loaded(path, self._settings)
+                for path in self._settings.bundles
+            ]
+            # Nothing can be refused any more: only now do the new ones get series.
+            models = tuple(
+                one if isinstance(one, ServedModel) else _served(one, self._settings, self._metrics)
+                for one in prepared
+            )
+            fresh = [model for model, one in zip(models, prepared, strict=True) if model is not one]
             for model in fresh:
                 if self._calls:
-                    model.worker.start(*self._calls)
-            self._models = tuple(models)
+                    _start(model, *self._calls)
+            self._models = models
             served = {(model.name, model.version) for model in models}
-            for old in current.values():
+            for old in set(before).difference(models):
                 if not old.worker.drain(self._settings.drain_seconds):
                     old.worker.give_up(InferenceFailed("its model was replaced, and it hangs"))
                 if (old.name, old.version) not in served:
@@ -162,17 +176,33 @@ class Registry:
         return all(drained)
 
 
+def _start(model: ServedModel, post: Call, soon: Call) -> None:
+    model.worker.start(post, soon)
+    exits = model.manifest.exits
+    logger.info(
+        "%s %s: %s engine, %d slots, %d timesteps, entropy threshold %g",
+        model.name, model.version, model.worker.engine.name, model.capacity.slots,
+        model.manifest.timesteps, exits.default_entropy_threshold,
+    )  # fmt: skip
+
+
 def _check_names(manifests: list[Manifest]) -> None:
     names = [f"{manifest.name} {manifest.version}" for manifest in manifests]
     if len(set(names)) != len(names):
         raise BundleError(f"two bundles share name and version: {', '.join(sorted(names))}")
 
 
-def _served(path: Path, settings: Settings, metrics: Metrics) -> ServedModel:
+def _loaded(path: Path, settings: Settings) -> Loaded:
     bundle = load_bundle(path)
-    manifest = bundle.manifest
     engine = build_engine(bundle, settings.engine, settings.engine_threads)
-    capacity = Capacity(settings.slots) if settings.slots else measured_capacity(engine, manifest)
+    if settings.slots:
+        return Loaded(bundle, engine, Capacity(settings.slots))
+    return Loaded(bundle, engine, measured_capacity(engine, bundle.manifest))
+
+
+def _served(loaded: Loaded, settings: Settings, metrics: Metrics) -> ServedModel:
+    bundle, engine, capacity = loaded
+    manifest = bundle.manifest
     scheduler = Scheduler(capacity.slots, settings.queue_capacity)
     series = metrics.for_model(manifest, engine.name, scheduler)
     energy = EnergyModel(manifest, DTSNN_CALIBRATED_65NM)

@@ -6,10 +6,12 @@ Flags win over the environment, the environment over the file (``SPIKESERVE_CONF
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -21,7 +23,20 @@ from pydantic_settings import (
 import models
 from models.engines.selection import EngineChoice
 
-KeyHash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+PREFIX = "SPIKESERVE_"
+CONFIG = f"{PREFIX}CONFIG"
+# What Kubernetes sets for a service that is called spikeserve.
+FOREIGN = re.compile(rf"{PREFIX}(SERVICE_|PORT_\d)")
+SHA256 = re.compile("[0-9a-f]{64}")
+
+
+def _hash(text: str) -> str:
+    if not SHA256.fullmatch(text):
+        raise ValueError("not a sha256 in hexadecimal, as `spikeserve key` prints it")
+    return text
+
+
+KeyHash = Annotated[str, AfterValidator(_hash)]
 DEFAULT_BUNDLE = Path(models.__file__).parent / "zoo" / "cifar10-hybrid"
 
 
@@ -29,7 +44,7 @@ class Settings(BaseSettings):
     """What an operator can change."""
 
     model_config = SettingsConfigDict(
-        env_prefix="SPIKESERVE_", extra="forbid", frozen=True, hide_input_in_errors=True
+        env_prefix=PREFIX, extra="forbid", frozen=True, hide_input_in_errors=True
     )
 
     host: str = Field("127.0.0.1", description="address to listen on")
@@ -77,7 +92,9 @@ class Settings(BaseSettings):
     )
     rate_limit: float = Field(0, ge=0, description="images a second and API key; 0: no limit")
     rate_burst: int = Field(10, ge=1, description="images an API key may send at once")
-    log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "info"
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="debug, info, warning or error"
+    )
 
     @field_validator("api_keys", mode="before")
     @classmethod
@@ -98,8 +115,15 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        file = os.environ.get("SPIKESERVE_CONFIG")
+        file = os.environ.get(CONFIG)
         sources = (init_settings, env_settings)
         if file and not Path(file).is_file():
             raise FileNotFoundError(f"settings file {file} does not exist")
         return (*sources, TomlConfigSettingsSource(settings_cls, file)) if file else sources
+
+
+def unknown_variables(names: Iterable[str]) -> list[str]:
+    """Environment variables that look like settings and are none: most likely misspelt."""
+    known = {f"{PREFIX}{field.upper()}" for field in Settings.model_fields} | {CONFIG}
+    ours = (name for name in names if name.startswith(PREFIX))
+    return sorted(name for name in ours if name not in known and not FOREIGN.match(name))

@@ -61,6 +61,10 @@ class Supervisor:
             self._started.append(time.monotonic())
         if self._stopping:  # while they were launched
             self._tell(signal.SIGTERM)
+        host, port = self._listeners[0].getsockname()[:2]
+        print(
+            f"spikeserve: {len(self._processes)} processes on {host} port {port}", file=sys.stderr
+        )
         while not self._stopping:
             time.sleep(POLL_S)
             if not all(self._kept_alive(number) for number in range(len(self._processes))):
@@ -88,13 +92,13 @@ class Supervisor:
             return False
         self._processes[number] = self._launched(self._listeners[number])
         self._started[number] = time.monotonic()
+        if self._stopping:  # meanwhile; it was not there to be told
+            self._tell(signal.SIGTERM)
         return True
 
     def _stop(self, sig: int, *_: object) -> None:
         self._stopping += 1
         self._tell(signal.SIGTERM if self._stopping == 1 else sig)
-        for listener in self._listeners:  # or who connects now would wait for nobody
-            listener.close()
 
     def _tell(self, sig: int) -> None:
         for process in self._processes:
@@ -102,16 +106,25 @@ class Supervisor:
                 os.kill(process.pid, sig)
 
     def _join(self) -> int:
+        for listener in self._listeners:  # or who connects now would wait for nobody
+            listener.close()
         for process in self._processes:
             process.join()
         return max(abs(process.exitcode or 0) for process in self._processes)
 
 
 def _listeners(settings: Settings) -> list[socket.socket]:
-    """One socket a process, all on the same port."""
+    """One socket a process, all on the same port.
+
+    Raises:
+        OSError: somebody listens there.
+    """
     listeners: list[socket.socket] = []
     port = settings.port
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family) as alone:  # sharing the port would not notice another supervisor
+        alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        alone.bind((settings.host, port))
     for _ in range(settings.workers):
         listener = socket.socket(family)
         for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):

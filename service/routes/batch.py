@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
 from service.batches import Item, read_batch
-from service.classification import Ticket, answer, finished
+from service.classification import Ticket, answer, cancel, finished
 from service.direct import DirectRoute, JsonAnswer
 from service.errors import ServiceError, problem_document
 from service.routes.classify import BINARY, DOCUMENT, PROBLEMS
@@ -67,10 +68,16 @@ async def classify_batch(
     )
     state.gate.spend(request, len(items))
     with state.admission.place(len(items)):
-        outcomes = [await _submitted(request, item, arrived) for item in items]
-        tickets = [ticket for ticket in outcomes if isinstance(ticket, Ticket)]
-        if tickets:
-            await finished(tickets, request.receive)
+        outcomes: list[Ticket | ServiceError] = []
+        try:
+            for item in items:
+                outcomes.append(await _submitted(request, item, arrived))
+            tickets = _tickets(outcomes)
+            if tickets:
+                await finished(tickets, request.receive)
+        except BaseException:
+            cancel(_tickets(outcomes))
+            raise
         results = [_result(request, outcome) for outcome in outcomes]
     done = [result.classification for result in results if result.classification]
     batch = BatchClassification(
@@ -80,6 +87,10 @@ async def classify_batch(
         energy_pj=sum(c.energy.total_pj for c in done),
     )
     return JsonAnswer(batch.model_dump_json().encode())
+
+
+def _tickets(outcomes: Iterable[Ticket | ServiceError]) -> list[Ticket]:
+    return [outcome for outcome in outcomes if isinstance(outcome, Ticket)]
 
 
 async def _submitted(

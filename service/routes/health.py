@@ -27,8 +27,11 @@ async def readyz(request: Request) -> Response:
     """200 when models are loaded and requests are admitted."""
     if not ready(request):
         # A probe is no refused request: answered here, past the rejection counter.
-        return problem(request, NotReady.status, "starting or shutting down", RETRY)
-    return JSONResponse({"ready": True, "models": [m.name for m in request.app.state.registry]})
+        names = broken(request)
+        why = f"broken: {', '.join(names)}" if names else "shutting down"
+        return problem(request, NotReady.status, why, RETRY)
+    models = [{"name": m.name, "version": m.version} for m in request.app.state.registry]
+    return JSONResponse({"ready": True, "models": models})
 
 
 @router.get("/metrics", response_class=PlainTextResponse)

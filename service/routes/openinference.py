@@ -212,7 +212,7 @@ async def infer(request: Request, name: str) -> Response:
         len(model.manifest.labels),
         state.settings.max_batch_items,
     )
-    parameters = _parameters(request, asked.document)
+    parameters = _parameters(request, asked.document, model)
     state.gate.spend(request, len(asked.images))
     with state.admission.place(len(asked.images)):
         tickets = await _finished(request, asked.images, parameters, arrived)
@@ -244,19 +244,19 @@ def _model(request: Request, name: str) -> ServedModel:
     return model
 
 
-def _parameters(request: Request, document: InferDocument) -> ClassifyParameters:
-    path = {key: request.path_params.get(key) for key in ("name", "version")}
-    if document.model_name not in (None, path["name"]) or (
-        path["version"] and document.model_version not in (None, path["version"])
-    ):
+def _parameters(
+    request: Request, document: InferDocument, model: ServedModel
+) -> ClassifyParameters:
+    named = (document.model_name or model.name, document.model_version or model.version)
+    if named != (model.name, model.version):
         raise MalformedRequest("model_name or model_version is not the path's")
     given = document.parameters or {}
     for key, why in ELSEWHERE.items():
         if key in given:
             raise InvalidParameter(f"{key} is not accepted here: {why}")
     own = {key: value for key, value in given.items() if key not in Defaults.model_fields}
-    model = {"model": path["name"], "version": path["version"]}
-    return validated(own, ClassifyParameters).model_copy(update=model)
+    path = {"model": model.name, "version": request.path_params.get("version")}
+    return validated(own, ClassifyParameters).model_copy(update=path)
 
 
 async def _finished(

@@ -58,7 +58,8 @@ def test_models_lists_bundles(bundle_folder: Path, capsys: pytest.CaptureFixture
         (["serve", "--bundle", "/nowhere"], "manifest.json cannot be read"),
         (["serve", "--port", "99999"], "port"),
         (["serve", "--engine", "abacus"], "engine"),
-        (["models", "--log-level", "loud"], "log_level"),
+        (["serve", "--log-level", "loud"], "log_level"),
+        (["serve", "--api-keys", "secret"], "spikeserve key"),
     ],
 )
 def test_refusals_at_start_are_one_line(
@@ -69,6 +70,21 @@ def test_refusals_at_start_are_one_line(
     assert error.startswith("spikeserve: ")
     assert message in error
     assert error.count("\n") == 1
+    assert "secret" not in error
+
+
+def test_a_misspelt_variable_is_named_and_the_file_that_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "spikeserve.toml"
+    file.write_text("port = -1")
+    monkeypatch.setenv("SPIKESERVE_CONFIG", str(file))
+    monkeypatch.setenv("SPIKESERVE_SLOT", "8")
+    monkeypatch.setenv("SPIKESERVE_SERVICE_HOST", "10.0.0.1")  # Kubernetes
+    assert main(["serve"]) == 1
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == "spikeserve: SPIKESERVE_SLOT is no setting; see --help"
+    assert str(file) in second
 
 
 def test_settings_file_environment_and_flags_in_that_order(

@@ -32,6 +32,10 @@ def test_client_against_the_running_service(server: str, png: bytes, tmp_path: P
         with pytest.raises(SpikeServeError, match=r"404: no model 'x'") as refusal:
             client.classify(photo, model="x")
         assert refusal.value.status == 404
+        curve = client.calibration("tiny").curve
+        assert curve[0].average_timesteps >= curve[-1].average_timesteps
+        with pytest.raises(TypeError, match=r"Path\('photo.png'\)"):
+            client.classify("photo.png")  # type: ignore[arg-type]
         batch = client.classify_batch([png, b"text", photo], max_timesteps=2)
         assert [item.status for item in batch.results] == [200, 415, 200]
 
@@ -49,6 +53,7 @@ def test_streaming(server: str, png: bytes) -> None:
 async def _classify(url: str, image: bytes) -> int:
     async with AsyncSpikeServeClient(url) as client:
         assert (await client.models()).models[0].default
+        assert (await client.calibration("tiny", "1")).version == "1"
         assert len((await client.classify_batch([image] * 3)).results) == 3
         events = [event async for event in client.stream(image, max_timesteps=2)]
         assert isinstance(events[-1], Classification)

@@ -79,5 +79,17 @@ def test_reload_swaps_all_or_nothing_and_no_request_is_lost(tmp_path: Path, png:
         assert client.post("/classify", content=png).json()["model"]["version"] == "2"
 
 
+def test_a_refused_reload_leaves_no_series(tmp_path: Path) -> None:
+    good, bad = save_version(tmp_path / "a", "1", 0), save_version(tmp_path / "b", "b", 1)
+    settings = Settings(bundles=(good, bad), admin_key=key_hash("operator"))
+    with TestClient(create_app(settings)) as client:
+        save_version(good, "2", 2)
+        save_version(bad, "c", 3)
+        (bad / "step.onnx").write_bytes(b"damaged")
+        assert client.post("/v1/admin/reload", headers=ADMIN).status_code == 409
+        assert 'version="2"' not in client.get("/metrics").text
+        assert {m["version"] for m in client.get("/readyz").json()["models"]} == {"1", "b"}
+
+
 def test_admin_routes_do_not_exist_without_a_key(client: TestClient) -> None:
     assert client.post("/v1/admin/reload", headers=ADMIN).status_code == 404
