@@ -49,8 +49,8 @@ class Plan:
     images: int = 512
     repetitions: int = 7
     connections: int = 32
-    warm_s: float = 0.4
-    closed_s: float = 1.2
+    warm_s: float = 0.8
+    closed_s: float = 1.5
     open_s: tuple[float, float] = (2.5, 5.0)
     timeout_s: float = 1.0
     quick: bool = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Self
 
@@ -30,13 +31,18 @@ class Admission:
         self.upload_seconds = upload_seconds
         self.open = True
         self.inside = 0
-        self.uploading = 0
         self.uploaded = 0
+        self.uploads: set[Upload] = set()
 
     @property
     def idle(self) -> bool:
         """Nobody is inside, and nobody who was let in is still sending."""
-        return not (self.inside or self.uploading)
+        return not (self.inside or self.uploads)
+
+    @property
+    def uploading(self) -> int:
+        """How many bodies are still arriving."""
+        return len(self.uploads)
 
     def upload(self) -> Upload:
         """To be entered while a body arrives.
@@ -50,6 +56,11 @@ class Admission:
         self._check(1)
         return Upload(self)
 
+    def expire(self, now: float) -> None:
+        """End the uploads that take too long; to be called now and then, ``now`` monotonic."""
+        for upload in self.uploads:
+            upload.expire(now)
+
     def place(self, images: int = 1) -> Place:
         """To be entered from an image's last byte to its answer.
 
@@ -57,18 +68,19 @@ class Admission:
             QueueFull: so many are not free.
             InvalidParameter: there are not so many.
         """
-        if images > self._places():
-            raise InvalidParameter(f"at most {self._places()} images at once")
         self._check(images)
         return Place(self, images)
 
     def _check(self, images: int) -> None:
-        if self.inside + images > self._places():
+        places = self._places()
+        if images > places:
+            raise InvalidParameter(f"at most {places} images at once")
+        if self.inside + images > places:
             raise QueueFull(f"{self.inside} requests are being answered; retry later")
 
 
 class Upload:
-    """One body on its way in.
+    """One body on its way in. A timer for each would cost more than reading most bodies.
 
     Raises:
         BodyTimeout: on leaving, if it took too long.
@@ -76,23 +88,30 @@ class Upload:
 
     def __init__(self, admission: Admission) -> None:
         self._admission = admission
-        self._timeout = asyncio.timeout(admission.upload_seconds)
+        self._late = False
         self.received = 0
         self.complete = False
 
     async def __aenter__(self) -> Self:
-        await self._timeout.__aenter__()
-        self._admission.uploading += 1
+        task = asyncio.current_task()
+        assert task is not None
+        self._task = task
+        self._deadline = time.monotonic() + self._admission.upload_seconds
+        self._admission.uploads.add(self)
         return self
 
-    async def __aexit__(self, *exception: object) -> None:
-        self._admission.uploading -= 1
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._admission.uploads.discard(self)
         self._admission.uploaded -= self.received
-        try:
-            await self._timeout.__aexit__(*exception)  # type: ignore[arg-type]
-        except TimeoutError as error:
+        if self._late and self._task.uncancel() == 0 and kind is asyncio.CancelledError:
             seconds = self._admission.upload_seconds
-            raise BodyTimeout(f"the body was not complete after {seconds:g} s") from error
+            raise BodyTimeout(f"the body was not complete after {seconds:g} s")
+
+    def expire(self, now: float) -> None:
+        """Interrupt whoever reads this if it is late."""
+        if now >= self._deadline and not self._late:
+            self._late = True
+            self._task.cancel()
 
     def add(self, size: int) -> None:
         """Count bytes that arrived.

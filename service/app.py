@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -40,6 +41,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     admission = Admission(lambda: registry.places, settings.max_upload_bytes, settings.body_seconds)
 
     def refresh() -> None:
+        admission.expire(time.monotonic())
         metrics.inside.set(admission.inside)
         metrics.uploads.set(admission.uploading)
         metrics.upload_bytes.set(admission.uploaded)

@@ -19,7 +19,8 @@ INTERVAL_S = 1.0
 async def watch(registry: Registry, patience_seconds: float, refresh: Callable[[], None]) -> None:
     """Look every second; a worker that stays in one tick longer than patience is given up.
 
-    ``refresh`` is called at every look: gauges of several processes are read from elsewhere.
+    ``refresh`` is called at every look: for gauges, which in several processes are read from
+    elsewhere, and for uploads that take too long.
     Counts its own looks instead of subtracting clock times, so that a machine that slept
     does not look like an engine that hung.
     """
