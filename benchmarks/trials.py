@@ -47,7 +47,7 @@ class Plan:
     """How much is measured."""
 
     images: int = 512
-    repetitions: int = 7
+    repetitions: int = 9
     connections: int = 32
     warm_s: float = 0.8
     closed_s: float = 1.5
