@@ -15,8 +15,8 @@ def ceilings(one: Document, two: Document, engine: Mapping[str, Sequence[Documen
 
     On one core everything is taken within the same repetition, so that a machine that drifts
     slows all parts of a share alike. On two cores the client takes its part; ``share_less``
-    leaves that out of the budget. A share above 1 says that the ceiling was measured wrong:
-    the run is no evidence.
+    leaves that out of the budget. A median clearly above 1 says that the ceiling was measured
+    wrong: the run is no evidence.
 
     Args:
         one, two: runs of all servers on one core and on two.
