@@ -110,7 +110,9 @@ class Supervisor:
             listener.close()
         for process in self._processes:
             process.join()
-        return max(abs(process.exitcode or 0) for process in self._processes)
+        # Who died of SIGTERM had not begun to serve: nothing was lost.
+        ends = (process.exitcode or 0 for process in self._processes)
+        return max(0 if end == -signal.SIGTERM else abs(end) for end in ends)
 
 
 def _listeners(settings: Settings) -> list[socket.socket]:
