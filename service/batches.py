@@ -16,7 +16,13 @@ from service.bodies import (
     read_body,
     validated,
 )
-from service.errors import InvalidParameter, MalformedRequest, ServiceError, UnsupportedMedia
+from service.errors import (
+    InvalidParameter,
+    MalformedRequest,
+    ServiceError,
+    UnsupportedMedia,
+    frameless,
+)
 from service.schemas import BatchDocument, ClassifyDocument, ClassifyParameters
 
 
@@ -78,4 +84,4 @@ def _item(content: object, shared: ClassifyParameters) -> Item | ServiceError:
         own = validated(document.parameters, ClassifyParameters)
         return Item(decoded_base64(document.inputs), merged(shared, own))
     except ServiceError as error:
-        return error
+        return frameless(error)

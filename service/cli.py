@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         file = os.environ.get(CONFIG)
         where = f" (flags, environment, {file})" if file else ""
         return _refuse(f"settings{where}: {describe(error.errors())}")
-    except (ModelError, OSError, SettingsError, TOMLDecodeError) as error:
+    except (ModelError, OSError, SettingsError, TOMLDecodeError, UnicodeDecodeError) as error:
         return _refuse(str(error))
     return 0
 

@@ -158,9 +158,21 @@ def problem_document(request: Request, status: int, detail: str) -> dict[str, st
     }
 
 
-def refusal(request: Request, error: ServiceError) -> JSONResponse:
-    """The answer to a request that is refused, counted by its reason."""
+def frameless(error: ServiceError) -> ServiceError:
+    """The error without the frames it came through: who keeps it would keep whole bodies."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
+
+
+def counted(request: Request, error: ServiceError) -> ServiceError:
+    """A refusal counted by its reason; nothing but its answer is made of it any more."""
     request.app.state.metrics.rejected.labels(error.reason).inc()
+    return frameless(error)  # a future may hold it, and its frames the future
+
+
+def refusal(request: Request, error: ServiceError) -> JSONResponse:
+    """The answer to a request that is refused."""
+    counted(request, error)
     return problem(request, error.status, str(error), error.headers)
 
 

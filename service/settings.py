@@ -125,5 +125,7 @@ class Settings(BaseSettings):
 def unknown_variables(names: Iterable[str]) -> list[str]:
     """Environment variables that look like settings and are none: most likely misspelt."""
     known = {f"{PREFIX}{field.upper()}" for field in Settings.model_fields} | {CONFIG}
-    ours = (name for name in names if name.startswith(PREFIX))
-    return sorted(name for name in ours if name not in known and not FOREIGN.match(name))
+    ours = (name for name in names if name.upper().startswith(PREFIX))  # case does not matter
+    return sorted(
+        name for name in ours if name.upper() not in known and not FOREIGN.match(name.upper())
+    )

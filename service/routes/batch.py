@@ -13,7 +13,7 @@ from fastapi import APIRouter, Query, Request, Response
 from service.batches import Item, read_batch
 from service.classification import Ticket, answer, cancel, finished
 from service.direct import DirectRoute, JsonAnswer
-from service.errors import ServiceError, problem_document
+from service.errors import ServiceError, counted, frameless, problem_document
 from service.routes.classify import BINARY, DOCUMENT, PROBLEMS
 from service.schemas import (
     BatchClassification,
@@ -104,17 +104,21 @@ async def _submitted(
             item.image, item.parameters, request.state.request_id, arrived
         )
     except ServiceError as error:
-        return error
+        return frameless(error)
     request.state.model = ticket.model.name
     return ticket
 
 
 def _result(request: Request, outcome: Ticket | ServiceError) -> BatchItem:
-    try:
-        if isinstance(outcome, ServiceError):
-            raise outcome
-        return BatchItem(status=200, classification=answer(outcome))
-    except ServiceError as error:
-        request.app.state.metrics.rejected.labels(error.reason).inc()
-        document = problem_document(request, error.status, str(error))
-        return BatchItem(status=error.status, problem=Problem.model_validate(document))
+    if isinstance(outcome, Ticket):
+        try:
+            return BatchItem(status=200, classification=answer(outcome))
+        except ServiceError as error:
+            return _problem(request, error)
+    return _problem(request, outcome)
+
+
+def _problem(request: Request, error: ServiceError) -> BatchItem:
+    counted(request, error)
+    document = problem_document(request, error.status, str(error))
+    return BatchItem(status=error.status, problem=Problem.model_validate(document))

@@ -31,6 +31,7 @@ from service.errors import (
     NotReady,
     ServiceError,
     UnsupportedMedia,
+    counted,
 )
 from service.registry import ServedModel
 from service.routes.classify import BINARY, PROBLEMS
@@ -82,7 +83,7 @@ class OpenInferenceRoute(APIRoute):
             try:
                 return await usual(request)
             except ServiceError as error:
-                request.app.state.metrics.rejected.labels(error.reason).inc()
+                counted(request, error)
                 return failure(error.status, str(error), error.headers)
             except ClientDisconnect:
                 raise
