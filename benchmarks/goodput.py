@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from typing import Any
 
-Document = dict[str, Any]
+from benchmarks.outcomes import Document
 
 RATES = (
     12, 25, 50, 75, 100, 150, 200, 300, 400, 600, 800, 1000, 1200, 1400, 1600, 2000, 2400, 2800,

@@ -164,15 +164,15 @@ def frameless(error: ServiceError) -> ServiceError:
     return error.with_traceback(None)
 
 
-def counted(request: Request, error: ServiceError) -> ServiceError:
-    """A refusal counted by its reason; nothing but its answer is made of it any more."""
+def count(request: Request, error: ServiceError) -> None:
+    """Count a refusal by its reason; nothing but its answer is made of it any more."""
     request.app.state.metrics.rejected.labels(error.reason).inc()
-    return frameless(error)  # a future may hold it, and its frames the future
+    frameless(error)  # a future may hold it, and its frames the future
 
 
 def refusal(request: Request, error: ServiceError) -> JSONResponse:
     """The answer to a request that is refused."""
-    counted(request, error)
+    count(request, error)
     return problem(request, error.status, str(error), error.headers)
 
 

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Query, Request, Response
 from service.batches import Item, read_batch
 from service.classification import Ticket, answer, cancel, finished
 from service.direct import DirectRoute, JsonAnswer
-from service.errors import ServiceError, counted, frameless, problem_document
+from service.errors import ServiceError, count, frameless, problem_document
 from service.routes.classify import BINARY, DOCUMENT, PROBLEMS
 from service.schemas import (
     BatchClassification,
@@ -119,6 +119,6 @@ def _result(request: Request, outcome: Ticket | ServiceError) -> BatchItem:
 
 
 def _problem(request: Request, error: ServiceError) -> BatchItem:
-    counted(request, error)
+    count(request, error)
     document = problem_document(request, error.status, str(error))
     return BatchItem(status=error.status, problem=Problem.model_validate(document))

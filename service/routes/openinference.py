@@ -31,7 +31,7 @@ from service.errors import (
     NotReady,
     ServiceError,
     UnsupportedMedia,
-    counted,
+    count,
 )
 from service.registry import ServedModel
 from service.routes.classify import BINARY, PROBLEMS
@@ -83,7 +83,7 @@ class OpenInferenceRoute(APIRoute):
             try:
                 return await usual(request)
             except ServiceError as error:
-                counted(request, error)
+                count(request, error)
                 return failure(error.status, str(error), error.headers)
             except ClientDisconnect:
                 raise

@@ -19,7 +19,7 @@ from starlette.types import Message, Receive, Scope, Send
 from service.bodies import read_image
 from service.classification import Ticket, answer, cancel, ranking
 from service.direct import DirectRoute
-from service.errors import ServiceError, counted, problem_document
+from service.errors import ServiceError, count, problem_document
 from service.jobs import Progress
 from service.presence import while_present
 from service.routes.classify import BODY, PROBLEMS
@@ -91,7 +91,7 @@ class EventStream(Response):
         try:
             return _event("result", answer(ticket))
         except ServiceError as error:
-            counted(self._request, error)
+            count(self._request, error)
             document = problem_document(self._request, error.status, str(error))
             return _event("error", Problem.model_validate(document))
 

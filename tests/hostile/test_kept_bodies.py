@@ -21,8 +21,7 @@ NO_IMAGE = base64.b64encode(b"no image").decode()
 Ask = Callable[[TestClient, bytes], Any]
 
 
-def batch(client: TestClient, png: bytes, *items: str, query: str = "") -> Any:
-    del png
+def batch(client: TestClient, *items: str, query: str = "") -> Any:
     return client.post(f"/classify/batch{query}", json={"items": [{"inputs": i} for i in items]})
 
 
@@ -35,16 +34,14 @@ def infer(client: TestClient, png: bytes, parameters: dict[str, Any]) -> Any:
 
 ASKS: dict[str, Ask] = {
     "no image": lambda client, _: client.post("/classify", content=b"no image"),
-    "no image in a batch": lambda client, png: batch(client, png, NO_IMAGE),
-    "no base64 in a batch": lambda client, png: batch(client, png, "!", NO_IMAGE),
+    "no image in a batch": lambda client, _: batch(client, NO_IMAGE),
+    "no base64 in a batch": lambda client, _: batch(client, "!", NO_IMAGE),
     "too late": lambda client, png: client.post("/classify?deadline_ms=0.001", content=png),
     "too late in a batch": lambda client, png: batch(
-        client, png, base64.b64encode(png).decode(), query="?deadline_ms=0.001"
+        client, base64.b64encode(png).decode(), query="?deadline_ms=0.001"
     ),
     "broken engine": lambda client, png: client.post("/classify?top_k=3", content=png),
-    "broken engine in a batch": lambda client, png: batch(
-        client, png, base64.b64encode(png).decode()
-    ),
+    "broken engine in a batch": lambda client, png: batch(client, base64.b64encode(png).decode()),
     "broken engine, protocol": lambda client, png: infer(client, png, {}),
     "too late, protocol": lambda client, png: infer(client, png, {"deadline_ms": 0.001}),
     "stream": lambda client, png: client.post("/classify/stream", content=png),
@@ -70,10 +67,10 @@ def test_a_refused_request_leaves_no_frames(
     broken: TestClient, png: bytes, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     errors: list[weakref.ref[ServiceError]] = []
-    init = ServiceError.__new__
+    new = ServiceError.__new__
 
     def watched(kind: type[ServiceError], *arguments: object) -> ServiceError:
-        error = init(kind, *arguments)
+        error = new(kind, *arguments)
         errors.append(weakref.ref(error))
         return error
 
