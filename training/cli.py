@@ -41,7 +41,7 @@ def _run_recipe(options: argparse.Namespace) -> None:
     run = Run.of(options.recipe, options.data, options.run)
     bundle = getattr(options, "bundle", None) or run.folder / "bundle"
     if options.command in ("fit", "all"):
-        pipeline.fit(run, resume=options.resume)
+        pipeline.fit(run, resume=options.resume, adopted=options.adopted)
     if options.command in ("quantize", "all"):
         pipeline.quantize(run)
     if options.command in ("calibrate", "all"):
@@ -76,6 +76,13 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--run", type=Path, help="run folder (default: runs/<name>)")
         if name in ("fit", "all"):
             sub.add_argument("--resume", action="store_true", help="go on where the run stopped")
+            sub.add_argument(
+                "--from",
+                dest="adopted",
+                type=Path,
+                metavar="RUN",
+                help="begin with the stages that another run folder has finished",
+            )
         if name in ("export", "all"):
             sub.add_argument("--bundle", type=Path, help="where to (default: <run>/bundle)")
     for name, about in {

@@ -8,6 +8,7 @@ epoch). A stage starts from the file of the one before, so stages can be rerun a
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -71,13 +72,33 @@ class Fit:
         self.folder.mkdir(parents=True, exist_ok=True)
         if not resume and any(self.folder.iterdir()):
             raise TrainingError(f"{self.folder} holds a run; pass --resume or another --run folder")
-        for index, stage in enumerate(self.recipe.stages):
+        for index in self.recipe.needed:
+            stage = self.recipe.stages[index]
             if not self._weights(stage).exists():
                 torch.manual_seed(self.recipe.seed + index)
                 model = self._entering(index)
                 self._train(model, index)
                 torch.save(model.state_dict(), self._weights(stage))
-        return self.trained(len(self.recipe.stages) - 1)
+        return self.trained(self.recipe.last)
+
+    def adopt(self, folder: Path) -> None:
+        """Take over the finished stages of another run, with their lines of the log.
+
+        Raises:
+            TrainingError: this run has begun, or that one has finished none of its stages.
+        """
+        stages = [self.recipe.stages[index] for index in self.recipe.needed]
+        names = {stage.name for stage in stages if (folder / f"{stage.name}.pt").exists()}
+        if not names:
+            raise TrainingError(f"{folder} holds no finished stage of {self.recipe.name}")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if any(self.folder.iterdir()):
+            raise TrainingError(f"{self.folder} holds a run; choose another --run folder")
+        for name in names:
+            shutil.copy(folder / f"{name}.pt", self.folder)
+        lines = (folder / LOG).read_text().splitlines(keepends=True)
+        kept = (line for line in lines if json.loads(line)["stage"] in names)
+        (self.folder / LOG).write_text("".join(kept))
 
     def trained(self, index: int) -> SpikingNetwork:
         """The network as stage ``index`` left it, in evaluation mode."""

@@ -77,9 +77,12 @@ class Run:
         return train.head(settings.fraction), held_out.head(settings.fraction)
 
 
-def fit(run: Run, *, resume: bool) -> None:
-    """Train all stages."""
-    _fit(run).run(resume=resume)
+def fit(run: Run, *, resume: bool, adopted: Path | None = None) -> None:
+    """Train all stages but those that the ``adopted`` run has finished."""
+    fitting = _fit(run)
+    if adopted is not None:
+        fitting.adopt(adopted)
+    fitting.run(resume=resume or adopted is not None)
 
 
 def relu_network(run: Run) -> SpikingNetwork:
@@ -91,7 +94,7 @@ def relu_network(run: Run) -> SpikingNetwork:
 def quantize(run: Run) -> Program:
     """Round the trained network to the integer program."""
     bits = run.recipe.quantize.weight_bits
-    model = _fit(run).trained(len(run.recipe.stages) - 1)
+    model = _fit(run).trained(run.recipe.last)
     program = quantised(model.cpu(), bits)
     described = _ProgramFile(
         layers=program.network.layers, logit_scale=program.logit_scale, weight_bits=bits

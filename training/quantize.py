@@ -1,8 +1,8 @@
 """From a trained float network to the integer program.
 
-Per output channel, weights are scaled so that the largest becomes ``2^(bits-1) - 1``
-and so that no sum can leave int16 (the L1 bound); thresholds and biases are expressed in
-the same unit, so nothing is ever scaled back.
+Per output channel, weights are scaled so that rounding changes them least and so that no
+sum can leave int16 (the L1 bound); thresholds and biases are expressed in the same unit,
+so nothing is ever scaled back.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor
 from models.network import Conv, Layer, Lif, Linear, Network
 from models.program import CURRENT_LIMIT, Program, Synapses
 from training.build import SpikingNetwork
-from training.rounding import input_gain, weight_scale
+from training.rounding import input_gain, rounded, weight_scale
 
 
 @torch.no_grad()
@@ -39,7 +39,7 @@ def quantised(model: SpikingNetwork, bits: int) -> Program:
                 units = scale * input_gain(model.network, layer) / 2**layer.shift
                 synapses.append(
                     Synapses(
-                        _integers(module.weight * scale[:, None], torch.int8).T.copy(),
+                        _integers(rounded(module.weight, scale, bits), torch.int8).T.copy(),
                         _integers(module.bias * units, torch.int32),
                     )
                 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -106,7 +107,7 @@ class Recipe(Section):
             if stage.timestep_weights and len(stage.timestep_weights) != stage.timesteps:
                 raise ValueError(f"stage {stage.name!r}: one weight per timestep needed")
             seen.append(stage.name)
-        if not self.folded(len(self.stages) - 1):
+        if not self.folded(self.last):
             raise ValueError("some stage must fold the batch-norm before it can be quantised")
         if self.stages[-1].neurons != "lif":
             raise ValueError("the last stage must train spiking neurons")
@@ -118,6 +119,22 @@ class Recipe(Section):
         if after is None:
             return index - 1 if index else None
         return [stage.name for stage in self.stages].index(after)
+
+    @cached_property
+    def needed(self) -> tuple[int, ...]:
+        """Indices of the stages that the last one leans on, itself included, in order."""
+        names, found, open_ = [stage.name for stage in self.stages], set[int](), [self.last]
+        while open_:
+            index = open_.pop()
+            found.add(index)
+            teacher = self.stages[index].teacher
+            earlier = (self.origin(index), None if teacher is None else names.index(teacher))
+            open_ += [i for i in earlier if i is not None and i not in found]
+        return tuple(sorted(found))
+
+    @property
+    def last(self) -> int:
+        return len(self.stages) - 1
 
     def folded(self, index: int) -> bool:
         """Whether batch-norm is folded away once stage ``index`` has begun."""
@@ -142,19 +159,32 @@ class Recipe(Section):
 def load_recipe(name_or_path: str) -> tuple[Recipe, str]:
     """A recipe by name (in ``training/recipes``) or path, and the sha256 of its text.
 
+    A recipe that ``extends`` another takes over what it does not say itself, and adds its
+    stages to the other's; the sha256 is then that of both texts.
+
     Raises:
         RecipeError: no such file, not TOML, or a field is wrong; names the field.
     """
     path = Path(name_or_path)
     if not path.suffix:
         path = RECIPES / f"{name_or_path}.toml"
+    text = _text(path)
     try:
-        text = path.read_bytes()
-    except OSError as error:
-        known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.toml")))
-        raise RecipeError(f"cannot read recipe {path}: {error}; known recipes: {known}") from error
-    try:
-        recipe = Recipe.model_validate(tomllib.loads(text.decode()))
+        document = tomllib.loads(text.decode())
+        if "extends" in document:
+            base_text = _text(path.parent / f"{document.pop('extends')}.toml")
+            base = tomllib.loads(base_text.decode())
+            document["stages"] = base.pop("stages", []) + document.get("stages", [])
+            document, text = base | document, base_text + text
+        recipe = Recipe.model_validate(document)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValidationError) as error:
         raise RecipeError(f"{path}: {error}") from error
     return recipe, hashlib.sha256(text).hexdigest()
+
+
+def _text(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.toml")))
+        raise RecipeError(f"cannot read recipe {path}: {error}; known recipes: {known}") from error

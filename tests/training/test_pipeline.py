@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import pickle
@@ -19,6 +18,7 @@ from models.engines.selection import build_engine
 from models.exits import ExitPolicy
 from models.inference import classify, trace
 from models.network import vgg
+from tests.training.conftest import RECIPE
 from training import data, fit
 from training.build import SpikingNetwork, folded
 from training.cli import main
@@ -29,59 +29,6 @@ from training.quantize import quantised
 from training.recipe import load_recipe
 
 BATCHES = 5
-RECIPE = """
-name = "tiny"
-batch_size = 32
-[data]
-held_out = 64
-[network]
-plan = ["8", "P", "12/2"]
-timesteps = 3
-[[stages]]
-name = "ann"
-neurons = "clipped-relu"
-timesteps = 1
-epochs = 1
-learning_rate = 0.03
-train_threshold = false
-[[stages]]
-name = "temporal"
-neurons = "lif"
-timesteps = 3
-epochs = 2
-optimizer = "adamw"
-learning_rate = 0.001
-fold = "threshold"
-weight_bits = 8
-train_leak = true
-teacher = "ann"
-rate_weight = 0.3
-cutout = 8
-"""
-
-
-@pytest.fixture
-def recipe(tmp_path: Path) -> Path:
-    path = tmp_path / "tiny.toml"
-    path.write_text(RECIPE)
-    return path
-
-
-@pytest.fixture
-def cifar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A stand-in data set with its own hashes, so that verification stays on."""
-    rng = np.random.default_rng(0)
-    root = tmp_path / "data"
-    root.mkdir()
-    for split, count in (("train", 255), ("test", 96)):
-        labels = rng.integers(0, 10, count).astype(np.uint8)
-        images = rng.integers(0, 100, (count, 32, 32, 3)).astype(np.uint8)
-        images += (labels * 15)[:, None, None, None]  # brightness gives the class away
-        for part, array in (("images", images), ("labels", labels)):
-            np.save(root / f"{split}_{part}.npy", array)
-            digest = hashlib.sha256(array.tobytes()).hexdigest()
-            monkeypatch.setitem(data.SHA256, f"{split}_{part}", digest)
-    return root
 
 
 def test_all_makes_a_bundle_that_serves(recipe: Path, cifar: Path, tmp_path: Path) -> None:

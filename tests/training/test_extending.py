@@ -1,0 +1,108 @@
+"""A recipe may extend another and begin with what its run has finished."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from models.bundle import load_bundle
+from models.network import Conv, Linear, vgg
+from tests.training.conftest import RECIPE
+from training.cli import main
+from training.errors import RecipeError
+from training.recipe import load_recipe
+from training.rounding import fake_quantised, rounded, weight_scale
+
+NARROW = """
+extends = "tiny"
+name = "narrow"
+[[stages]]
+name = "narrow"
+after = "ann"
+neurons = "lif"
+timesteps = 3
+epochs = 1
+optimizer = "adamw"
+learning_rate = 0.001
+fold = "threshold"
+weight_bits = 4
+[quantize]
+weight_bits = 4
+"""
+
+
+@pytest.fixture
+def narrow(recipe: Path) -> Path:
+    path = recipe.with_name("narrow.toml")
+    path.write_text(NARROW)
+    return path
+
+
+def test_it_takes_over_what_it_does_not_say_and_trains_only_what_it_needs(narrow: Path) -> None:
+    extended, digest = load_recipe(str(narrow))
+    base, _ = load_recipe(str(narrow.with_name("tiny.toml")))
+    assert (extended.name, extended.network) == ("narrow", base.network)
+    assert [stage.name for stage in extended.stages] == ["ann", "temporal", "narrow"]
+    assert extended.needed == (0, 2)
+    assert base.needed == (0, 1)
+    assert extended.quantize.weight_bits == 4
+    assert digest == hashlib.sha256((RECIPE + NARROW).encode()).hexdigest()
+
+
+def test_a_base_that_is_none_is_named(narrow: Path) -> None:
+    narrow.with_name("tiny.toml").unlink()
+    with pytest.raises(RecipeError, match=r"tiny\.toml"):
+        load_recipe(str(narrow))
+
+
+def test_a_run_begins_with_the_stages_another_has_finished(
+    recipe: Path, narrow: Path, cifar: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second, bundle = tmp_path / "first", tmp_path / "second", tmp_path / "bundle"
+    assert main(["fit", str(recipe), "--data", str(cifar), "--run", str(first)]) == 0
+    arguments = [str(narrow), "--data", str(cifar), "--run", str(second), "--from", str(first)]
+    assert main(["all", *arguments, "--bundle", str(bundle)]) == 0
+    log = [json.loads(line) for line in (second / "log.jsonl").read_text().splitlines()]
+    assert [line["stage"] for line in log] == ["ann", "narrow"]
+    assert (second / "ann.pt").read_bytes() == (first / "ann.pt").read_bytes()
+    loaded = load_bundle(bundle)
+    assert loaded.manifest.weight_bits == 4
+    assert loaded.program.largest_weight <= 7
+    assert load_bundle(bundle).manifest.provenance.recipe == "narrow"
+    capsys.readouterr()
+    assert main(["fit", *arguments]) == 1
+    assert "holds a run" in capsys.readouterr().err
+    assert main(["fit", *arguments[:-4], "--run", str(tmp_path / "3"), "--from", "/nowhere"]) == 1
+    assert "no finished stage" in capsys.readouterr().err
+
+
+def test_rounding_is_as_near_as_its_bits_allow() -> None:
+    """Never further off than scaling by the largest weight, which is one of the choices."""
+    network = vgg(("8", "P", "6"), (8, 8, 3), 4)
+    layer = network.synaptic[1]
+    weight = torch.randn(6, 72, generator=torch.Generator().manual_seed(0))
+    bias = torch.zeros(6)
+    scale = weight_scale(network, layer, weight, bias, 4)
+    integers = rounded(weight, scale, 4)
+    assert integers.abs().max() == 7
+    largest = 7 / weight.abs().amax(dim=1)
+    plain = (weight * largest[:, None]).round() / largest[:, None]
+    ours = fake_quantised(network, layer, weight, bias, 4)
+    assert torch.equal(ours, weight + (integers / scale[:, None] - weight))
+    assert (ours - weight).square().sum() < (plain - weight).square().sum()
+
+
+def test_no_rounding_lets_a_current_leave_int16() -> None:
+    network = vgg(("256", "256"), (6, 6, 3), 4)
+    for layer in network.synaptic:
+        assert isinstance(layer, Conv | Linear)
+        weight, bias = torch.ones(layer.weight_shape[::-1]), torch.zeros(layer.out_channels)
+        scale = weight_scale(network, layer, weight, bias, 8)
+        integers = rounded(weight, scale, 8).numpy()
+        maximum = 255 if layer is network.layers[0] else 1
+        assert (np.abs(integers).sum(axis=1) * maximum / 2**layer.shift <= 32767).all()
