@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PINS := pyproject.toml constraints.txt
 
-.PHONY: serve test train bench bench-serving verify check format clean
+.PHONY: serve test train bench bench-serving bench-energy energy-validation verify check format clean
 
 serve: $(VENV)/.service
 	$(BIN)/spikeserve serve --port $(PORT)
@@ -40,6 +40,14 @@ bench: $(VENV)/.bench data/test_images.npy
 # Servers under load, against their peers; as long again.
 bench-serving: $(VENV)/.bench data/test_images.npy
 	$(BIN)/python -m benchmarks.serving
+
+# What early exit saves on 10,000 test images, and what the estimate costs; two minutes.
+bench-energy: $(VENV)/.dev data/test_images.npy
+	$(BIN)/python -m benchmarks.energy
+
+# Published energies beside ours, into docs/ENERGY.md; no data needed.
+energy-validation: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.energy.validation --write
 
 data/test_images.npy: | $(VENV)/.dev
 	$(BIN)/spiketrain data cifar10

@@ -13,7 +13,7 @@ from benchmarks.outcomes import Document
 from benchmarks.servers.processes import on_cores
 from models.bundle import Bundle
 from models.energy.estimate import EnergyModel
-from models.energy.hardware import DTSNN_CALIBRATED_65NM
+from models.energy.hardware import load_profile
 from models.engines.selection import EngineChoice, build_engine
 from models.inference import classify
 from service.jobs import Job
@@ -60,9 +60,7 @@ def metrics_us(bundle: Bundle, image: Pixels) -> dict[str, float]:
     engine = build_engine(bundle, "event", 1)
     (row,) = classify(engine, bundle.manifest, image[None], [bundle.manifest.policy()])
     job = Job(row, Future(), submitted=1.0, started=1.001, finished=1.002)
-    job.energy = EnergyModel(bundle.manifest, DTSNN_CALIBRATED_65NM).estimate(
-        np.stack(row.active_pairs)
-    )
+    job.energy = EnergyModel(bundle.manifest, load_profile()).estimate(np.stack(row.active_pairs))
 
     def answer() -> None:
         model.decode_duration.observe(0.0002)

@@ -23,7 +23,7 @@ from safetensors.numpy import save as save_safetensors
 from models.encoding import Encoding, Pixels
 from models.errors import BundleError, InvalidProgram, ModelError
 from models.exits import ExitPolicy, Readout
-from models.network import Layer, Network
+from models.network import Layer, Network, connections
 from models.program import Program, Synapses
 
 SCHEMA_VERSION = 1
@@ -55,7 +55,7 @@ class Exits(Section):
     temperatures: tuple[Annotated[float, Field(ge=1e-3, le=1e3)], ...]
     default_entropy_threshold: Probability
     accuracy_by_timestep: tuple[Probability, ...]
-    table: tuple[ExitPoint, ...]
+    table: Annotated[tuple[ExitPoint, ...], Field(min_length=1)]
     mean_active_pairs: tuple[tuple[Annotated[float, Field(ge=0, le=1e12)], ...], ...]
     """``[T, L]``: the average row, used for the part of a static run that an exit skipped."""
 
@@ -115,17 +115,40 @@ class Manifest(Section):
     @model_validator(mode="after")
     def _agree(self) -> Manifest:
         network = self.network  # raises when the layers do not chain
-        timesteps = self.encoding.timesteps
         if network.input_shape[2] not in (1, 3):
             raise ValueError("the input must have 1 or 3 channels")
         if len(self.labels) != network.classes:
             raise ValueError(f"{len(self.labels)} labels for {network.classes} classes")
-        for name in ("temperatures", "accuracy_by_timestep", "mean_active_pairs"):
-            if len(getattr(self.exits, name)) != timesteps:
-                raise ValueError(f"exits.{name} needs {timesteps} entries")
-        if any(len(row) != len(network.synaptic) for row in self.exits.mean_active_pairs):
-            raise ValueError(f"exits.mean_active_pairs needs {len(network.synaptic)} columns")
+        exits, evaluation = self.exits, self.evaluation
+        tables = {
+            "exits.temperatures": exits.temperatures,
+            "exits.accuracy_by_timestep": exits.accuracy_by_timestep,
+            "exits.mean_active_pairs": exits.mean_active_pairs,
+        }
+        if evaluation is not None:
+            tables["evaluation.accuracy_by_timestep"] = evaluation.accuracy_by_timestep
+            tables["evaluation.exit_histogram"] = evaluation.exit_histogram
+            tables["evaluation.spikes_per_neuron_and_step"] = evaluation.spikes_per_neuron_and_step
+            if any(len(r) != len(network.lifs) for r in evaluation.spikes_per_neuron_and_step):
+                raise ValueError(
+                    f"evaluation.spikes_per_neuron_and_step needs {len(network.lifs)} columns"
+                )
+        for name, table in tables.items():
+            if len(table) != self.timesteps:
+                raise ValueError(f"{name} needs {self.timesteps} entries")
+        points = (*exits.table, *(evaluation.table if evaluation else ()))
+        if any(point.average_timesteps > self.timesteps for point in points):
+            raise ValueError(f"average_timesteps exceeds {self.timesteps} timesteps")
+        self._check_pairs(network)
         return self
+
+    def _check_pairs(self, network: Network) -> None:
+        possible = [connections(layer) for layer in network.synaptic]
+        for row in self.exits.mean_active_pairs:
+            if len(row) != len(possible):
+                raise ValueError(f"exits.mean_active_pairs needs {len(possible)} columns")
+            if any(pairs > most for pairs, most in zip(row, possible, strict=True)):
+                raise ValueError("exits.mean_active_pairs exceeds a layer's connections")
 
     @property
     def network(self) -> Network:

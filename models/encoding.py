@@ -52,6 +52,10 @@ class Encoding:
         frames[0] = analog
         return frames
 
+    def analog(self, t: int) -> bool:
+        """Whether the frame of timestep ``t`` holds pixel values, not spikes."""
+        return self.kind == "direct" or t == 1
+
     def frame(self, image: Pixels, t: int) -> Pixels:
         """The frame of one image (any shape) at timestep ``t`` in 1…T."""
         if not 1 <= t <= self.timesteps:

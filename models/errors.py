@@ -5,6 +5,7 @@ ModelError
  ├─ InvalidProgram     weights, biases or thresholds outside the integer contract
  ├─ InvalidPolicy      exit parameters out of range
  ├─ Unreachable        an outcome that the calibration curve does not reach
+ ├─ InvalidProfile     a hardware profile with a constant missing or out of range
  ├─ BundleError        a bundle on disk that must not be served
  └─ EngineUnavailable  an engine whose library is missing or whose graph does not fit
 """
@@ -28,6 +29,10 @@ class InvalidPolicy(ModelError, ValueError):
 
 class Unreachable(ModelError):
     """An asked-for outcome lies outside the calibration curve; names the range."""
+
+
+class InvalidProfile(ModelError):
+    """A hardware profile that no energy may be computed with; names file and constant."""
 
 
 class BundleError(ModelError):

@@ -207,9 +207,20 @@ def coverage(layer: Synaptic) -> NDArray[np.int64]:
 
     Exact at borders and for any stride: this turns a spike count into active pairs.
     """
+    return np.outer(*_seen(layer))
+
+
+def connections(layer: Synaptic) -> int:
+    """(input, output position) pairs: the active pairs of a frame without a zero."""
+    rows, columns = _seen(layer)
+    return int(rows.sum()) * int(columns.sum()) * layer.in_shape[2]
+
+
+def _seen(layer: Synaptic) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """How many windows see each input row, ``[height]``, and each column, ``[width]``."""
     height, width, _ = layer.in_shape
     if isinstance(layer, Linear):
-        return np.ones((height, width), np.int64)
+        return np.ones(height, np.int64), np.ones(width, np.int64)
 
     def seen(extent: int, windows: int) -> NDArray[np.int64]:
         count = np.zeros(extent + 2 * layer.padding, np.int64)
@@ -219,7 +230,7 @@ def coverage(layer: Synaptic) -> NDArray[np.int64]:
         return count[layer.padding : layer.padding + extent]
 
     rows, columns, _ = layer.out_shape
-    return np.outer(seen(height, rows), seen(width, columns))
+    return seen(height, rows), seen(width, columns)
 
 
 def input_maximum(network: Network, layer: Synaptic) -> int:

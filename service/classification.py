@@ -13,6 +13,7 @@ from starlette.types import Receive
 
 from models.curve import CurvePoint
 from models.encoding import Pixels
+from models.energy.estimate import EnergyEstimate
 from models.errors import InvalidPolicy, Unreachable
 from models.exits import ExitPolicy, Floats
 from models.inference import Row
@@ -211,7 +212,7 @@ def answer(ticket: Ticket) -> Classification:
         requested_entropy_threshold=job.requested_threshold,
         expected=Expectation.of(ticket.expectation) if ticket.expectation else None,
         stop_reason=row.stop_reason,
-        energy=Energy.of(job.energy),
+        energy=_energy(ticket, job.energy),
         timing_ms=Timing(
             decode=ticket.decode_seconds * MILLISECONDS,
             queue=(job.started - job.submitted) * MILLISECONDS,
@@ -219,6 +220,16 @@ def answer(ticket: Ticket) -> Classification:
             total=(time.monotonic() - ticket.arrived) * MILLISECONDS,
         ),
     )
+
+
+def _energy(ticket: Ticket, estimate: EnergyEstimate[float]) -> Energy | None:
+    match ticket.parameters.energy:
+        case "off":
+            return None
+        case "on":
+            return Energy.of(estimate, None)
+        case "full":
+            return Energy.of(estimate, ticket.model.reporter.report(ticket.job.row.active_pairs))
 
 
 def ranking(model: ServedModel, probabilities: Floats, top_k: int) -> list[ScoredClass]:

@@ -18,10 +18,11 @@ from rich.table import Table
 
 from models.bundle import load_bundle, load_manifest
 from models.energy.estimate import EnergyModel
-from models.energy.hardware import DTSNN_CALIBRATED_65NM
+from models.energy.hardware import load_profile
 from models.engines.selection import build_engine
 from models.errors import ModelError
 from models.inference import classify
+from service.energy_table import energy_table
 from service.errors import ServiceError, describe
 from service.images import decode_image
 from service.keys import key_hash
@@ -30,8 +31,9 @@ from service.settings import CONFIG, Settings, unknown_variables
 from service.supervisor import supervise
 
 BAR_WIDTH = 12
+PICTURE_WIDTH = 118
 ABOUT_BUNDLE = "bundle folder, also several times; the first is the default"
-LOCAL = ("bundles", "engine", "engine_threads", "max_pixels")
+LOCAL = ("bundles", "engine", "engine_threads", "max_pixels", "energy_profile")
 """What matters without a server."""
 
 
@@ -55,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return _classify(settings, options)
             case "models":
                 _models(settings)
+            case "energy":
+                _energy(settings, options)
             case "key":
                 _new_key()
     except ValidationError as error:
@@ -83,7 +87,7 @@ def _classify(settings: Settings, options: argparse.Namespace) -> int:
     policy = manifest.policy(
         options.entropy_threshold, options.min_timesteps, options.max_timesteps
     )
-    energy = EnergyModel(manifest, DTSNN_CALIBRATED_65NM)
+    energy = EnergyModel(manifest, load_profile(settings.energy_profile))
     table = Table(
         title=f"{manifest.name} {manifest.version}, {engine.name} engine, "
         f"entropy threshold {policy.entropy_threshold}"
@@ -116,6 +120,15 @@ def _classify(settings: Settings, options: argparse.Namespace) -> int:
         )
     Console().print(table)
     return 1 if failed else 0
+
+
+def _energy(settings: Settings, options: argparse.Namespace) -> None:
+    manifest = load_manifest(options.bundle or settings.bundles[0])
+    profile = load_profile(settings.energy_profile)
+    console = Console(record=options.svg is not None, width=PICTURE_WIDTH if options.svg else None)
+    console.print(energy_table(manifest, profile, console.width, options.timesteps))
+    if options.svg:
+        console.save_svg(str(options.svg), title=f"{manifest.name} on {profile.name}")
 
 
 def _bar(entropy: float) -> str:
@@ -166,6 +179,15 @@ def _parser() -> argparse.ArgumentParser:
     command("serve", "serve bundles over HTTP", Settings.model_fields)
     command("models", "list bundles and their measured accuracy", ("bundles",))
     command("key", "make an API key and the hash of it that the settings want", ())
+    energy = command("energy", "what a bundle would cost on a chip, timestep by timestep", ())
+    energy.add_argument("bundle", nargs="?", type=Path, help="bundle folder (default: the first)")
+    energy.add_argument(
+        "--profile", dest="energy_profile", help=Settings.model_fields["energy_profile"].description
+    )
+    energy.add_argument(
+        "--timesteps", type=int, help="look so far; beyond the bundle's T, as its last timestep"
+    )
+    energy.add_argument("--svg", type=Path, metavar="FILE", help="save the picture as well")
     local = command("classify", "classify image files without a server", LOCAL)
     local.add_argument("images", nargs="+", type=Path)
     local.add_argument("--entropy-threshold", type=float)

@@ -42,6 +42,7 @@ class Parameters(TypedDict, total=False):
     energy_budget_pj: float
     brownout: bool
     top_k: int
+    energy: Literal["on", "off", "full"]
     model: str
     version: str
 

@@ -51,7 +51,7 @@ class Job:
     listener: Callable[[Progress], None] | None = None
     cancelled: bool = False
     error: ServiceError | None = None
-    energy: EnergyEstimate | None = None
+    energy: EnergyEstimate[float] | None = None
     submitted: float = 0.0
     started: float = 0.0
     finished: float = 0.0

@@ -14,7 +14,8 @@ from typing import NamedTuple
 from models.bundle import Bundle, Manifest, load_bundle, load_manifest
 from models.curve import Curve
 from models.energy.estimate import EnergyModel
-from models.energy.hardware import DTSNN_CALIBRATED_65NM
+from models.energy.hardware import load_profile
+from models.energy.report import Reporter
 from models.engines.contract import Engine
 from models.engines.selection import build_engine
 from models.errors import BundleError
@@ -37,6 +38,7 @@ class Loaded(NamedTuple):
     bundle: Bundle
     engine: Engine
     capacity: Capacity
+    energy: EnergyModel
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +47,7 @@ class ServedModel:
 
     bundle: Bundle
     energy: EnergyModel
+    reporter: Reporter
     curve: Curve
     capacity: Capacity
     brownout: Brownout | None
@@ -194,22 +197,24 @@ def _check_names(manifests: list[Manifest]) -> None:
 
 def _loaded(path: Path, settings: Settings) -> Loaded:
     bundle = load_bundle(path)
+    energy = EnergyModel(bundle.manifest, load_profile(settings.energy_profile))
     engine = build_engine(bundle, settings.engine, settings.engine_threads)
-    if settings.slots:
-        return Loaded(bundle, engine, Capacity(settings.slots))
-    return Loaded(bundle, engine, measured_capacity(engine, bundle.manifest))
+    capacity = (
+        Capacity(settings.slots) if settings.slots else measured_capacity(engine, bundle.manifest)
+    )
+    return Loaded(bundle, engine, capacity, energy)
 
 
 def _served(loaded: Loaded, settings: Settings, metrics: Metrics) -> ServedModel:
-    bundle, engine, capacity = loaded
+    bundle, engine, capacity, energy = loaded
     manifest = bundle.manifest
     scheduler = Scheduler(capacity.slots, settings.queue_capacity)
     series = metrics.for_model(manifest, engine.name, scheduler)
-    energy = EnergyModel(manifest, DTSNN_CALIBRATED_65NM)
     curve = Curve.of(energy)
     return ServedModel(
         bundle,
         energy,
+        Reporter(energy),
         curve,
         capacity,
         Brownout(curve, settings.brownout_accuracy_loss) if settings.brownout else None,

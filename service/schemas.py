@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from models.curve import CurvePoint
 from models.energy.estimate import EnergyEstimate
+from models.energy.report import EnergyReport
 from models.exits import StopReason
 from service.capacity import TickSize
 
@@ -71,6 +72,10 @@ class ClassifyParameters(BaseModel):
         bool, Field(description="false: keep my threshold however long the queue is")
     ] = True
     top_k: Annotated[int, Field(ge=1, description="how many classes to return")] = 1
+    energy: Annotated[
+        Literal["on", "off", "full"],
+        Field(description="the estimate; without it; or with parts, assumptions and sources"),
+    ] = "on"
     model: Annotated[str | None, Field(description="default: the first model loaded")] = None
     version: Annotated[str | None, Field(description="default: its first version loaded")] = None
 
@@ -102,22 +107,83 @@ class ModelReference(BaseModel):
     engine: str
 
 
+class AnnEnergy(BaseModel):
+    """An ANN of the same layers on the same chip."""
+
+    bits: int
+    energy_pj: float
+    latency_ns: float
+    edp_pj_ns: float
+
+
+class OperationEnergy(BaseModel):
+    """What the operations alone would cost in one arithmetic, and the ANN's."""
+
+    arithmetic: str
+    energy_pj: float
+    ann_pj: float
+
+
+class Operations(BaseModel):
+    """Operations times a constant, beside the estimate; read the warning."""
+
+    macs: int
+    acs: int
+    ann_macs: int
+    energies: tuple[OperationEnergy, ...]
+    warning: str
+
+
+class EnergyDetail(BaseModel):
+    """What an estimate is made of; components and timesteps both sum to its total."""
+
+    components_pj: dict[str, float]
+    timesteps_pj: tuple[float, ...]
+    activity: Annotated[
+        tuple[tuple[float, ...], ...],
+        Field(description="share of a layer's inputs that were active, by timestep and layer"),
+    ]
+    static_latency_ns: float
+    static_edp_pj_ns: float
+    anns: tuple[AnnEnergy, ...]
+    operations: Operations
+    crossbars: int
+    pes: int
+    tiles: int
+    cycles_per_timestep: int
+    domain_notes: tuple[str, ...]
+    assumptions: tuple[str, ...]
+    sources: dict[str, str]
+
+
 class Energy(BaseModel):
     """An estimate for an in-memory-computing chip, never a measurement of this machine."""
 
     estimate: Literal[True] = True
     total_pj: float
-    interval_pj: tuple[float, float]
-    static_pj: float
-    saved_ratio: float
+    interval_pj: Annotated[
+        tuple[float, float], Field(description="5th to 95th percentile over uncertain constants")
+    ]
+    static_pj: Annotated[float, Field(description="the same image run to the model's last step")]
+    saved_ratio: Annotated[float, Field(description="1 - total / static")]
+    saved_interval: tuple[float, float]
+    ann_pj: Annotated[
+        float, Field(description="an ANN of the same layers on the same chip, ann_bits deep")
+    ]
+    ann_bits: int
     latency_ns: float
+    pipelined_latency_ns: Annotated[float, Field(description="lower bound: all layers at once")]
     edp_pj_ns: float
     profile: str
-    in_domain: bool
+    in_domain: Annotated[bool, Field(description="false: beyond what the profile was validated")]
+    detail: Annotated[EnergyDetail | None, Field(description="with energy=full")] = None
 
     @classmethod
-    def of(cls, estimate: EnergyEstimate) -> Energy:
-        return cls.model_validate(estimate, from_attributes=True)
+    def of(cls, estimate: EnergyEstimate[float], report: EnergyReport | None) -> Energy:
+        energy = cls.model_validate(estimate, from_attributes=True)
+        if report is not None:
+            energy.detail = EnergyDetail.model_validate(report, from_attributes=True)
+        return energy
 
 
 class Timing(BaseModel):
@@ -165,7 +231,7 @@ class Classification(BaseModel):
         Expectation | None, Field(description="where an outcome was asked for: what to expect")
     ]
     stop_reason: StopReason
-    energy: Energy
+    energy: Annotated[Energy | None, Field(description="null with energy=off")]
     timing_ms: Timing
 
 

@@ -21,6 +21,7 @@ from pydantic_settings import (
 )
 
 import models
+from models.energy.hardware import DEFAULT_PROFILE
 from models.engines.selection import EngineChoice
 
 PREFIX = "SPIKESERVE_"
@@ -63,6 +64,10 @@ class Settings(BaseSettings):
     brownout: bool = Field(False, description="raise entropy thresholds as the queue grows")
     brownout_accuracy_loss: float = Field(
         0.01, ge=0, le=1, description="calibrated accuracy that brownout may cost"
+    )
+    energy_profile: str = Field(
+        DEFAULT_PROFILE,
+        description="hardware profile of energy estimates: a shipped name or a .toml file",
     )
     max_body_bytes: int = Field(10 << 20, ge=1, description="largest accepted request body")
     max_upload_bytes: int = Field(

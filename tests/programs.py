@@ -10,7 +10,7 @@ import numpy as np
 
 from models.bundle import ExitPoint, Exits, Manifest, Provenance, save_bundle
 from models.encoding import Encoding
-from models.network import Network, Shape, input_maximum, vgg
+from models.network import Network, Shape, connections, input_maximum, vgg
 from models.program import CURRENT_LIMIT, Program, Synapses
 from training.export import step_graph
 
@@ -64,7 +64,10 @@ def tiny_manifest(program: Program, name: str = "tiny") -> Manifest:
             default_entropy_threshold=0.8,
             accuracy_by_timestep=(0.1,) * TIMESTEPS,
             table=(point,),
-            mean_active_pairs=((1000.0,) * len(program.network.synaptic),) * TIMESTEPS,
+            mean_active_pairs=(
+                tuple(connections(layer) / 10 for layer in program.network.synaptic),
+            )
+            * TIMESTEPS,
         ),
         provenance=Provenance(
             recipe="none",

@@ -6,10 +6,9 @@ import numpy as np
 
 from models.bundle import Bundle, Evaluation, ExitPoint
 from models.energy.estimate import EnergyModel
-from models.energy.hardware import DTSNN_CALIBRATED_65NM
+from models.energy.hardware import load_profile
 from models.engines.contract import Engine
-from models.exits import Floats
-from models.inference import Counts, Trace, trace
+from models.inference import Counts, trace
 from training.calibrate import THRESHOLDS, exit_point
 from training.data import Split
 
@@ -22,11 +21,11 @@ def evaluated(bundle: Bundle, engine: Engine, test: Split, dataset: str) -> Eval
     manifest = bundle.manifest
     run = trace(engine, manifest.encoding, test.images)
     entropies = run.entropies(manifest.readout)
-    energy = _energies(bundle, run)
+    energy = EnergyModel(manifest, load_profile())
 
     def point(threshold: float) -> tuple[ExitPoint, Counts]:
         result, exits = exit_point(run, entropies, test.labels, threshold)
-        mean = float(energy[exits - 1, np.arange(len(exits))].mean())
+        mean = float(energy.estimates(run.active_pairs, exits).total_pj.mean())
         return result.model_copy(update={"energy_pj": round(mean, 1)}), exits
 
     default, exits = point(manifest.exits.default_entropy_threshold)
@@ -43,16 +42,4 @@ def evaluated(bundle: Bundle, engine: Engine, test: Split, dataset: str) -> Eval
         spikes_per_neuron_and_step=tuple(
             tuple(round(float(rate), 5) for rate in row) for row in rates
         ),
-    )
-
-
-def _energies(bundle: Bundle, run: Trace) -> Floats:
-    """Energy in pJ of every image had it stopped after timestep t, ``[T, N]``."""
-    model = EnergyModel(bundle.manifest, DTSNN_CALIBRATED_65NM)
-    timesteps, images = run.logit_sums.shape[:2]
-    return np.array(
-        [
-            [sum(model.components_pj(run.active_pairs[:t, n]).values()) for n in range(images)]
-            for t in range(1, timesteps + 1)
-        ]
     )

@@ -1,129 +1,136 @@
-"""Energy, latency and EDP of one inference, from layer shapes and measured active pairs.
+"""The energy estimate of one inference on an in-memory-computing chip: what answers carry.
 
-    R = c_in k k    V = h_out w_out    n_r = ceil(R / 9X)    n_c = ceil(c_out n_cell / X)
-    N = n_r n_c V                      PE cycles of a layer per timestep
-    E = sum over layers:  per timestep  e_crossbar n_c A[t] + (adc + htree + noc + lif) N
-                          once          (mux + buffers) N
-        + the exit module per timestep
-    L = timesteps * sum over layers of V * 104 ns           EDP = E * L
-
-``A[t]`` counts (active input row, output position) pairs of that very row. These are
-estimates of a chip that was not built: absolute values are good to about a factor of two,
-ratios are tighter.
+Affine in what a row did: its driven cells, which it counts exactly, and its timesteps. All else
+is computed once a bundle, so that a row costs microseconds, and the same equation takes numbers
+or arrays over rows. These are estimates of a chip that was not built: absolute values are good
+to about a factor of two, ratios are tighter. ``docs/ENERGY.md`` has the model on one page.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from operator import mul
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from models.bundle import Manifest
-from models.energy.hardware import Component, HardwareProfile
+from models.energy.baselines import ann_baseline, fair_bits
+from models.energy.chip import Chip, Counts, Floats
+from models.energy.hardware import HardwareProfile
+from models.energy.interval import intervals
 
-Floats = NDArray[np.float64]
-Counts = NDArray[np.int64]
-Pairs = Sequence[Counts] | Counts | Floats
+Pairs = Sequence[Counts] | Counts
 """``[t, L]``, in one array or one a timestep."""
+Number = TypeVar("Number", float, Floats)
+"""Of one row, or of many ``[N]``."""
 
-INTERVAL = (5.0, 95.0)  # percentiles
-INTERVAL_SAMPLES = 4096
 
-
-class EnergyEstimate(NamedTuple):
+class EnergyEstimate(NamedTuple, Generic[Number]):
     """One inference on one chip."""
 
-    total_pj: float
-    interval_pj: tuple[float, float]
-    static_pj: float
+    total_pj: Number
+    interval_pj: tuple[Number, Number]
+    """5th to 95th percentile, the chip's constants anywhere in their ranges."""
+    static_pj: Number
     """The same image run to the model's last timestep, skipped steps taken as average ones."""
-    saved_ratio: float
-    latency_ns: float
-    edp_pj_ns: float
+    saved_ratio: Number
+    """Against ``static_pj``."""
+    saved_interval: tuple[Number, Number]
+    ann_pj: float
+    """An ANN of the same layers on the same chip, with ``ann_bits`` for its activations."""
+    ann_bits: int
+    latency_ns: Number
+    """Layers one after the other."""
+    pipelined_latency_ns: Number
+    """The lower bound: all layers at work at once."""
+    edp_pj_ns: Number
     profile: str
     in_domain: bool
 
 
-@dataclass(frozen=True)
+class After(NamedTuple, Generic[Number]):
+    """What every run of so many timesteps has in common."""
+
+    fixed_pj: Number
+    skipped_pj: Number
+    low: Number
+    high: Number
+    ratio_low: Number
+    ratio_high: Number
+    latency_ns: Number
+    pipelined_latency_ns: Number
+
+
 class EnergyModel:
-    """One bundle mapped onto one chip."""
+    """One bundle on one chip."""
 
-    manifest: Manifest
-    profile: HardwareProfile
-
-    @cached_property
-    def _column_groups(self) -> list[float]:
-        """Crossbar column groups ``n_c`` per layer, ``[L]``."""
-        cells = math.ceil(self.manifest.weight_bits / self.profile.cell_bits)
-        size = self.profile.crossbar_size
-        return [
-            float(math.ceil(layer.out_channels * cells / size))
-            for layer in self.manifest.network.synaptic
-        ]
-
-    @cached_property
-    def _positions(self) -> Floats:
-        """Output positions ``V`` per layer, ``[L]``."""
-        return np.array([layer.positions for layer in self.manifest.network.synaptic], float)
-
-    @cached_property
-    def _cycles(self) -> float:
-        """PE cycles ``N`` of one timestep, all layers."""
-        rows = self.profile.crossbar_size * self.profile.crossbars_per_pe
-        groups = [
-            math.ceil(layer.weight_shape[0] / rows) for layer in self.manifest.network.synaptic
-        ]
-        return float((np.array(groups) * self._column_groups * self._positions).sum())
-
-    @cached_property
-    def _prices(self) -> tuple[tuple[str, float, float, float], ...]:
-        """Per component: name, pJ per driven pair, per timestep and per inference."""
-
-        def price(part: Component) -> tuple[str, float, float, float]:
-            if part.per == "active_pair":
-                return part.name, part.energy_pj, 0.0, 0.0
-            cycles_pj = part.energy_pj * self._cycles
-            return (part.name, 0.0, 0.0, cycles_pj) if part.once else (part.name, 0.0, cycles_pj, 0)
-
-        exit_pj = self.profile.exit_pj_per_class * self.manifest.network.classes
-        return (*map(price, self.profile.components), ("exit", 0.0, exit_pj, 0.0))
-
-    def components_pj(self, active_pairs: Pairs) -> dict[str, float]:
-        """Energy by component of a run with ``active_pairs [t, L]``; they sum to the total."""
-        timesteps, driven = len(active_pairs), self._driven(active_pairs)
-        return {
-            name: per_pair * driven + per_timestep * timesteps + once
-            for name, per_pair, per_timestep, once in self._prices
-        }
-
-    @cached_property
-    def _total_price(self) -> tuple[float, float, float]:
-        """All components together: pJ per driven pair, per timestep and per inference."""
-        _, per_pair, per_timestep, once = zip(*self._prices, strict=True)
-        return sum(per_pair), sum(per_timestep), sum(once)
-
-    def _driven(self, active_pairs: Pairs) -> float:
-        """Active pairs, each counted for every column group that it drives."""
-        # A few dozen numbers: Python adds them in the time that numpy takes to begin, and numpy
-        # would hand the interpreter to another thread, which costs a server more than that.
-        driven: float = sum(
-            pairs * count
-            for timestep in active_pairs
-            for pairs, count in zip(timestep.tolist(), self._column_groups, strict=True)
+    def __init__(self, manifest: Manifest, profile: HardwareProfile) -> None:
+        network = manifest.network
+        self.manifest = manifest
+        self.profile = profile
+        self.chip = chip = Chip(
+            profile, network.synaptic, manifest.weight_bits, manifest.encoding, network.classes
         )
-        return driven
+        self.average_parts_pj = chip.breakdown(np.array(manifest.exits.mean_active_pairs))
+        """Energy of the average held-out row by timestep and component, ``[T, C]``."""
+        self._average_run_pj = self.average_parts_pj.sum(axis=1).cumsum()
+        spreads = [*(part.spread for part in profile.components.values()), (1.0, 1.0)]  # exit
+        self.intervals = intervals(np.array(spreads), self.average_parts_pj.cumsum(axis=0))
+        """Multipliers of totals, and of their ratios to a static run, after every timestep."""
+        self.domain_notes = tuple(_domain_notes(manifest, profile))
+        """Why estimates lie outside what the profile was validated for; empty if inside."""
+        parts = profile.components.values()
+        self._cell_pj = sum(part.energy_pj for part in parts if part.per == "active_cell")
+        self._driven: list[list[int]] = chip.driven_cells.tolist()
+        self._after = self._tables()
+        self._ann = ann_baseline(chip, fair_bits(manifest.timesteps))
+        self._in_domain = not self.domain_notes
 
-    @cached_property
-    def _average_run_pj(self) -> tuple[float, ...]:
-        """Energy of an average row that ran t timesteps, t in 1…T, ``[T]``."""
-        average = np.array(self.manifest.exits.mean_active_pairs)
-        return tuple(
-            sum(self.components_pj(average[:t]).values()) for t in range(1, len(average) + 1)
+    def _tables(self) -> tuple[After[float], ...]:
+        chip, average = self.chip, self._average_run_pj
+        fixed = chip.breakdown(np.zeros_like(chip.driven_cells)).sum(axis=1).cumsum()
+        totals, ratios = self.intervals
+        columns = (
+            fixed, average[-1] - average, *totals, *ratios,
+            chip.latency_ns, chip.pipelined_latency_ns,
+        )  # fmt: skip
+        return tuple(After(*row) for row in np.array(columns).T.tolist())
+
+    def estimate(self, active_pairs: Pairs) -> EnergyEstimate[float]:
+        """The estimate for one row that ran t timesteps with ``active_pairs [t, L]``."""
+        # A few dozen integers: Python adds them in the time that numpy takes to begin, and numpy
+        # would hand the interpreter to another thread, which costs a server more than that.
+        cells = sum(
+            sum(map(mul, pairs.tolist(), driven))
+            for pairs, driven in zip(active_pairs, self._driven, strict=False)
+        )
+        return self._figures(float(cells), self._after[len(active_pairs) - 1])
+
+    def estimates(self, active_pairs: Counts, timesteps: Counts) -> EnergyEstimate[Floats]:
+        """Those of many rows that ran ``timesteps [N]`` of full runs ``active_pairs [T, N, L]``."""
+        driven = self.chip.driven_cells[:, :, None].astype(float)
+        cells = (active_pairs @ driven)[:, :, 0].cumsum(axis=0)
+        own = cells[timesteps - 1, np.arange(len(timesteps))]
+        return self._figures(own, After(*np.array(self._after).T[:, timesteps - 1]))
+
+    def _figures(self, cells: Number, after: After[Number]) -> EnergyEstimate[Number]:
+        total = self._cell_pj * cells + after.fixed_pj
+        static = total + after.skipped_pj
+        ratio = total / static
+        return EnergyEstimate(
+            total,
+            (total * after.low, total * after.high),
+            static,
+            1 - ratio,
+            (1 - ratio * after.ratio_high, 1 - ratio * after.ratio_low),
+            self._ann.energy_pj,
+            self._ann.bits,
+            after.latency_ns,
+            after.pipelined_latency_ns,
+            total * after.latency_ns,
+            self.profile.name,
+            self._in_domain,
         )
 
     def average_pj(self, average_timesteps: float) -> float:
@@ -131,64 +138,19 @@ class EnergyModel:
         steps = range(1, self.manifest.timesteps + 1)
         return float(np.interp(average_timesteps, steps, self._average_run_pj))
 
-    @cached_property
-    def _interval_factors(self) -> tuple[tuple[float, float], ...]:
-        """Low and high multipliers of the total after every timestep, ``[T, 2]``.
 
-        Component constants vary independently, log-uniform in their spreads; the draw is
-        seeded, so the same bundle always has the same interval.
-        """
-        rng = np.random.default_rng(0)
-        spreads = np.log([component.spread for component in self.profile.components])
-        factors = np.exp(
-            rng.uniform(spreads[:, 0], spreads[:, 1], (INTERVAL_SAMPLES, len(spreads)))
+def _domain_notes(manifest: Manifest, profile: HardwareProfile) -> Iterator[str]:
+    validated = profile.validated
+    if validated is None:
+        yield f"{profile.name} says nothing of what it was validated with"
+        return
+    if manifest.weight_bits > validated.max_weight_bits:
+        yield (
+            f"{manifest.weight_bits}-bit weights: the profile was validated with at most "
+            f"{validated.max_weight_bits}"
         )
-        factors = np.concatenate([factors, np.ones((INTERVAL_SAMPLES, 1))], axis=1)  # exit
-        average = np.array(self.manifest.exits.mean_active_pairs)
-        bounds = []
-        for t in range(1, self.manifest.timesteps + 1):
-            parts = np.array(list(self.components_pj(average[:t]).values()))
-            low, high = np.percentile(factors @ parts / parts.sum(), INTERVAL)
-            bounds.append((float(low), float(high)))
-        return tuple(bounds)
-
-    @cached_property
-    def domain_notes(self) -> tuple[str, ...]:
-        """Why the estimate lies outside what the profile was validated for; empty if inside."""
-        notes = []
-        profile, manifest = self.profile, self.manifest
-        if manifest.weight_bits > profile.max_weight_bits:
-            notes.append(
-                f"{manifest.weight_bits}-bit weights: the profile was validated with at most "
-                f"{profile.max_weight_bits} bits in one cell"
-            )
-        if manifest.timesteps > profile.max_timesteps:
-            notes.append(f"more than {profile.max_timesteps} timesteps")
-        return tuple(notes)
-
-    def latency_ns(self, timesteps: int) -> float:
-        """Layers one after the other, one output position a cycle."""
-        return timesteps * self._step_ns
-
-    @cached_property
-    def _step_ns(self) -> float:
-        return float(self._positions.sum()) * self.profile.cycle_ns
-
-    def estimate(self, active_pairs: Pairs) -> EnergyEstimate:
-        """The estimate for one row that ran t timesteps with ``active_pairs [t, L]``."""
-        timesteps = len(active_pairs)
-        per_pair, per_timestep, once = self._total_price
-        total = per_pair * self._driven(active_pairs) + per_timestep * timesteps + once
-        static = total + (self._average_run_pj[-1] - self._average_run_pj[timesteps - 1])
-        low, high = self._interval_factors[timesteps - 1]
-        latency = self.latency_ns(timesteps)
-        return EnergyEstimate(
-            total_pj=total,
-            interval_pj=(total * low, total * high),
-            static_pj=static,
-            saved_ratio=1 - total / static,
-            latency_ns=latency,
-            edp_pj_ns=total * latency,
-            profile=self.profile.name,
-            in_domain=not self.domain_notes,
+    if manifest.timesteps > validated.max_timesteps:
+        yield (
+            f"{manifest.timesteps} timesteps: the profile was validated with at most "
+            f"{validated.max_timesteps}"
         )

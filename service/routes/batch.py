@@ -79,12 +79,16 @@ async def classify_batch(
             cancel(_tickets(outcomes))
             raise
         results = [_result(request, outcome) for outcome in outcomes]
-    done = [result.classification for result in results if result.classification]
+    done = [
+        ticket
+        for ticket, result in zip(outcomes, results, strict=True)
+        if isinstance(ticket, Ticket) and result.classification
+    ]
     batch = BatchClassification(
         request_id=request.state.request_id,
         results=results,
-        average_timesteps=statistics.fmean(c.timesteps_used for c in done) if done else None,
-        energy_pj=sum(c.energy.total_pj for c in done),
+        average_timesteps=statistics.fmean(t.job.row.t for t in done) if done else None,
+        energy_pj=sum(t.job.energy.total_pj for t in done if t.job.energy),
     )
     return JsonAnswer(batch.model_dump_json().encode())
 

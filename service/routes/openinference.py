@@ -37,7 +37,7 @@ from service.registry import ServedModel
 from service.routes.classify import BINARY, PROBLEMS
 from service.routes.health import RETRY, broken, ready
 from service.routes.models import allowed
-from service.schemas import Classification, ClassifyParameters
+from service.schemas import Classification, ClassifyParameters, Energy
 from service.tensors import (
     DTYPES,
     HEADER_LENGTH,
@@ -57,6 +57,7 @@ EXTENSIONS = ("binary_tensor_data", "classification", "parameters", "spikeserve_
 ELSEWHERE = {
     "model": "the path names it",
     "version": "the path names it",
+    "energy": "ask for the output 'energy_pj'",
     "top_k": "ask for the output 'probabilities' with the parameter 'classification'",
     "timeout": "use 'deadline_ms'",
     "priority": "requests are served in the order they come",
@@ -68,7 +69,7 @@ COLUMNS: dict[str, Callable[[Classification], Any]] = {
     "timesteps": lambda one: one.timesteps_used,
     "entropy": lambda one: one.entropy,
     "entropy_threshold": lambda one: one.entropy_threshold,
-    "energy_pj": lambda one: one.energy.total_pj,
+    "energy_pj": lambda one: _energy(one).total_pj,
     "stop_reason": lambda one: one.stop_reason,
 }
 
@@ -305,7 +306,7 @@ def _summary(answers: Sequence[Classification]) -> dict[str, Any]:
     """The response's parameters: plain values only, so one image's own where there is one."""
     summary: dict[str, Any] = {
         "average_timesteps": statistics.fmean(one.timesteps_used for one in answers),
-        "energy_total_pj": sum(one.energy.total_pj for one in answers),
+        "energy_total_pj": sum(_energy(one).total_pj for one in answers),
         "energy_is_an_estimate": True,
     }
     if len(answers) == 1:
@@ -315,10 +316,15 @@ def _summary(answers: Sequence[Classification]) -> dict[str, Any]:
             "entropy": one.entropy,
             "entropy_threshold": one.entropy_threshold,
             "stop_reason": one.stop_reason,
-            "energy_pj": one.energy.total_pj,
-            "energy_static_pj": one.energy.static_pj,
+            "energy_pj": _energy(one).total_pj,
+            "energy_static_pj": _energy(one).static_pj,
         }
     return summary
+
+
+def _energy(one: Classification) -> Energy:
+    assert one.energy is not None  # the protocol knows no way to leave it out
+    return one.energy
 
 
 def _output(want: Wanted, tickets: Sequence[Ticket], answers: Sequence[Classification]) -> Tensor:

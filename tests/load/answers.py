@@ -13,7 +13,7 @@ import numpy as np
 from models.bundle import load_bundle
 from models.encoding import Pixels
 from models.energy.estimate import EnergyModel
-from models.energy.hardware import DTSNN_CALIBRATED_65NM
+from models.energy.hardware import load_profile
 from models.engines.onnx import OnnxEngine
 from models.exits import ExitPolicy
 from models.inference import Row, classify
@@ -58,7 +58,7 @@ class World:
         self.images = images
         self.manifest = bundle.manifest
         self._engine = OnnxEngine(bundle.manifest.network, bundle.graph)
-        self._energy = EnergyModel(bundle.manifest, DTSNN_CALIBRATED_65NM)
+        self._energy = EnergyModel(bundle.manifest, load_profile())
 
     def asks(self, count: int, seed: int = 0) -> list[Ask]:
         """Unique images with mixed thresholds and limits."""

@@ -11,14 +11,13 @@ from numpy.typing import NDArray
 from models.bundle import Bundle
 from models.encoding import Encoding
 from models.engines.contract import Engine, State, Step
-from models.engines.event import EventEngine
 from models.engines.onnx import OnnxEngine
-from models.engines.reference import ReferenceEngine, active_pairs, synaptic_current
+from models.engines.reference import synaptic_current
 from models.engines.selection import build_engine
-from models.engines.torch import TorchEngine
 from models.errors import EngineUnavailable
-from models.network import Conv, Linear, coverage
-from models.program import Program, Synapses
+from models.network import Conv
+from models.program import Synapses
+from tests.networks import engines, same
 from tests.programs import IMAGE_SHAPE, TIMESTEPS, random_network, random_program
 from training.export import step_graph
 
@@ -30,22 +29,6 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "sum pool": {"plan": ("8", "P", "16", "G")},
     "strides": {"plan": ("8/2", "16/3", "12")},
 }
-
-
-def engines(program: Program) -> list[Engine]:
-    return [
-        ReferenceEngine(program),
-        OnnxEngine(program.network, step_graph(program).SerializeToString()),
-        TorchEngine(program, "cpu"),
-        EventEngine(program, threads=2),
-    ]
-
-
-def same(one: Step, other: Step) -> bool:
-    return all(
-        np.array_equal(getattr(one, part), getattr(other, part))
-        for part in ("logits", "active_pairs", "spikes")
-    )
 
 
 @pytest.mark.parametrize("name", list(NETWORKS))
@@ -134,22 +117,6 @@ def test_reference_convolution_is_the_textbook_sum() -> None:
                     if 0 <= h < 5 and 0 <= w < 6:
                         expected += x[0, h, w].astype(np.int64) @ kernel[di, dj]
             assert np.array_equal(out[0, i, j], expected)
-
-
-@pytest.mark.parametrize("stride", [1, 2, 3])
-@pytest.mark.parametrize("padding", [0, 1, 2])
-def test_active_pairs_equal_a_brute_force_unfold(stride: int, padding: int) -> None:
-    layer = Conv("c", (7, 8, 3), 4, kernel=3, stride=stride, padding=padding)
-    x = (np.random.default_rng(5).random((2, 7, 8, 3)) < 0.3).astype(np.int32)
-    padded = np.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
-    rows, columns, _ = layer.out_shape
-    count = np.zeros(2, np.int64)
-    for i in range(rows):
-        for j in range(columns):
-            window = padded[:, i * stride : i * stride + 3, j * stride : j * stride + 3]
-            count += (window != 0).sum(axis=(1, 2, 3))
-    assert np.array_equal(active_pairs(layer, x), count)
-    assert coverage(Linear("l", (2, 3, 1), 1)).tolist() == [[1, 1, 1], [1, 1, 1]]
 
 
 def test_a_graph_of_other_weights_is_refused_at_load(bundle: Bundle) -> None:

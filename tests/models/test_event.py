@@ -4,110 +4,23 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
-from models.engines.contract import State, Step
+from models.engines.contract import State
 from models.engines.event import EventEngine, usable_cores
 from models.engines.kernels.layout import packed
 from models.engines.reference import ReferenceEngine
 from models.errors import EngineUnavailable
-from models.network import Conv, Layer, Lif, Linear, Network, Pool, input_maximum
-from models.neurons import MEMBRANE_MAX, MEMBRANE_MIN
-from models.program import CURRENT_LIMIT, EXACT_IN_FLOAT32, Program, Synapses
+from models.network import Conv, Layer, Lif, Linear, Network, Pool
+from models.program import Program, Synapses
+from tests.networks import frames_of, layers, program_of, same
 from tests.programs import IMAGE_SHAPE, random_network, random_program
 
 STEPS = 3
-Frames = NDArray[np.uint8]
-
-
-@st.composite
-def layers(draw: st.DrawFn) -> tuple[Layer, ...]:
-    """One to three convolutions with neurons and pools, then a classifier."""
-    small = st.integers(1, 9)
-    shape = (draw(small), draw(small), draw(st.integers(1, 5)))
-    sequence: list[Layer] = []
-    for index in range(draw(st.integers(1, 3))):
-        kernel = draw(st.integers(1, 5))
-        conv = Conv(
-            f"conv{index}",
-            shape,
-            draw(st.sampled_from([1, 3, 63, 64, 65, 128, 130, 192])),
-            kernel=kernel,
-            stride=draw(st.integers(1, 3)),
-            padding=draw(st.integers((max(0, kernel - min(shape[:2])) + 1) // 2, 4)),
-            shift=draw(st.integers(3, 7)) if index == 0 else draw(st.sampled_from([0, 0, 2])),
-        )
-        lif = Lif(
-            f"lif{index}",
-            conv.out_shape,
-            leak_q=draw(st.sampled_from([0, 1, 127, 128, 200, 255, 256])),
-            reset=draw(st.sampled_from(["hard", "soft"])),
-            fire_once=draw(st.booleans()),
-        )
-        sequence += [conv, lif]
-        shape = lif.out_shape
-        for position in range(draw(st.integers(0, 2))):
-            modes: list[Literal["max", "sum"]] = ["max", "sum"]
-            pool = Pool(
-                f"pool{index}.{position}",
-                shape,
-                kernel=draw(st.integers(1, min(3, *shape[:2]))),
-                mode=draw(st.sampled_from(modes)),
-            )
-            sequence.append(pool)
-            shape = pool.out_shape
-    return (*sequence, Linear("classifier", shape, draw(st.integers(2, 70))))
-
-
-def program_of(network: Network, rng: np.random.Generator, extreme: bool) -> Program:
-    """Weights up to what each layer's bounds allow; ``extreme``: nothing but the bound."""
-    synapses, thresholds = [], []
-    for layer in network.synaptic:
-        rows, channels = layer.weight_shape
-        maximum = input_maximum(network, layer)
-        bias = rng.choice([-100, 0, 100], channels).astype(np.int32)
-        reach = min(
-            (CURRENT_LIMIT - 100) << layer.shift, EXACT_IN_FLOAT32 - 1, CURRENT_LIMIT * maximum
-        )
-        weight = np.zeros((rows, channels), np.int8)
-        most = max(1, reach // maximum // 127)  # rows that may hold the largest weight
-        for channel in range(channels):
-            bound = 127 if extreme else min(127, max(1, reach // maximum // rows))
-            chosen = rng.permutation(rows)[: most if bound == 127 else reach // maximum]
-            values = (
-                rng.choice([-bound, bound], len(chosen))
-                if extreme
-                else rng.integers(-bound, bound + 1, len(chosen))
-            )
-            weight[chosen, channel] = values if reach >= maximum * bound else 0
-        synapses.append(Synapses(weight, bias))
-    for lif in network.lifs:
-        theta = rng.integers(-50, 400, lif.in_shape[2])
-        if extreme:
-            edges = [MEMBRANE_MIN, MEMBRANE_MAX, MEMBRANE_MAX + 1, 0, 1, -1]
-            theta = rng.choice(edges, lif.in_shape[2])
-        thresholds.append(theta.astype(np.int32))
-    return Program(network, tuple(synapses), tuple(thresholds), 0.01)
-
-
-def frames_of(rng: np.random.Generator, shape: tuple[int, ...], density: float) -> Frames:
-    """Analog pixels in even rows and spikes of one value in odd ones, at the given density."""
-    analog = rng.integers(1, 256, shape, np.uint8)
-    analog[1::2] = rng.integers(1, 256)
-    return np.where(rng.random(shape) < density, analog, 0).astype(np.uint8)
-
-
-def same(one: Step, other: Step) -> bool:
-    return all(
-        np.array_equal(getattr(one, part), getattr(other, part))
-        for part in ("logits", "active_pairs", "spikes")
-    )
 
 
 @settings(max_examples=150, deadline=None)

@@ -47,8 +47,9 @@ def test_the_answer_has_the_documented_shape(client: TestClient, png: bytes) -> 
     assert len(answer["top_k"]) == 2
     assert answer["entropy_threshold"] == 0.3
     assert set(answer["energy"]) == {
-        "estimate", "total_pj", "interval_pj", "static_pj", "saved_ratio", "latency_ns",
-        "edp_pj_ns", "profile", "in_domain",
+        "estimate", "total_pj", "interval_pj", "static_pj", "saved_ratio", "saved_interval",
+        "ann_pj", "ann_bits", "latency_ns", "pipelined_latency_ns", "edp_pj_ns", "profile",
+        "in_domain", "detail",
     }  # fmt: skip
     assert set(answer["timing_ms"]) == {"decode", "queue", "inference", "total"}
     assert response.headers["x-timesteps-used"] == str(answer["timesteps_used"])

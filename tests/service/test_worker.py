@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from models.bundle import Bundle
 from models.energy.estimate import EnergyModel
-from models.energy.hardware import DTSNN_CALIBRATED_65NM
+from models.energy.hardware import load_profile
 from models.engines.contract import Engine, State, Step
 from models.engines.onnx import OnnxEngine
 from models.exits import ExitPolicy
@@ -56,7 +56,7 @@ def engine(bundle: Bundle) -> OnnxEngine:
 def build(bundle: Bundle, engine: Engine, slots: int = 4) -> Worker:
     scheduler = Scheduler(slots, queue_capacity=1000)
     metrics = Metrics().for_model(bundle.manifest, engine.name, scheduler)
-    energy = EnergyModel(bundle.manifest, DTSNN_CALIBRATED_65NM)
+    energy = EnergyModel(bundle.manifest, load_profile())
     return Worker(bundle.manifest, engine, scheduler, metrics, energy)
 
 

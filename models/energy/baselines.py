@@ -1,0 +1,103 @@
+"""What an estimate is compared with: an ANN of the same layers, and counts of operations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from models.encoding import Encoding
+from models.energy.chip import Chip, Counts, Floats
+from models.network import Synaptic
+
+ANN_BITS = (4, 8)
+"""Activation bits that are always shown, besides the fair ones."""
+
+
+class AnnBaseline(NamedTuple):
+    """An ANN of the same layers on the same chip."""
+
+    bits: int
+    energy_pj: float
+    latency_ns: float
+    edp_pj_ns: float
+
+
+def fair_bits(timesteps: int) -> int:
+    """Activation bits that tell apart as many levels as a neuron's spikes in T timesteps."""
+    return math.ceil(math.log2(timesteps + 1))
+
+
+def ann_baseline(chip: Chip, bits: int) -> AnnBaseline:
+    """Bit-serial inputs: ``bits`` dense cycles where the spiking network has a timestep.
+
+    No LIF neurons and no exits, but a shift-and-add a column and bit. What is charged once an
+    inference for the one is charged once for the other.
+    """
+    profile, size = chip.profile, chip.profile.crossbar_size
+    cycles = sum(chip.mapping.cycles)
+    quantities = {
+        "active_cell": size * profile.pe_rows * cycles,
+        "column": size * cycles,
+        "cycle": cycles,
+    }
+    energy = profile.ann_shift_add_pj * size * cycles * bits + sum(
+        part.energy_pj * quantities[part.per] * (1 if part.once else bits)
+        for name, part in profile.components.items()
+        if name != "lif"
+    )
+    latency = bits * sum(chip.mapping.positions) * profile.cycle_ns
+    return AnnBaseline(bits, energy, latency, energy * latency)
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """Energy of one operation in 45 nm logic, pJ (M. Horowitz, ISSCC 2014)."""
+
+    name: str
+    mac_pj: float
+    ac_pj: float
+
+
+ARITHMETICS = (
+    Arithmetic("float32", 4.6, 0.9),
+    Arithmetic("int32", 3.2, 0.1),
+    Arithmetic("int8", 0.23, 0.03),
+)
+OPERATIONS_WARNING = (
+    "operations times a constant: memory, data movement and peripherals, which dominate on real "
+    "chips, are left out; do not compare with the estimate of the chip"
+)
+
+
+class Operations(NamedTuple):
+    """Operations of one inference, and of an ANN of the same layers."""
+
+    macs: int
+    """Multiply-accumulates: the first layer on analog frames, whatever the pixels are."""
+    acs: int
+    """Accumulates: one for every active pair and output channel elsewhere."""
+    ann_macs: int
+
+    def energy_pj(self, arithmetic: Arithmetic) -> tuple[float, float]:
+        """Of this inference and of the ANN."""
+        ours = self.macs * arithmetic.mac_pj + self.acs * arithmetic.ac_pj
+        return ours, self.ann_macs * arithmetic.mac_pj
+
+
+def operations(
+    layers: Sequence[Synaptic], encoding: Encoding, active_pairs: Sequence[Counts] | Counts | Floats
+) -> Operations:
+    """Operations of a run with ``active_pairs [t, L]``."""
+    channels = np.array([layer.out_channels for layer in layers])
+    dense = [layer.weight_shape[0] * layer.positions * layer.out_channels for layer in layers]
+    macs, acs = 0, 0.0
+    for t, pairs in enumerate(active_pairs, start=1):
+        paid = np.asarray(pairs, float) * channels
+        analog = encoding.analog(t)
+        macs += dense[0] if analog else 0
+        acs += float(paid[1 if analog else 0 :].sum())
+    return Operations(macs, round(acs), sum(dense))

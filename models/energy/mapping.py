@@ -1,0 +1,67 @@
+"""Layers on a chip's crossbars.
+
+R = c_in k k    V = h_out w_out    n_r = ceil(R / rows of a PE)    n_c = ceil(c_out cells / X)
+N = n_r n_c V   PE cycles of a layer per timestep, one output position each
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from models.energy.hardware import HardwareProfile
+from models.network import Synaptic
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """Where the weights of some layers lie; every tuple has one entry a layer, ``[L]``."""
+
+    profile: HardwareProfile
+    positions: tuple[int, ...]
+    """Output positions V."""
+    row_groups: tuple[int, ...]
+    """PEs that share a layer's inputs, n_r."""
+    column_groups: tuple[int, ...]
+    """PEs that share its outputs, n_c; an input row drives all of them."""
+
+    @property
+    def cycles(self) -> tuple[int, ...]:
+        """PE cycles N of a timestep."""
+        groups = zip(self.row_groups, self.column_groups, self.positions, strict=True)
+        return tuple(rows * columns * positions for rows, columns, positions in groups)
+
+    @property
+    def all_rows(self) -> tuple[int, ...]:
+        """Driven (row, output position) pairs of a timestep when a cycle drives every row."""
+        groups = zip(self.row_groups, self.positions, strict=True)
+        return tuple(self.profile.pe_rows * rows * positions for rows, positions in groups)
+
+    @property
+    def pes(self) -> int:
+        groups = zip(self.row_groups, self.column_groups, strict=True)
+        return sum(rows * columns for rows, columns in groups)
+
+    @property
+    def crossbars(self) -> int:
+        return self.pes * self.profile.crossbars_per_pe
+
+    @property
+    def tiles(self) -> int:
+        return math.ceil(self.pes / self.profile.pes_per_tile)
+
+
+def mapped(layers: Sequence[Synaptic], profile: HardwareProfile, weight_bits: int) -> Mapping:
+    """``layers`` with weights of ``weight_bits`` on the chip of ``profile``.
+
+    A convolution that several groups share would be mapped a group at a time; networks here
+    have none.
+    """
+    cells = math.ceil(weight_bits / profile.cell_bits)
+    return Mapping(
+        profile,
+        tuple(layer.positions for layer in layers),
+        tuple(math.ceil(layer.weight_shape[0] / profile.pe_rows) for layer in layers),
+        tuple(math.ceil(layer.out_channels * cells / profile.crossbar_size) for layer in layers),
+    )

@@ -1,0 +1,152 @@
+"""Everything behind one estimate: parts, timesteps, activity, comparisons, assumptions, sources."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.energy.baselines import (
+    ANN_BITS,
+    ARITHMETICS,
+    OPERATIONS_WARNING,
+    AnnBaseline,
+    ann_baseline,
+    fair_bits,
+    operations,
+)
+from models.energy.chip import EXIT, Chip
+from models.energy.estimate import EnergyModel, Pairs
+from models.network import Pool, connections
+
+BIT_SERIAL = 8
+
+
+@dataclass(frozen=True)
+class OperationEnergy:
+    """One arithmetic's side view of an inference, without memory or peripherals."""
+
+    arithmetic: str
+    energy_pj: float
+    ann_pj: float
+
+
+@dataclass(frozen=True)
+class OperationReport:
+    """Operations of an inference and of an ANN of the same layers."""
+
+    macs: int
+    acs: int
+    ann_macs: int
+    energies: tuple[OperationEnergy, ...]
+    warning: str
+
+
+@dataclass(frozen=True)
+class EnergyReport:
+    """One inference in detail; components and timesteps both sum to its total."""
+
+    components_pj: dict[str, float]
+    timesteps_pj: tuple[float, ...]
+    activity: tuple[tuple[float, ...], ...]
+    """Share of a layer's inputs that were active, by timestep and layer, ``[t, L]``."""
+    static_latency_ns: float
+    static_edp_pj_ns: float
+    anns: tuple[AnnBaseline, ...]
+    operations: OperationReport
+    crossbars: int
+    pes: int
+    tiles: int
+    cycles_per_timestep: int
+    domain_notes: tuple[str, ...]
+    assumptions: tuple[str, ...]
+    sources: dict[str, str]
+
+
+class Reporter:
+    """Makes reports for one bundle on one chip; what they share is computed once."""
+
+    def __init__(self, model: EnergyModel) -> None:
+        self._model = model
+        # a layer whose windows all lie in the padding has none
+        self._connections = np.array([max(1, connections(layer)) for layer in model.chip.layers])
+        self._anns = tuple(
+            ann_baseline(model.chip, bits)
+            for bits in sorted({fair_bits(model.manifest.timesteps), *ANN_BITS})
+        )
+        self._assumptions = tuple(_assumptions(model))
+        self._sources = _sources(model)
+
+    def report(self, active_pairs: Pairs) -> EnergyReport:
+        """The report of a row that ran t timesteps with ``active_pairs [t, L]``."""
+        model, chip = self._model, self._model.chip
+        parts = chip.breakdown(active_pairs)
+        static_latency = float(chip.latency_ns[-1])
+        activity = np.asarray(active_pairs) / self._connections
+        return EnergyReport(
+            components_pj=dict(zip(chip.components, parts.sum(axis=0).tolist(), strict=True)),
+            timesteps_pj=tuple(parts.sum(axis=1).tolist()),
+            activity=tuple(map(tuple, activity.tolist())),
+            static_latency_ns=static_latency,
+            static_edp_pj_ns=model.estimate(active_pairs).static_pj * static_latency,
+            anns=self._anns,
+            operations=_operations(chip, active_pairs),
+            crossbars=chip.mapping.crossbars,
+            pes=chip.mapping.pes,
+            tiles=chip.mapping.tiles,
+            cycles_per_timestep=sum(chip.mapping.cycles),
+            domain_notes=model.domain_notes,
+            assumptions=self._assumptions,
+            sources=self._sources,
+        )
+
+
+def _operations(chip: Chip, active_pairs: Pairs) -> OperationReport:
+    counted = operations(chip.layers, chip.encoding, active_pairs)
+    return OperationReport(
+        *counted,
+        tuple(
+            OperationEnergy(arithmetic.name, *counted.energy_pj(arithmetic))
+            for arithmetic in ARITHMETICS
+        ),
+        OPERATIONS_WARNING,
+    )
+
+
+def _assumptions(model: EnergyModel) -> Iterator[str]:
+    profile, network = model.profile, model.manifest.network
+    yield (
+        "a chip that was not built: absolute energies are good to about a factor of two, ratios "
+        "of timesteps are tighter; energies of single layers are not reliable"
+    )
+    if profile.pixel_bits < BIT_SERIAL:
+        yield (
+            f"analog frames take the first layer {profile.pixel_bits} cycle(s); {BIT_SERIAL} "
+            f"bit-serial cycles would add {_bit_serial_excess(model):.0%} to a full run"
+        )
+    once = [name for name, part in profile.components.items() if part.once]
+    if once:
+        yield (
+            f"{', '.join(once)}: once an inference, calibrated to a published curve; the "
+            "physical cause is not published"
+        )
+    yield "timesteps that were skipped would have cost what they cost on average (held-out images)"
+    yield "latency: one output position a cycle; it may be up to four times too low"
+    yield "the ANN drives every row in each of its bit-serial cycles"
+    if any(isinstance(layer, Pool) and layer.mode == "sum" for layer in network.layers):
+        yield "summed spikes behind an average pool enter the next layer in one cycle"
+
+
+def _bit_serial_excess(model: EnergyModel) -> float:
+    """What bit-serial pixels would add to an average run to T."""
+    serial = model.profile.model_copy(update={"pixel_bits": BIT_SERIAL})
+    average = EnergyModel(model.manifest, serial).average_parts_pj.sum()
+    return float(average / model.average_parts_pj.sum() - 1)
+
+
+def _sources(model: EnergyModel) -> dict[str, str]:
+    profile = model.profile
+    parts = {name: part.source for name, part in profile.components.items()}
+    exits = {EXIT: profile.sources["exit_pj_per_class"]}
+    return {profile.name: profile.source, **parts, **exits, **profile.sources}

@@ -1,0 +1,133 @@
+"""``spikeserve energy``: what a bundle would cost on a chip, as a table with stacked bars."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from models.bundle import Manifest
+from models.encoding import Encoding
+from models.energy.estimate import EnergyModel
+from models.energy.hardware import HardwareProfile
+from models.energy.report import EnergyReport, Reporter
+from models.errors import InvalidPolicy
+
+LONGEST_BAR, SHORTEST_BAR = 60, 12
+COLUMNS = 58
+"""Characters that the table needs beside its bars."""
+MAX_TIMESTEPS = 64
+PJ_PER_UJ, NS_PER_US = 1e6, 1e3
+COLOURS = (
+    "red", "dark_orange", "yellow", "green", "chartreuse2", "dark_green", "cyan", "blue",
+    "magenta", "grey70", "white",
+)  # fmt: skip
+
+
+def energy_table(
+    manifest: Manifest, profile: HardwareProfile, width: int, timesteps: int | None = None
+) -> RenderableType:
+    """Energy, latency and EDP of an average image by the timestep it leaves at, and of ANNs.
+
+    Args:
+        width: characters there are.
+        timesteps: how many are shown; the bundle's if None.
+
+    Raises:
+        InvalidPolicy: ``timesteps`` is out of range.
+    """
+    shown = manifest.timesteps if timesteps is None else timesteps
+    if not 1 <= shown <= MAX_TIMESTEPS:
+        raise InvalidPolicy(f"timesteps must be between 1 and {MAX_TIMESTEPS}, not {shown}")
+    model = EnergyModel(_prolonged(manifest, shown), profile)
+    pairs = np.array(model.manifest.exits.mean_active_pairs)
+    report = Reporter(model).report(pairs)
+    parts = model.average_parts_pj.cumsum(axis=0)  # [T, C]
+    longest = max(parts[shown - 1].sum(), *(ann.energy_pj for ann in report.anns))
+    per_pj = min(max(SHORTEST_BAR, width - COLUMNS), LONGEST_BAR) / longest
+    table = Table(title=f"{manifest.name} {manifest.version} on {profile.name}")
+    for heading in ("t", "µJ", "5…95 %", "saved", "µs", "µJ·µs"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("by component", no_wrap=True)
+    for t in range(1, shown + 1):
+        energy = model.estimate(pairs[:t])
+        low, high = energy.interval_pj
+        table.add_row(
+            str(t),
+            f"{energy.total_pj / PJ_PER_UJ:.2f}",
+            f"{low / PJ_PER_UJ:.2f}…{high / PJ_PER_UJ:.2f}",
+            f"{energy.saved_ratio:.0%}",
+            *_time(energy.latency_ns, energy.edp_pj_ns),
+            _stacked(parts[t - 1] * per_pj),
+        )
+    for ann in report.anns:
+        table.add_row(
+            f"ANN{ann.bits}",
+            f"{ann.energy_pj / PJ_PER_UJ:.2f}",
+            "",
+            "",
+            *_time(ann.latency_ns, ann.edp_pj_ns),
+            Text("░" * round(ann.energy_pj * per_pj)),
+        )
+    return Group(table, _legend(model.chip.components), *map(Text, _notes(model, report)))
+
+
+def _prolonged(manifest: Manifest, timesteps: int) -> Manifest:
+    """The bundle as if it ran longer: every further timestep as active as its last."""
+    exits, more = manifest.exits, timesteps - manifest.timesteps
+    if more <= 0:
+        return manifest
+    pairs = (*exits.mean_active_pairs, *exits.mean_active_pairs[-1:] * more)
+    return manifest.model_copy(
+        update={
+            "encoding": Encoding(manifest.encoding.kind, timesteps),
+            "exits": exits.model_copy(update={"mean_active_pairs": pairs}),
+        }
+    )
+
+
+def _time(latency_ns: float, edp_pj_ns: float) -> tuple[str, str]:
+    return f"{latency_ns / NS_PER_US:.0f}", f"{edp_pj_ns / PJ_PER_UJ / NS_PER_US:.0f}"
+
+
+def _stacked(characters: NDArray[np.float64]) -> Text:
+    """A bar of coloured pieces ``characters [C]`` long."""
+    ends = np.round(characters.cumsum()).astype(int)
+    lengths = np.diff(ends, prepend=0).tolist()
+    return Text.assemble(*(("█" * length, _colour(k)) for k, length in enumerate(lengths)))
+
+
+def _legend(components: tuple[str, ...]) -> Text:
+    entries = (
+        piece for k, name in enumerate(components) for piece in (("█", _colour(k)), f" {name}  ")
+    )
+    return Text.assemble(*entries, "░ ANN of the same layers, by bits")
+
+
+def _colour(component: int) -> str:
+    return COLOURS[component % len(COLOURS)]
+
+
+def _notes(model: EnergyModel, report: EnergyReport) -> Iterator[str]:
+    yield (
+        f"\n{report.crossbars} crossbars in {report.pes} PEs on {report.tiles} tiles, "
+        f"{report.cycles_per_timestep} PE cycles a timestep; an average held-out image"
+    )
+    for note in report.domain_notes or ("inside what the profile was validated with",):
+        yield f"domain: {note}"
+    for assumption in report.assumptions:
+        yield f"assumed: {assumption}"
+    counted = report.operations
+    side = ", ".join(
+        f"{one.arithmetic} {one.energy_pj / PJ_PER_UJ:.1f} (ANN {one.ann_pj / PJ_PER_UJ:.1f})"
+        for one in counted.energies
+    )
+    yield (
+        f"all {model.manifest.timesteps} timesteps as 45 nm operations: "
+        f"{counted.macs / 1e6:.1f} M MACs and {counted.acs / 1e6:.1f} M accumulates, µJ: {side}"
+    )
+    yield f"beware: {counted.warning}"

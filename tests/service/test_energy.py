@@ -1,0 +1,134 @@
+"""The energy in answers: as much of it as was asked for, on the chip the operator named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from models.energy.hardware import load_profile
+from service.app import create_app
+from service.cli import main
+from service.settings import Settings
+
+OTHER = "spikesim-ela-65nm"
+
+
+def test_full_adds_parts_that_sum_to_the_total(client: TestClient, png: bytes) -> None:
+    energy = client.post("/classify?energy=full&entropy_threshold=0", content=png).json()["energy"]
+    detail = energy["detail"]
+    assert sum(detail["components_pj"].values()) == pytest.approx(energy["total_pj"], rel=1e-12)
+    assert sum(detail["timesteps_pj"]) == pytest.approx(energy["total_pj"], rel=1e-12)
+    assert len(detail["activity"]) == 4
+    assert all(0 <= share <= 1 for timestep in detail["activity"] for share in timestep)
+    assert {ann["bits"]: ann["energy_pj"] for ann in detail["anns"]}[3] == energy["ann_pj"]
+    assert set(detail["components_pj"]) <= set(detail["sources"])
+    assert detail["assumptions"]
+    assert any("8-bit weights" in note for note in detail["domain_notes"])
+    assert "memory" in detail["operations"]["warning"]
+    assert detail["static_edp_pj_ns"] == energy["edp_pj_ns"]  # a full run is the static one
+
+
+def test_on_is_the_default_and_says_the_same_without_detail(client: TestClient, png: bytes) -> None:
+    full, on, default = (
+        client.post(f"/classify{query}", content=png).json()["energy"]
+        for query in ("?energy=full", "?energy=on", "")
+    )
+    assert on == default
+    assert on["detail"] is None
+    assert on == full | {"detail": None}
+
+
+def test_off_leaves_it_out_of_the_answer_but_not_out_of_the_counters(
+    bundle_folder: Path, png: bytes
+) -> None:
+    with TestClient(create_app(Settings(bundles=(bundle_folder,), slots=4))) as fresh:
+        assert fresh.post("/classify?energy=off", content=png).json()["energy"] is None
+        line = next(
+            line
+            for line in fresh.get("/metrics").text.splitlines()
+            if line.startswith("spikeserve_energy_joules_total")
+        )
+        assert float(line.split()[-1]) > 0
+        files = [("file", ("1", png))] * 2
+        batch = fresh.post("/classify/batch?energy=off", files=files).json()
+        assert [item["classification"]["energy"] for item in batch["results"]] == [None, None]
+        with_it = fresh.post("/classify/batch", files=files).json()
+        assert batch["energy_pj"] == with_it["energy_pj"] > 0
+
+
+def test_a_stream_ends_with_what_was_asked_for(client: TestClient, png: bytes) -> None:
+    events = client.post("/classify/stream?energy=full", content=png).text
+    result = json.loads(events.split("event: result\ndata: ")[1])
+    assert result["energy"]["detail"]["components_pj"]
+
+
+def test_other_words_are_refused(client: TestClient, png: bytes) -> None:
+    assert client.post("/classify?energy=maybe", content=png).status_code == 422
+
+
+def test_the_operator_names_the_chip(bundle_folder: Path, tmp_path: Path, png: bytes) -> None:
+    mine = tmp_path / "mine.toml"
+    mine.write_text(
+        f'extends = "{OTHER}"\nname = "mine"\nsource = "invented"\n'
+        '[components.adc]\nenergy_pj = 0.5\nsource = "invented"\n'
+    )
+    for profile, name in ((OTHER, OTHER), (str(mine), "mine")):
+        settings = Settings(bundles=(bundle_folder,), slots=4, energy_profile=profile)
+        with TestClient(create_app(settings)) as client:
+            energy = client.post("/classify", content=png).json()["energy"]
+            assert energy["profile"] == name
+            assert not energy["in_domain"]
+            found = client.get("/v1/models/tiny/calibration").json()
+            assert found["energy_profile"] == name
+
+
+def test_a_chip_that_is_none_is_refused_at_start(
+    bundle_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = tmp_path / "bad.toml"
+    bad.write_text('extends = "spikesim-ela-65nm"\nname = "x"\nsource = "x"\ncomponents.adc = 1\n')
+    for profile, message in (("nobody", "there is dtsnn"), (str(bad), "components.adc")):
+        arguments = ["--bundle", str(bundle_folder), "--energy-profile", profile]
+        assert main(["serve", "--port", "0", *arguments]) == 1
+        assert message in capsys.readouterr().err
+
+
+def test_the_command_shows_components_over_timesteps(
+    bundle_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    assert main(["energy", str(bundle_folder)]) == 0
+    output = capsys.readouterr().out
+    assert all(name in output for name in load_profile().components)
+    assert "█" in output
+    assert "ANN3" in output
+    assert "8-bit weights" in output
+    picture = tmp_path / "energy.svg"
+    arguments = ["--profile", OTHER, "--timesteps", "9", "--svg", str(picture)]
+    assert main(["energy", str(bundle_folder), *arguments]) == 0
+    output = capsys.readouterr().out
+    assert OTHER in output
+    assert "9 timesteps: the profile was validated with at most 8" in output
+    assert "</svg>" in picture.read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--timesteps", "0"], "between 1 and 64"),
+        (["--timesteps", "65"], "between 1 and 64"),
+        (["--profile", "nobody"], "no hardware profile"),
+        (["--svg", "/nowhere/x.svg"], "/nowhere"),
+    ],
+)
+def test_the_command_refuses_what_it_cannot_show(
+    bundle_folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    assert main(["energy", str(bundle_folder), *arguments]) == 1
+    assert message in capsys.readouterr().err
