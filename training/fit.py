@@ -19,7 +19,9 @@ from rich.progress import track
 from torch import Tensor
 from torch.optim import SGD, AdamW, Muon, Optimizer
 
+from models.network import Conv
 from training.build import SpikingNetwork, folded
+from training.compensation import compensated, patch_covariance
 from training.data import Batches, Split
 from training.errors import TrainingError
 from training.losses import distillation, timestep_cross_entropy
@@ -29,6 +31,7 @@ from training.rounding import PIXEL_UNIT
 MUON_MOMENTUM = 0.9
 SGD_LEARNING_RATE = 0.02  # beside Muon, for what is no matrix: gains, thresholds, the classifier
 EVALUATION_BATCH = 500
+COMPENSATION_IMAGES = 2000
 LOG = "log.jsonl"
 
 
@@ -129,7 +132,18 @@ class Fit:
         if stage.leak is not None:
             for neurons in model.neurons:
                 torch.nn.init.constant_(neurons.leak, stage.leak)
+        if stage.compensated:
+            self._compensate(model, stage)
         return _configured(model, stage)
+
+    def _compensate(self, model: SpikingNetwork, stage: Stage) -> None:
+        pixels = model.synapses[0]
+        if not isinstance(pixels.layer, Conv) or stage.weight_bits is None:
+            raise TrainingError(f"stage {stage.name!r}: only convolutions are compensated")
+        frames = encoded(self.batches.images[:COMPENSATION_IMAGES], self.table, 1)[0]
+        covariance = patch_covariance(pixels.layer, frames)
+        with torch.no_grad():
+            pixels.weight.copy_(compensated(pixels.weight, covariance, stage.weight_bits))
 
     def _train(self, model: SpikingNetwork, index: int) -> None:
         stage = self.recipe.stages[index]

@@ -56,6 +56,8 @@ class Stage(Section):
     """Fold batch-norm before this stage, and train what is served."""
     weight_bits: Annotated[int, Field(ge=2, le=8)] | None = None
     """Train with weights rounded as the quantiser will round them."""
+    compensated: bool = False
+    """Begin with the pixel layer rounded by what that does to images; needs ``weight_bits``."""
     leak: Annotated[float | None, Field(ge=0, le=1)] = None
     """Leak of every layer at the start of the stage, where it should not be kept."""
     train_leak: bool = False
@@ -104,6 +106,8 @@ class Recipe(Section):
                     raise ValueError(f"stage {stage.name!r}: no earlier stage {earlier!r}")
             if stage.timesteps > self.network.timesteps:
                 raise ValueError(f"stage {stage.name!r} runs longer than the network")
+            if stage.compensated and (stage.weight_bits is None or stage.fold is not None):
+                raise ValueError(f"stage {stage.name!r}: compensation needs weight_bits, no fold")
             if stage.timestep_weights and len(stage.timestep_weights) != stage.timesteps:
                 raise ValueError(f"stage {stage.name!r}: one weight per timestep needed")
             seen.append(stage.name)

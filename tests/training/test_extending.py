@@ -22,8 +22,17 @@ NARROW = """
 extends = "tiny"
 name = "narrow"
 [[stages]]
-name = "narrow"
+name = "rounded"
 after = "ann"
+neurons = "lif"
+timesteps = 1
+epochs = 1
+optimizer = "adamw"
+learning_rate = 0.001
+weight_bits = 4
+compensated = true
+[[stages]]
+name = "narrow"
 neurons = "lif"
 timesteps = 3
 epochs = 1
@@ -47,8 +56,8 @@ def test_it_takes_over_what_it_does_not_say_and_trains_only_what_it_needs(narrow
     extended, digest = load_recipe(str(narrow))
     base, _ = load_recipe(str(narrow.with_name("tiny.toml")))
     assert (extended.name, extended.network) == ("narrow", base.network)
-    assert [stage.name for stage in extended.stages] == ["ann", "temporal", "narrow"]
-    assert extended.needed == (0, 2)
+    assert [stage.name for stage in extended.stages] == ["ann", "temporal", "rounded", "narrow"]
+    assert extended.needed == (0, 2, 3)
     assert base.needed == (0, 1)
     assert extended.quantize.weight_bits == 4
     assert digest == hashlib.sha256((RECIPE + NARROW).encode()).hexdigest()
@@ -68,7 +77,7 @@ def test_a_run_begins_with_the_stages_another_has_finished(
     arguments = [str(narrow), "--data", str(cifar), "--run", str(second), "--from", str(first)]
     assert main(["all", *arguments, "--bundle", str(bundle)]) == 0
     log = [json.loads(line) for line in (second / "log.jsonl").read_text().splitlines()]
-    assert [line["stage"] for line in log] == ["ann", "narrow"]
+    assert [line["stage"] for line in log] == ["ann", "rounded", "narrow"]
     assert (second / "ann.pt").read_bytes() == (first / "ann.pt").read_bytes()
     loaded = load_bundle(bundle)
     assert loaded.manifest.weight_bits == 4
