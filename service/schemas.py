@@ -107,55 +107,6 @@ class ModelReference(BaseModel):
     engine: str
 
 
-class AnnEnergy(BaseModel):
-    """An ANN of the same layers on the same chip."""
-
-    bits: int
-    energy_pj: float
-    latency_ns: float
-    edp_pj_ns: float
-
-
-class OperationEnergy(BaseModel):
-    """What the operations alone would cost in one arithmetic, and the ANN's."""
-
-    arithmetic: str
-    energy_pj: float
-    ann_pj: float
-
-
-class Operations(BaseModel):
-    """Operations times a constant, beside the estimate; read the warning."""
-
-    macs: int
-    acs: int
-    ann_macs: int
-    energies: tuple[OperationEnergy, ...]
-    warning: str
-
-
-class EnergyDetail(BaseModel):
-    """What an estimate is made of; components and timesteps both sum to its total."""
-
-    components_pj: dict[str, float]
-    timesteps_pj: tuple[float, ...]
-    activity: Annotated[
-        tuple[tuple[float, ...], ...],
-        Field(description="share of a layer's inputs that were active, by timestep and layer"),
-    ]
-    static_latency_ns: float
-    static_edp_pj_ns: float
-    anns: tuple[AnnEnergy, ...]
-    operations: Operations
-    crossbars: int
-    pes: int
-    tiles: int
-    cycles_per_timestep: int
-    domain_notes: tuple[str, ...]
-    assumptions: tuple[str, ...]
-    sources: dict[str, str]
-
-
 class Energy(BaseModel):
     """An estimate for an in-memory-computing chip, never a measurement of this machine."""
 
@@ -176,13 +127,12 @@ class Energy(BaseModel):
     edp_pj_ns: float
     profile: str
     in_domain: Annotated[bool, Field(description="false: beyond what the profile was validated")]
-    detail: Annotated[EnergyDetail | None, Field(description="with energy=full")] = None
+    detail: Annotated[EnergyReport | None, Field(description="with energy=full")] = None
 
     @classmethod
-    def of(cls, estimate: EnergyEstimate[float], report: EnergyReport | None) -> Energy:
+    def of(cls, estimate: EnergyEstimate[float], detail: EnergyReport | None) -> Energy:
         energy = cls.model_validate(estimate, from_attributes=True)
-        if report is not None:
-            energy.detail = EnergyDetail.model_validate(report, from_attributes=True)
+        energy.detail = detail
         return energy
 
 

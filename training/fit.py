@@ -11,6 +11,7 @@ import json
 import shutil
 import sys
 import time
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ MUON_MOMENTUM = 0.9
 SGD_LEARNING_RATE = 0.02  # beside Muon, for what is no matrix: gains, thresholds, the classifier
 EVALUATION_BATCH = 500
 COMPENSATION_IMAGES = 2000
+SETTLING_BATCHES = 60
 LOG = "log.jsonl"
 
 
@@ -175,6 +177,26 @@ class Fit:
             partial = checkpoint.with_suffix(".partial")
             torch.save(saved, partial)
             partial.replace(checkpoint)  # a kill never leaves half a checkpoint
+        if stage.weight_bits is not None:
+            self._settle(model, stage, generator)
+
+    @torch.no_grad()
+    def _settle(self, model: SpikingNetwork, stage: Stage, generator: torch.Generator) -> None:
+        """Estimate batch-norm anew: rounded weights move in jumps that its averages lag behind."""
+        norms = [synapse.norm for synapse in model.synapses if synapse.norm is not None]
+        if not norms:
+            return
+        model.train()
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # a plain average over all batches
+        size = min(self.recipe.batch_size, len(self.batches.labels))
+        batches = self.batches.epoch(size, generator, stage.crop_padding, stage.cutout)
+        for images, _ in islice(batches, SETTLING_BATCHES):
+            with torch.autocast(self.device.type, torch.bfloat16):
+                model(encoded(images, self.table, stage.timesteps))
+        accuracy = self.evaluate(model, stage)["accuracy"]
+        print(f"{stage.name}: held-out % behind settled batch-norm {accuracy}", flush=True)
 
     def _teacher(self, stage: Stage) -> SpikingNetwork | None:
         if stage.teacher is None:

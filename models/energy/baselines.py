@@ -17,7 +17,8 @@ ANN_BITS = (4, 8)
 """Activation bits that are always shown, besides the fair ones."""
 
 
-class AnnBaseline(NamedTuple):
+@dataclass(frozen=True)
+class AnnBaseline:
     """An ANN of the same layers on the same chip."""
 
     bits: int

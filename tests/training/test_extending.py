@@ -15,6 +15,8 @@ from models.network import Conv, Linear, vgg
 from tests.training.conftest import RECIPE
 from training.cli import main
 from training.errors import RecipeError
+from training.fit import Fit, encoded
+from training.pipeline import Run, fit
 from training.recipe import load_recipe
 from training.rounding import fake_quantised, rounded, weight_scale
 
@@ -31,6 +33,7 @@ optimizer = "adamw"
 learning_rate = 0.001
 weight_bits = 4
 compensated = true
+crop_padding = 0
 [[stages]]
 name = "narrow"
 neurons = "lif"
@@ -88,6 +91,28 @@ def test_a_run_begins_with_the_stages_another_has_finished(
     assert "holds a run" in capsys.readouterr().err
     assert main(["fit", *arguments[:-4], "--run", str(tmp_path / "3"), "--from", "/nowhere"]) == 1
     assert "no finished stage" in capsys.readouterr().err
+
+
+def test_rounded_stages_end_with_the_batch_norm_of_their_own_weights(
+    recipe: Path, narrow: Path, cifar: Path, tmp_path: Path
+) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert main(["fit", str(recipe), "--data", str(cifar), "--run", str(first)]) == 0
+    run = Run.of(str(narrow), cifar, second)
+    fit(run, resume=False, adopted=first)
+    train, rest = run.splits()
+    trained = Fit(run.recipe, 10, train, rest, second)
+    model = trained.trained(2)
+    norm = model.synapses[0].norm
+    assert norm is not None
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    with torch.no_grad():
+        frames = encoded(trained.batches.images, trained.table, 1)[0].float()
+        model.synapses[0].norm = None  # what the norm sees
+        currents = model.synapses[0](frames)
+    off = (currents.mean(dim=(0, 2, 3)) - norm.running_mean) / norm.running_var.sqrt()
+    assert off.abs().max() < 0.1
 
 
 def test_rounding_is_as_near_as_its_bits_allow() -> None:
