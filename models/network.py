@@ -223,11 +223,11 @@ def _seen(layer: Synaptic) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         return np.ones(height, np.int64), np.ones(width, np.int64)
 
     def seen(extent: int, windows: int) -> NDArray[np.int64]:
-        count = np.zeros(extent + 2 * layer.padding, np.int64)
-        for window in range(windows):
-            start = window * layer.stride
-            count[start : start + layer.kernel] += 1
-        return count[layer.padding : layer.padding + extent]
+        starts = np.arange(windows) * layer.stride
+        begun = np.zeros(extent + 2 * layer.padding + 1, np.int64)
+        begun[starts] += 1
+        begun[starts + layer.kernel] -= 1
+        return begun.cumsum()[layer.padding : layer.padding + extent]
 
     rows, columns, _ = layer.out_shape
     return seen(height, rows), seen(width, columns)

@@ -7,6 +7,7 @@ import os
 import secrets
 import sys
 from collections.abc import Collection, Sequence
+from io import StringIO
 from pathlib import Path
 from tomllib import TOMLDecodeError
 
@@ -31,7 +32,7 @@ from service.settings import CONFIG, Settings, unknown_variables
 from service.supervisor import supervise
 
 BAR_WIDTH = 12
-PICTURE_WIDTH = 118
+PICTURE_WIDTH, NARROWEST = 118, 72
 ABOUT_BUNDLE = "bundle folder, also several times; the first is the default"
 LOCAL = ("bundles", "engine", "engine_threads", "max_pixels", "energy_profile")
 """What matters without a server."""
@@ -65,13 +66,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         file = os.environ.get(CONFIG)
         where = f" (flags, environment, {file})" if file else ""
         return _refuse(f"settings{where}: {describe(error.errors())}")
-    except (ModelError, OSError, SettingsError, TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ModelError, OSError, SettingsError, TOMLDecodeError, UnicodeError) as error:
         return _refuse(str(error))
     return 0
 
 
 def _refuse(message: str) -> int:
-    print(f"spikeserve: {message}", file=sys.stderr)
+    shown = "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in message)
+    print(f"spikeserve: {shown}", file=sys.stderr)
     return 1
 
 
@@ -125,10 +127,16 @@ def _classify(settings: Settings, options: argparse.Namespace) -> int:
 def _energy(settings: Settings, options: argparse.Namespace) -> None:
     manifest = load_manifest(options.bundle or settings.bundles[0])
     profile = load_profile(settings.energy_profile)
-    console = Console(record=options.svg is not None, width=PICTURE_WIDTH if options.svg else None)
-    console.print(energy_table(manifest, profile, console.width, options.timesteps))
+    console = Console()
+    width, coloured = max(console.width, NARROWEST), console.color_system is not None
+    Console(width=width).print(energy_table(manifest, profile, options.timesteps, width, coloured))
     if options.svg:
-        console.save_svg(str(options.svg), title=f"{manifest.name} on {profile.name}")
+        table = energy_table(manifest, profile, options.timesteps, PICTURE_WIDTH, True)
+        picture = Console(record=True, file=StringIO(), width=PICTURE_WIDTH)
+        picture.print(table)
+        options.svg.write_text(
+            picture.export_svg(title=f"{manifest.name} on {profile.name}"), encoding="utf-8"
+        )
 
 
 def _bar(entropy: float) -> str:

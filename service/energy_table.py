@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import cycle
+from string import ascii_letters
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +20,7 @@ from models.energy.report import EnergyReport, Reporter
 from models.errors import InvalidPolicy
 
 LONGEST_BAR, SHORTEST_BAR = 60, 12
-COLUMNS = 58
+COLUMNS = 59
 """Characters that the table needs beside its bars."""
 MAX_TIMESTEPS = 64
 PJ_PER_UJ, NS_PER_US = 1e6, 1e3
@@ -29,13 +31,14 @@ COLOURS = (
 
 
 def energy_table(
-    manifest: Manifest, profile: HardwareProfile, width: int, timesteps: int | None = None
+    manifest: Manifest, profile: HardwareProfile, timesteps: int | None, width: int, coloured: bool
 ) -> RenderableType:
     """Energy, latency and EDP of an average image by the timestep it leaves at, and of ANNs.
 
     Args:
-        width: characters there are.
         timesteps: how many are shown; the bundle's if None.
+        width: characters there are.
+        coloured: else bars are made of letters.
 
     Raises:
         InvalidPolicy: ``timesteps`` is out of range.
@@ -47,7 +50,8 @@ def energy_table(
     pairs = np.array(model.manifest.exits.mean_active_pairs)
     report = Reporter(model).report(pairs)
     parts = model.average_parts_pj.cumsum(axis=0)  # [T, C]
-    longest = max(parts[shown - 1].sum(), *(ann.energy_pj for ann in report.anns))
+    longest = max(parts[shown - 1].sum(), *(ann.energy_pj for ann in report.anns[:-1]))
+    bricks = _bricks(model.chip.components, coloured)
     per_pj = min(max(SHORTEST_BAR, width - COLUMNS), LONGEST_BAR) / longest
     table = Table(title=f"{manifest.name} {manifest.version} on {profile.name}")
     for heading in ("t", "µJ", "5…95 %", "saved", "µs", "µJ·µs"):
@@ -62,7 +66,7 @@ def energy_table(
             f"{low / PJ_PER_UJ:.2f}…{high / PJ_PER_UJ:.2f}",
             f"{energy.saved_ratio:.0%}",
             *_time(energy.latency_ns, energy.edp_pj_ns),
-            _stacked(parts[t - 1] * per_pj),
+            _stacked(parts[t - 1] * per_pj, bricks),
         )
     for ann in report.anns:
         table.add_row(
@@ -71,9 +75,9 @@ def energy_table(
             "",
             "",
             *_time(ann.latency_ns, ann.edp_pj_ns),
-            Text("░" * round(ann.energy_pj * per_pj)),
+            _ann_bar(ann.energy_pj / longest, per_pj * longest),
         )
-    return Group(table, _legend(model.chip.components), *map(Text, _notes(model, report)))
+    return Group(table, _legend(bricks), *map(Text, _notes(model, report)))
 
 
 def _prolonged(manifest: Manifest, timesteps: int) -> Manifest:
@@ -94,22 +98,31 @@ def _time(latency_ns: float, edp_pj_ns: float) -> tuple[str, str]:
     return f"{latency_ns / NS_PER_US:.0f}", f"{edp_pj_ns / PJ_PER_UJ / NS_PER_US:.0f}"
 
 
-def _stacked(characters: NDArray[np.float64]) -> Text:
-    """A bar of coloured pieces ``characters [C]`` long."""
+def _bricks(components: tuple[str, ...], coloured: bool) -> dict[str, tuple[str, str]]:
+    """What bars are made of: a character and its style by component."""
+    bricks: dict[str, tuple[str, str]] = {}
+    for name, style in zip(components, cycle(COLOURS), strict=False):
+        letters = (letter for letter in name + ascii_letters if (letter, "") not in bricks.values())
+        bricks[name] = ("█", style) if coloured else (next(letters), "")
+    return bricks
+
+
+def _stacked(characters: NDArray[np.float64], bricks: dict[str, tuple[str, str]]) -> Text:
+    """A bar of pieces ``characters [C]`` long."""
     ends = np.round(characters.cumsum()).astype(int)
     lengths = np.diff(ends, prepend=0).tolist()
-    return Text.assemble(*(("█" * length, _colour(k)) for k, length in enumerate(lengths)))
+    pieces = zip(bricks.values(), lengths, strict=True)
+    return Text.assemble(*((brick * length, style) for (brick, style), length in pieces))
 
 
-def _legend(components: tuple[str, ...]) -> Text:
-    entries = (
-        piece for k, name in enumerate(components) for piece in (("█", _colour(k)), f" {name}  ")
-    )
+def _ann_bar(share: float, longest: float) -> Text:
+    """Cut where it is longer than the longest of the others."""
+    return Text("░" * round(min(share, 1) * longest) + ("…" if share > 1 else ""))
+
+
+def _legend(bricks: dict[str, tuple[str, str]]) -> Text:
+    entries = (piece for name, brick in bricks.items() for piece in (brick, f" {name}  "))
     return Text.assemble(*entries, "░ ANN of the same layers, by bits")
-
-
-def _colour(component: int) -> str:
-    return COLOURS[component % len(COLOURS)]
 
 
 def _notes(model: EnergyModel, report: EnergyReport) -> Iterator[str]:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from models.bundle import Bundle, Manifest, load_bundle, load_manifest
 from models.curve import Curve
 from models.energy.estimate import EnergyModel
-from models.energy.hardware import load_profile
+from models.energy.hardware import HardwareProfile, load_profile
 from models.energy.report import Reporter
 from models.engines.contract import Engine
 from models.engines.selection import build_engine
@@ -101,8 +101,9 @@ class Registry:
         Raises:
             ModelError: a bundle must not be served or an engine cannot run it; nothing started.
         """
+        profile = load_profile(settings.energy_profile)
         _check_names([load_manifest(path) for path in settings.bundles])
-        loaded = [_loaded(path, settings) for path in settings.bundles]
+        loaded = [_loaded(path, profile, settings) for path in settings.bundles]
         return cls(tuple(_served(one, settings, metrics) for one in loaded), settings, metrics)
 
     def get(self, name: str | None = None, version: str | None = None) -> ServedModel:
@@ -134,18 +135,25 @@ class Registry:
     def reload(self) -> None:
         """Load the bundle folders again and swap all models at once.
 
-        Bundles that have not changed go on as they are. The old models' admitted requests
-        are finished by their own workers. Slow: call it off the event loop.
+        Bundles that have not changed go on as they are, unless the hardware profile has. The
+        old models' admitted requests are finished by their own workers. Slow: call it off the
+        event loop.
 
         Raises:
-            ModelError: a bundle must not be served; everything stays as it was.
+            ModelError: a bundle must not be served, or the profile; everything stays as it was.
         """
         with self._reloading:
+            profile = load_profile(self._settings.energy_profile)
             _check_names([load_manifest(path) for path in self._settings.bundles])
             before = self._models
-            current = {model.manifest.model_dump_json(): model for model in before}
+            current = {
+                model.manifest.model_dump_json(): model
+                for model in before
+                if model.energy.profile == profile
+            }
             prepared = [
-                current.get(load_manifest(path).model_dump_json()) or _loaded(path, self._settings)
+                current.get(load_manifest(path).model_dump_json())
+                or _loaded(path, profile, self._settings)
                 for path in self._settings.bundles
             ]
             # Nothing can be refused any more: only now do the new ones get series.
@@ -195,9 +203,9 @@ def _check_names(manifests: list[Manifest]) -> None:
         raise BundleError(f"two bundles share name and version: {', '.join(sorted(names))}")
 
 
-def _loaded(path: Path, settings: Settings) -> Loaded:
+def _loaded(path: Path, profile: HardwareProfile, settings: Settings) -> Loaded:
     bundle = load_bundle(path)
-    energy = EnergyModel(bundle.manifest, load_profile(settings.energy_profile))
+    energy = EnergyModel(bundle.manifest, profile)
     engine = build_engine(bundle, settings.engine, settings.engine_threads)
     capacity = (
         Capacity(settings.slots) if settings.slots else measured_capacity(engine, bundle.manifest)

@@ -1,14 +1,11 @@
 """The training loop: a recipe's stages one after the other, each epoch checkpointed.
 
-A run folder holds ``<stage>.pt`` (the weights each finished stage left), ``checkpoint.pt``
-(the newest epoch of the stage under way, for ``--resume``) and ``log.jsonl`` (one line an
-epoch). A stage starts from the file of the one before, so stages can be rerun alone.
+A stage starts from the weights that the one before left in the run folder, so stages can be
+rerun alone.
 """
 
 from __future__ import annotations
 
-import json
-import shutil
 import sys
 import time
 from itertools import islice
@@ -28,13 +25,13 @@ from training.errors import TrainingError
 from training.losses import distillation, timestep_cross_entropy
 from training.recipe import Recipe, Stage
 from training.rounding import PIXEL_UNIT
+from training.run_folder import RunFolder, load_weights
 
 MUON_MOMENTUM = 0.9
 SGD_LEARNING_RATE = 0.02  # beside Muon, for what is no matrix: gains, thresholds, the classifier
 EVALUATION_BATCH = 500
 COMPENSATION_IMAGES = 2000
 SETTLING_BATCHES = 60
-LOG = "log.jsonl"
 
 
 def choose_device() -> torch.device:
@@ -64,7 +61,7 @@ class Fit:
 
     def __init__(self, recipe: Recipe, classes: int, train: Split, held_out: Split, folder: Path):
         self.recipe = recipe
-        self.folder = folder
+        self.folder = RunFolder(folder)
         self.device = choose_device()
         self.batches = Batches.on(self.device, train)
         self.held_out = Batches.on(self.device, held_out)
@@ -74,48 +71,25 @@ class Fit:
 
     def run(self, *, resume: bool) -> SpikingNetwork:
         """Train every stage that has not finished; returns the final network, ready to quantise."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if not resume and any(self.folder.iterdir()):
-            raise TrainingError(f"{self.folder} holds a run; pass --resume or another --run folder")
+        self.folder.begin(self.recipe, resume=resume)
         for index in self.recipe.needed:
             stage = self.recipe.stages[index]
-            if not self._weights(stage).exists():
+            if not self.folder.weights(stage).exists():
                 torch.manual_seed(self.recipe.seed + index)
                 model = self._entering(index)
                 self._train(model, index)
-                torch.save(model.state_dict(), self._weights(stage))
+                torch.save(model.state_dict(), self.folder.weights(stage))
         return self.trained(self.recipe.last)
-
-    def adopt(self, folder: Path) -> None:
-        """Take over the finished stages of another run, with their lines of the log.
-
-        Raises:
-            TrainingError: this run has begun, or that one has finished none of its stages.
-        """
-        stages = [self.recipe.stages[index] for index in self.recipe.needed]
-        names = {stage.name for stage in stages if (folder / f"{stage.name}.pt").exists()}
-        if not names:
-            raise TrainingError(f"{folder} holds no finished stage of {self.recipe.name}")
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if any(self.folder.iterdir()):
-            raise TrainingError(f"{self.folder} holds a run; choose another --run folder")
-        for name in names:
-            shutil.copy(folder / f"{name}.pt", self.folder)
-        lines = (folder / LOG).read_text().splitlines(keepends=True)
-        kept = (line for line in lines if json.loads(line)["stage"] in names)
-        (self.folder / LOG).write_text("".join(kept))
 
     def trained(self, index: int) -> SpikingNetwork:
         """The network as stage ``index`` left it, in evaluation mode."""
         stage = self.recipe.stages[index]
-        if not self._weights(stage).exists():
-            raise TrainingError(f"stage {stage.name!r} has not finished in {self.folder}")
+        path = self.folder.weights(stage)
+        if not path.exists():
+            raise TrainingError(f"stage {stage.name!r} has not finished in {self.folder.path}")
         model = self._blank(normalised=not self.recipe.folded(index))
-        model.load_state_dict(torch.load(self._weights(stage), map_location=self.device))
+        model.load_state_dict(load_weights(path, self.device))
         return _configured(model, stage).eval()
-
-    def _weights(self, stage: Stage) -> Path:
-        return self.folder / f"{stage.name}.pt"
 
     def _blank(self, *, normalised: bool) -> SpikingNetwork:
         settings = self.recipe.network
@@ -152,10 +126,10 @@ class Fit:
         optimizers = _optimizers(model, stage)
         teacher = self._teacher(stage)
         generator = torch.Generator().manual_seed(self.recipe.seed + 1000 * index)
-        checkpoint = self.folder / "checkpoint.pt"
+        checkpoint = self.folder.checkpoint
         first = 0
         if checkpoint.exists():
-            saved = torch.load(checkpoint, map_location=self.device)
+            saved = load_weights(checkpoint, self.device)
             if saved["stage"] == stage.name:
                 first = saved["epoch"]
                 model.load_state_dict(saved["model"])
@@ -278,8 +252,7 @@ class Fit:
         }
 
     def _report(self, line: dict[str, Any]) -> None:
-        with (self.folder / LOG).open("a") as log:
-            log.write(json.dumps(line) + "\n")
+        self.folder.append(line)
         accuracy = " ".join(f"{100 * value:.1f}" for value in line["accuracy"])
         print(
             f"{line['stage']:>10} {line['epoch']:>3}/{line['of']}  loss {line['loss']:.3f}  "

@@ -6,7 +6,6 @@ fit -> <stage>.pt    quantize -> program.*    calibrate -> exits.json    export 
 from __future__ import annotations
 
 import datetime
-import json
 import platform
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -40,9 +39,10 @@ from training.data import Split
 from training.errors import TrainingError
 from training.evaluate import evaluated
 from training.export import step_graph
-from training.fit import LOG, Fit, choose_device
+from training.fit import Fit, choose_device
 from training.quantize import quantised
 from training.recipe import Recipe, load_recipe
+from training.run_folder import LOG, RunFolder
 
 TRAINING_LOG = "training.jsonl"
 PROGRAM_LAYERS, PROGRAM_TENSORS, EXITS = "program.json", "program.safetensors", "exits.json"
@@ -80,8 +80,9 @@ class Run:
 def fit(run: Run, *, resume: bool, adopted: Path | None = None) -> None:
     """Train all stages but those that the ``adopted`` run has finished."""
     fitting = _fit(run)
-    if adopted is not None:
-        fitting.adopt(adopted)
+    begun = resume and any(run.folder.glob("*"))
+    if adopted is not None and not begun:
+        fitting.folder.adopt(run.recipe, RunFolder(adopted))
     fitting.run(resume=resume or adopted is not None)
 
 
@@ -199,11 +200,8 @@ def _text(path: Path, step: str) -> str:
 
 
 def _training_seconds(folder: Path) -> float | None:
-    log = folder / LOG
-    if not log.exists():
-        return None
-    seconds = [float(json.loads(line)["seconds"]) for line in log.read_text().splitlines()]
-    return round(sum(seconds), 1)
+    seconds = [float(line["seconds"]) for line in RunFolder(folder).log()]
+    return round(sum(seconds), 1) if seconds else None
 
 
 def _hardware() -> str:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import tomllib
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from models.encoding import Encoding
 from models.network import Network, vgg
+from models.overlay import overlaid
 from training.errors import RecipeError
 
 RECIPES = Path(__file__).parent / "recipes"
+NAME = "[a-z0-9][a-z0-9._-]{0,99}"
 
 
 class Section(BaseModel):
@@ -84,7 +87,7 @@ class Calibration(Section):
 
 
 class Recipe(Section):
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
+    name: Annotated[str, Field(pattern=f"^{NAME}$")]
     version: str = "1"
     description: str = ""
     seed: int = 1
@@ -127,14 +130,18 @@ class Recipe(Section):
     @cached_property
     def needed(self) -> tuple[int, ...]:
         """Indices of the stages that the last one leans on, itself included, in order."""
-        names, found, open_ = [stage.name for stage in self.stages], set[int](), [self.last]
+        found, open_ = set[int](), [self.last]
         while open_:
             index = open_.pop()
             found.add(index)
-            teacher = self.stages[index].teacher
-            earlier = (self.origin(index), None if teacher is None else names.index(teacher))
-            open_ += [i for i in earlier if i is not None and i not in found]
+            open_ += [earlier for earlier in self.earlier(index) if earlier not in found]
         return tuple(sorted(found))
+
+    def earlier(self, index: int) -> tuple[int, ...]:
+        """Indices of the stages that stage ``index`` starts from and is taught by."""
+        names, teacher = [stage.name for stage in self.stages], self.stages[index].teacher
+        found = (self.origin(index), None if teacher is None else names.index(teacher))
+        return tuple(i for i in found if i is not None)
 
     @property
     def last(self) -> int:
@@ -163,8 +170,8 @@ class Recipe(Section):
 def load_recipe(name_or_path: str) -> tuple[Recipe, str]:
     """A recipe by name (in ``training/recipes``) or path, and the sha256 of its text.
 
-    A recipe that ``extends`` another takes over what it does not say itself, and adds its
-    stages to the other's; the sha256 is then that of both texts.
+    A recipe that ``extends`` another (beside it, or a shipped one) takes over what it does not
+    say itself and adds its stages to the other's; the sha256 is then that of both texts.
 
     Raises:
         RecipeError: no such file, not TOML, or a field is wrong; names the field.
@@ -172,23 +179,42 @@ def load_recipe(name_or_path: str) -> tuple[Recipe, str]:
     path = Path(name_or_path)
     if not path.suffix:
         path = RECIPES / f"{name_or_path}.toml"
-    text = _text(path)
+    text, document = _read(path)
+    if "extends" in document:
+        base_path = _extended(path, document.pop("extends"))
+        base_text, base = _read(base_path)
+        if "extends" in base:
+            raise RecipeError(f"{path}: {base_path} extends another recipe itself")
+        if "name" not in document:
+            raise RecipeError(f"{path}: name: a recipe that extends another needs its own")
+        stages = [_stages(base_path, base), _stages(path, document)]
+        document = overlaid(base, document) | {"stages": [*stages[0], *stages[1]]}
+        text = base_text + text
     try:
-        document = tomllib.loads(text.decode())
-        if "extends" in document:
-            base_text = _text(path.parent / f"{document.pop('extends')}.toml")
-            base = tomllib.loads(base_text.decode())
-            document["stages"] = base.pop("stages", []) + document.get("stages", [])
-            document, text = base | document, base_text + text
         recipe = Recipe.model_validate(document)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValidationError) as error:
+    except ValidationError as error:
         raise RecipeError(f"{path}: {error}") from error
     return recipe, hashlib.sha256(text).hexdigest()
 
 
-def _text(path: Path) -> bytes:
+def _extended(path: Path, name: object) -> Path:
+    if not isinstance(name, str) or not re.fullmatch(NAME, name):
+        raise RecipeError(f"{path}: extends must be the name of a recipe")
+    beside = path.parent / f"{name}.toml"
+    return beside if beside.exists() else RECIPES / beside.name
+
+
+def _stages(path: Path, document: dict[str, Any]) -> list[Any]:
+    stages = document.get("stages", [])
+    if not isinstance(stages, list):
+        raise RecipeError(f"{path}: stages must be tables, [[stages]]")
+    return stages
+
+
+def _read(path: Path) -> tuple[bytes, dict[str, Any]]:
     try:
-        return path.read_bytes()
-    except OSError as error:
+        text = path.read_bytes()
+        return text, tomllib.loads(text.decode())
+    except (OSError, ValueError, RecursionError) as error:
         known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.toml")))
         raise RecipeError(f"cannot read recipe {path}: {error}; known recipes: {known}") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import mul
 from typing import NamedTuple
 
 import numpy as np
@@ -35,22 +36,21 @@ def fair_bits(timesteps: int) -> int:
 def ann_baseline(chip: Chip, bits: int) -> AnnBaseline:
     """Bit-serial inputs: ``bits`` dense cycles where the spiking network has a timestep.
 
+    The pixel layer takes as many, and no fewer than the spiking network's for an analog frame.
     No LIF neurons and no exits, but a shift-and-add a column and bit. What is charged once an
     inference for the one is charged once for the other.
     """
-    profile, size = chip.profile, chip.profile.crossbar_size
-    cycles = sum(chip.mapping.cycles)
-    quantities = {
-        "active_cell": size * profile.pe_rows * cycles,
-        "column": size * cycles,
-        "cycle": cycles,
-    }
-    energy = profile.ann_shift_add_pj * size * cycles * bits + sum(
-        part.energy_pj * quantities[part.per] * (1 if part.once else bits)
-        for name, part in profile.components.items()
-        if name != "lif"
-    )
-    latency = bits * sum(chip.mapping.positions) * profile.cycle_ns
+    profile, mapping = chip.profile, chip.mapping
+    size, layer_cycles = profile.crossbar_size, mapping.cycles
+    serial = [max(bits, profile.pixel_bits), *[bits] * (len(layer_cycles) - 1)]
+    once = sum(layer_cycles)
+    cycles = sum(map(mul, serial, layer_cycles))
+    energy = profile.ann_shift_add_pj * size * cycles
+    for name, part in profile.components.items():
+        if name != "lif":
+            units = {"active_cell": size * profile.pe_rows, "column": size, "cycle": 1}[part.per]
+            energy += part.energy_pj * units * (once if part.once else cycles)
+    latency = sum(map(mul, serial, mapping.positions)) * profile.cycle_ns
     return AnnBaseline(bits, energy, latency, energy * latency)
 
 
@@ -80,7 +80,8 @@ class Operations(NamedTuple):
     macs: int
     """Multiply-accumulates: the first layer on analog frames, whatever the pixels are."""
     acs: int
-    """Accumulates: one for every active pair and output channel elsewhere."""
+    """Accumulates: one for every active pair and output channel elsewhere, whatever a pool
+    summed up."""
     ann_macs: int
 
     def energy_pj(self, arithmetic: Arithmetic) -> tuple[float, float]:

@@ -3,7 +3,7 @@
     Q[t]    = X sum_l n_c b A[t]     cells of driven rows, where a component is per active_cell
             | X sum_l N b            columns
             | sum_l N b              cycles
-    E[t, c] = e_c Q[t]               or only for t = 1, where it is charged once an inference
+    E[t, c] = e_c Q[t]               or for t = 1 only, with b = 1: what is charged once
     E[t, exit] = e_exit K
     L[t]    = sum_l V b cycle_ns     layers one after the other; pipelined: max_l
 
@@ -78,10 +78,11 @@ class Chip:
             cells = cycles * size * self.profile.pe_rows
         else:
             cells = (pairs * self.driven_cells[:t]).sum(axis=1)
+        once = np.where(np.arange(t) == 0, float(sum(self.mapping.cycles)), 0.0)
         quantities = {"active_cell": cells, "column": size * cycles, "cycle": cycles}
-        first = np.arange(t) == 0
+        once_quantities = {"column": size * once, "cycle": once}
         parts = [
-            part.energy_pj * quantities[part.per] * (first if part.once else 1)
+            part.energy_pj * (once_quantities if part.once else quantities)[part.per]
             for part in self.profile.components.values()
         ]
         exits = np.full(t, self.profile.exit_pj_per_class * self.classes)

@@ -56,8 +56,8 @@ class After(NamedTuple, Generic[Number]):
     skipped_pj: Number
     low: Number
     high: Number
-    ratio_low: Number
-    ratio_high: Number
+    saved_low: Number
+    saved_high: Number
     latency_ns: Number
     pipelined_latency_ns: Number
 
@@ -77,7 +77,7 @@ class EnergyModel:
         self._average_run_pj = self.average_parts_pj.sum(axis=1).cumsum()
         spreads = [*(part.spread for part in profile.components.values()), (1.0, 1.0)]  # exit
         self.intervals = intervals(np.array(spreads), self.average_parts_pj.cumsum(axis=0))
-        """Multipliers of totals, and of their ratios to a static run, after every timestep."""
+        """Multipliers of totals, and of what they save of a static run, after every timestep."""
         self.domain_notes = tuple(_domain_notes(manifest, profile))
         """Why estimates lie outside what the profile was validated for; empty if inside."""
         parts = profile.components.values()
@@ -90,9 +90,9 @@ class EnergyModel:
     def _tables(self) -> tuple[After[float], ...]:
         chip, average = self.chip, self._average_run_pj
         fixed = chip.breakdown(np.zeros_like(chip.driven_cells)).sum(axis=1).cumsum()
-        totals, ratios = self.intervals
+        totals, saved = self.intervals
         columns = (
-            fixed, average[-1] - average, *totals, *ratios,
+            fixed, average[-1] - average, *totals, *saved,
             chip.latency_ns, chip.pipelined_latency_ns,
         )  # fmt: skip
         return tuple(After(*row) for row in np.array(columns).T.tolist())
@@ -117,13 +117,13 @@ class EnergyModel:
     def _figures(self, cells: Number, after: After[Number]) -> EnergyEstimate[Number]:
         total = self._cell_pj * cells + after.fixed_pj
         static = total + after.skipped_pj
-        ratio = total / static
+        saved = after.skipped_pj / static
         return EnergyEstimate(
             total,
             (total * after.low, total * after.high),
             static,
-            1 - ratio,
-            (1 - ratio * after.ratio_high, 1 - ratio * after.ratio_low),
+            saved,
+            (saved * after.saved_low, saved * after.saved_high),
             self._ann.energy_pj,
             self._ann.bits,
             after.latency_ns,

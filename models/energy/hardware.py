@@ -7,17 +7,28 @@ A profile is a TOML file (``profiles/``, or one of yours). Energies are in pJ, t
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from models.errors import InvalidProfile
+from models.overlay import overlaid, table
 
 PROFILES = Path(__file__).parent / "profiles"
 DEFAULT_PROFILE = "dtsnn-calibrated-65nm"
-MAX_FILE_BYTES = 1 << 20
+MAX_FILE_BYTES = 1 << 15
+MAX_COMPONENTS = 64
+SMALLEST_PJ = 1e-12
 
 REQUIRED = (
     "crossbar", "adc", "mux", "tile_buffer", "mem_fetch", "temp", "diff", "htree", "lif", "noc",
@@ -27,13 +38,23 @@ CONSTANTS = (
     "crossbar_size", "crossbars_per_pe", "pes_per_tile", "cell_bits", "cycle_ns", "rows",
     "pixel_bits", "exit_pj_per_class", "ann_shift_add_pj",
 )  # fmt: skip
-OWN = ("name", "source")
-"""What every profile says for itself; ``validated`` is not inherited either."""
+RESERVED = ("exit", "profile", *CONSTANTS)
+"""Names that sources have besides components."""
+OWN = ("name", "source", "validated")
+"""What a profile never takes over from the one that it extends."""
+NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+
+def _no_dust(value: float) -> float:
+    if 0 < value < SMALLEST_PJ:
+        raise ValueError(f"must be 0 or at least {SMALLEST_PJ}")
+    return value
+
+
+Name = Annotated[str, Field(pattern=f"^{NAME}$")]
 Text = Annotated[str, Field(min_length=1, max_length=500)]
-Picojoules = Annotated[float, Field(ge=0, le=1e9)]
-Factor = Annotated[float, Field(gt=0, le=1e3)]
+Picojoules = Annotated[float, Field(ge=0, le=1e9), AfterValidator(_no_dust)]
+Factor = Annotated[float, Field(ge=1e-3, le=1e3)]
 
 
 class Section(BaseModel):
@@ -79,7 +100,6 @@ class HardwareProfile(Section):
 
     name: Name
     source: Text
-    technology_nm: Annotated[float, Field(gt=0, le=1e6)]
     crossbar_size: Annotated[int, Field(ge=1, le=65_536)]
     crossbars_per_pe: Annotated[int, Field(ge=1, le=65_536)]
     pes_per_tile: Annotated[int, Field(ge=1, le=65_536)]
@@ -94,7 +114,7 @@ class HardwareProfile(Section):
     """What an ANN adds, per column and input bit, to put bit-serial inputs together."""
     sources: dict[str, Text]
     """Where each of :data:`CONSTANTS` comes from."""
-    components: dict[Name, Component]
+    components: Annotated[dict[Name, Component], Field(max_length=MAX_COMPONENTS)]
     validated: Validated | None = None
 
     @model_validator(mode="after")
@@ -102,11 +122,14 @@ class HardwareProfile(Section):
         for name in REQUIRED:
             if name not in self.components:
                 raise ValueError(f"components.{name} is missing; 0 pJ if the chip has none")
-        if "exit" in self.components:
-            raise ValueError("components.exit is exit_pj_per_class")
+        for name in RESERVED:
+            if name in self.components:
+                raise ValueError(f"components.{name}: the name means something else")
         for name in CONSTANTS:
             if name not in self.sources:
                 raise ValueError(f"sources.{name} is missing")
+        if other := set(self.sources).difference(CONSTANTS):
+            raise ValueError(f"sources.{min(other)} belongs to no constant")
         if not any(
             part.energy_pj for part in self.components.values() if part.per != "active_cell"
         ):
@@ -128,65 +151,50 @@ def load_profile(name_or_path: str = DEFAULT_PROFILE) -> HardwareProfile:
         InvalidProfile: no such file, not TOML, or a constant is missing or out of range;
             names file and constant.
     """
-    path = Path(name_or_path)
-    if path.suffix != ".toml":
-        path = PROFILES / f"{Path(name_or_path).name}.toml"
-        if not path.exists():
-            known = ", ".join(sorted(profile.stem for profile in PROFILES.glob("*.toml")))
-            raise InvalidProfile(
-                f"no hardware profile {name_or_path[:200]!r}; there is {known}, "
-                "or the path of a .toml file"
-            )
-    document = _document(path)
+    if name_or_path.endswith(".toml"):
+        path = Path(name_or_path)
+    else:
+        path = _shipped(name_or_path, f"no hardware profile {name_or_path[:100]!r}")
     try:
-        return HardwareProfile.model_validate_json(json.dumps(document, default=str))
+        return HardwareProfile.model_validate_json(json.dumps(_document(path), default=str))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or path.stem
         raise InvalidProfile(f"{path}: {where}: {first['msg']}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise InvalidProfile(f"{path} cannot be read: {error}") from error
+
+
+def _shipped(name: object, refusal: str) -> Path:
+    path = PROFILES / f"{name}.toml"
+    if not isinstance(name, str) or not re.fullmatch(NAME, name) or not path.exists():
+        known = ", ".join(sorted(profile.stem for profile in PROFILES.glob("*.toml")))
+        raise InvalidProfile(f"{refusal}; there is {known}, or the path of a .toml file")
+    return path
 
 
 def _document(path: Path) -> dict[str, Any]:
     """The file's tables, laid over those of the shipped profile that it extends."""
-    try:
-        if not path.is_file():
-            raise InvalidProfile(f"{path} is no regular file")
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise InvalidProfile(f"{path} is larger than {MAX_FILE_BYTES} bytes")
-        document = tomllib.loads(path.read_text())
-    except (OSError, ValueError, RecursionError) as error:
-        raise InvalidProfile(f"{path} cannot be read: {error}") from error
-    extended = document.pop("extends", None)
-    if extended is None:
+    if not path.is_file():
+        raise InvalidProfile(f"{path} {'is no regular file' if path.exists() else 'is missing'}")
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise InvalidProfile(f"{path} is larger than {MAX_FILE_BYTES} bytes")
+    document = tomllib.loads(path.read_text())
+    if "extends" not in document:
         return document
-    if not isinstance(extended, str) or not (PROFILES / f"{Path(extended).name}.toml").exists():
-        raise InvalidProfile(f"{path}: extends must name a shipped profile")
+    base = _shipped(document.pop("extends"), f"{path}: extends must name a shipped profile")
     _check_sources(path, document)
-    base = _document(PROFILES / f"{Path(extended).name}.toml")
-    inherited = {key: value for key, value in base.items() if key not in (*OWN, "validated")}
-    return _laid_over(inherited, document)
+    inherited = {key: value for key, value in _document(base).items() if key not in OWN}
+    return overlaid(inherited, document)
 
 
 def _check_sources(path: Path, document: dict[str, Any]) -> None:
     """Whoever changes a constant says where the new one comes from."""
     for name in CONSTANTS:
-        if name in document and name not in _table(document, "sources"):
+        if name in document and name not in table(document, "sources"):
             raise InvalidProfile(f"{path}: sources.{name} is missing")
-    components = _table(document, "components")
+    components = table(document, "components")
     for name in components:
-        component = _table(components, name)
-        if "energy_pj" in component and "source" not in component:
+        component = table(components, name)
+        if component and "source" not in component:
             raise InvalidProfile(f"{path}: components.{name}.source is missing")
-
-
-def _table(document: dict[str, Any], key: str) -> dict[str, Any]:
-    """The table ``key``, empty where there is none; what else stands there is refused later."""
-    value = document.get(key)
-    return value if isinstance(value, dict) else {}
-
-
-def _laid_over(base: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
-    return base | {
-        key: _laid_over(_table(base, key), value) if isinstance(value, dict) else value
-        for key, value in document.items()
-    }

@@ -21,11 +21,12 @@ class Interval(NamedTuple):
 
 
 def intervals(spreads: Floats, parts: Floats) -> tuple[Interval, Interval]:
-    """Multipliers of the total, and of its ratio to the total of all T timesteps.
+    """Multipliers of the total, and of the share that it saves of the total of all T timesteps.
 
     Every constant varies on its own, log-uniform in ``spreads [C, 2]``; the draw is seeded, so
     that the same bundle always has the same interval. What the constants have in common
-    cancels in the ratio, which is therefore known better than the totals.
+    cancels in the share. An estimate always lies in its own interval, also where a constant
+    may be off in one direction only.
 
     Args:
         spreads: lowest and highest factor of each component's constant.
@@ -35,8 +36,11 @@ def intervals(spreads: Floats, parts: Floats) -> tuple[Interval, Interval]:
     rng = np.random.default_rng(0)
     factors = np.exp(rng.uniform(logs[:, 0], logs[:, 1], (SAMPLES, len(spreads))))
     totals, nominal = factors @ parts.T, parts.sum(axis=1)  # [S, T], [T]
-    ratios = totals / totals[:, -1:] / (nominal / nominal[-1])
-    return (
-        Interval(*np.percentile(totals / nominal, PERCENTILES, axis=0)),
-        Interval(*np.percentile(ratios, PERCENTILES, axis=0)),
-    )
+    saved, expected = 1 - totals / totals[:, -1:], 1 - nominal / nominal[-1]
+    saved[:, -1] = expected[-1] = 1  # of nothing, whatever the constants
+    return _interval(totals / nominal), _interval(saved / expected)
+
+
+def _interval(multipliers: Floats) -> Interval:
+    low, high = np.percentile(multipliers, PERCENTILES, axis=0)
+    return Interval(np.minimum(low, 1), np.maximum(high, 1))

@@ -135,7 +135,10 @@ def _assumptions(model: EnergyModel) -> Iterator[str]:
     yield "latency: one output position a cycle; it may be up to four times too low"
     yield "the ANN drives every row in each of its bit-serial cycles"
     if any(isinstance(layer, Pool) and layer.mode == "sum" for layer in network.layers):
-        yield "summed spikes behind an average pool enter the next layer in one cycle"
+        yield (
+            "summed spikes behind an average pool enter the next layer in one cycle, and count as "
+            "one accumulate"
+        )
 
 
 def _bit_serial_excess(model: EnergyModel) -> float:
@@ -149,4 +152,4 @@ def _sources(model: EnergyModel) -> dict[str, str]:
     profile = model.profile
     parts = {name: part.source for name, part in profile.components.items()}
     exits = {EXIT: profile.sources["exit_pj_per_class"]}
-    return {profile.name: profile.source, **parts, **exits, **profile.sources}
+    return {"profile": profile.source, **parts, **exits, **profile.sources}

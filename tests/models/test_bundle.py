@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from models.bundle import load_bundle, save_manifest
+from models.bundle import load_bundle, load_manifest, save_manifest
 from models.errors import BundleError, InvalidNetwork, InvalidProgram
-from models.network import Conv, Lif, Linear, Network
+from models.network import Conv, Lif, Linear, Network, connections
 from models.program import Program, Synapses
 from tests.programs import random_network, random_program
 
@@ -149,6 +149,30 @@ def test_manifest_that_is_none_is_refused(folder: Path, text: str) -> None:
     (folder / "manifest.json").write_text(text)
     with pytest.raises(BundleError, match=r"manifest\.json"):
         load_bundle(folder)
+
+
+def test_the_largest_layers_there_may_be_are_looked_at_in_no_time(folder: Path) -> None:
+    """200 layers of 65,536 windows took a minute while windows were counted one by one."""
+    shape = [65_536, 1, 1]
+    conv = {"kind": "conv", "in_shape": shape, "out_channels": 1, "kernel": 1, "padding": 0}
+    layers = [
+        layer
+        for k in range(200)
+        for layer in (
+            conv | {"name": f"c{k}"},
+            {"kind": "lif", "name": f"l{k}", "in_shape": shape},
+        )
+    ]
+    linear = {"kind": "linear", "name": "classifier", "in_shape": shape, "out_channels": 10}
+    pairs = [[1.0] * 201] * 4
+    edit(folder, lambda manifest: manifest.update(layers=[*layers, linear]))
+    edit(folder, lambda manifest: manifest["exits"].update(mean_active_pairs=pairs))
+    manifest = load_manifest(folder)
+    assert connections(manifest.network.synaptic[0]) == 65_536
+    pairs = [[65_537.0] * 201] * 4
+    edit(folder, lambda manifest: manifest["exits"].update(mean_active_pairs=pairs))
+    with pytest.raises(BundleError, match="connections"):
+        load_manifest(folder)
 
 
 def test_sums_that_could_overflow_int16_are_refused() -> None:

@@ -72,6 +72,102 @@ def test_a_base_that_is_none_is_named(narrow: Path) -> None:
         load_recipe(str(narrow))
 
 
+def test_sections_are_taken_over_field_by_field(narrow: Path) -> None:
+    narrow.write_text(NARROW + "[data]\nfraction = 0.5\n")
+    extended, _ = load_recipe(str(narrow))
+    assert (extended.data.fraction, extended.data.held_out) == (0.5, 64)
+
+
+def test_a_shipped_recipe_may_be_extended_from_anywhere(narrow: Path) -> None:
+    narrow.write_text(NARROW.replace('"tiny"', '"smoke"'))
+    assert load_recipe(str(narrow))[0].network == load_recipe("smoke")[0].network
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ('extends = "narrow"', "extends another recipe itself"),
+        ("extends = 3", "extends must be the name"),
+        ('extends = "../tiny"', "extends must be the name"),
+        ('extends = "a\\u0000"', "extends must be the name"),
+        ('extends = "tiny"\nstages = 3', "stages must be tables"),
+        ('extends = "tiny"\n[stages]', "stages must be tables"),
+        ('extends = "tiny"', "needs its own"),
+    ],
+)
+def test_what_cannot_extend_is_refused(narrow: Path, change: str, message: str) -> None:
+    name = "" if "own" in message else 'name = "narrow"\n'
+    narrow.write_text(name + change)
+    with pytest.raises(RecipeError, match=message):
+        load_recipe(str(narrow))
+
+
+def adopting(folder: Path, cifar: Path, recipe: Path, other: Path) -> list[str]:
+    arguments = ["--data", str(cifar), "--run", str(folder), "--from", str(other)]
+    return ["fit", str(recipe), *arguments]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("[data]", "seed = 7\n[data]"), "differs in seed"),
+        (("held_out = 64", "held_out = 32"), "differs in data"),
+        (('"12/2"', '"14/2"'), "differs in network"),
+        (("learning_rate = 0.03", "learning_rate = 0.5"), "differs in stage 'ann'"),
+    ],
+)
+def test_stages_of_another_recipe_are_not_adopted(
+    recipe: Path,
+    cifar: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    change: tuple[str, str],
+    message: str,
+) -> None:
+    """Else images that were trained on would be held out, or the recipe would tell a story."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert main(["fit", str(recipe), "--data", str(cifar), "--run", str(first)]) == 0
+    recipe.write_text(RECIPE.replace(*change))
+    assert main(adopting(second, cifar, recipe, first)) == 1
+    assert message in capsys.readouterr().err
+    assert not second.exists()
+    resumed = ["fit", str(recipe), "--data", str(cifar), "--run", str(first), "--resume"]
+    assert main(resumed) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_nothing_is_copied_of_a_damaged_run(
+    recipe: Path, cifar: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert main(["fit", str(recipe), "--data", str(cifar), "--run", str(first)]) == 0
+    for name, damage in {"log.jsonl": b"{", "ann.pt": b"PK", "recipe.json": b"{}"}.items():
+        whole = (first / name).read_bytes()
+        (first / name).write_bytes(damage)
+        assert main(adopting(second, cifar, recipe, first)) == 1
+        assert name in capsys.readouterr().err
+        assert not second.exists()
+        (first / name).write_bytes(whole)
+    (first / "ann.pt").unlink()  # a later stage must not be kept without what it stems from
+    assert main(adopting(second, cifar, recipe, first)) == 1
+    assert "no finished stage" in capsys.readouterr().err
+    second.write_text("a file")
+    assert main(["fit", str(recipe), "--data", str(cifar), "--run", str(second)]) == 1
+    assert "cannot hold a run" in capsys.readouterr().err
+
+
+def test_an_adopting_run_that_was_interrupted_goes_on(
+    recipe: Path, narrow: Path, cifar: Path, tmp_path: Path
+) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert main(["fit", str(recipe), "--data", str(cifar), "--run", str(first)]) == 0
+    arguments = adopting(second, cifar, narrow, first)
+    assert main(arguments) == 0
+    (second / "narrow.pt").unlink()
+    assert main([*arguments, "--resume"]) == 0
+    assert (second / "narrow.pt").exists()
+
+
 def test_a_run_begins_with_the_stages_another_has_finished(
     recipe: Path, narrow: Path, cifar: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -90,7 +186,7 @@ def test_a_run_begins_with_the_stages_another_has_finished(
     assert main(["fit", *arguments]) == 1
     assert "holds a run" in capsys.readouterr().err
     assert main(["fit", *arguments[:-4], "--run", str(tmp_path / "3"), "--from", "/nowhere"]) == 1
-    assert "no finished stage" in capsys.readouterr().err
+    assert "no run folder" in capsys.readouterr().err
 
 
 def test_rounded_stages_end_with_the_batch_norm_of_their_own_weights(

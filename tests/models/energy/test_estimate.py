@@ -161,10 +161,30 @@ def test_interval_surrounds_the_total_and_never_changes(model: EnergyModel) -> N
     assert estimate.interval_pj == pytest.approx((estimate.total_pj, estimate.total_pj))
 
 
-def test_ratios_are_known_better_than_totals(model: EnergyModel) -> None:
-    totals, ratios = model.intervals
-    assert ratios.high[0] - ratios.low[0] < totals.high[0] - totals.low[0]
-    assert ratios.low[-1] == ratios.high[-1] == 1
+def test_what_is_saved_is_known_better_than_totals(model: EnergyModel) -> None:
+    totals, saved = model.intervals
+    assert saved.high[0] - saved.low[0] < totals.high[0] - totals.low[0]
+    assert saved.low[-1] == saved.high[-1] == 1
+
+
+@settings(max_examples=40, deadline=None)
+@given(layers(), st.sampled_from([0.0, 1.0]), st.integers(0, 2**32 - 1))
+def test_an_estimate_lies_in_its_own_interval_however_odd_chip_and_row(
+    sequence: tuple[Layer, ...], share: float, seed: int
+) -> None:
+    odd = {"adc": (1.0, 1000.0), "htree": (1e-3, 1.0), "noc": (1.0, 1.0)}
+    components = {
+        name: part.model_copy(update={"spread": odd.get(name, part.spread), "energy_pj": 5.0})
+        for name, part in DEFAULT.components.items()
+    }
+    profile = DEFAULT.model_copy(update={"components": components})
+    model = EnergyModel(manifest_of(sequence, seed), profile)
+    for t in (1, 3):
+        estimate = model.estimate(level(model, t, share))
+        low, high = estimate.interval_pj
+        assert low <= estimate.total_pj <= high
+        low, high = estimate.saved_interval
+        assert 0 <= low <= estimate.saved_ratio <= high
 
 
 def test_bit_serial_pixels_cost_more_only_where_frames_are_analog(bundle: Bundle) -> None:
@@ -222,6 +242,24 @@ def test_the_ann_pays_for_every_bit_and_for_no_neuron(model: EnergyModel) -> Non
     assert two.energy_pj == pytest.approx(2 * one.energy_pj - once)
     assert two.latency_ns == 2 * one.latency_ns == 2 * chip.latency_ns[0]
     assert model.estimate(level(model, 1)).ann_pj == ann_baseline(chip, 3).energy_pj
+
+
+def test_both_networks_pay_the_same_for_pixels(bundle: Bundle) -> None:
+    plain, serial = (EnergyModel(bundle.manifest, p).chip for p in (DEFAULT, BIT_SERIAL))
+    assert ann_baseline(serial, 8).energy_pj == ann_baseline(plain, 8).energy_pj
+    three, more = ann_baseline(plain, 3), ann_baseline(serial, 3)
+    positions = plain.layers[0].positions
+    assert more.latency_ns - three.latency_ns == (8 - 3) * positions * DEFAULT.cycle_ns
+    assert more.energy_pj > three.energy_pj
+
+
+def test_what_is_charged_once_is_charged_once_also_for_bit_serial_pixels(bundle: Bundle) -> None:
+    plain, serial = (EnergyModel(bundle.manifest, p) for p in (DEFAULT, BIT_SERIAL))
+    pairs = level(plain, 1)
+    before, after = (m.chip.breakdown(pairs)[0] for m in (plain, serial))
+    for k, name in enumerate(plain.chip.components):
+        once = name in DEFAULT.components and DEFAULT.components[name].once
+        assert after[k] == before[k] if once or name == "exit" else after[k] > before[k], name
 
 
 def test_operations_charge_analog_frames_as_macs(model: EnergyModel) -> None:

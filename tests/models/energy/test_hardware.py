@@ -97,7 +97,12 @@ def test_a_profile_of_ones_own_by_path(tmp_path: Path) -> None:
         ({"components.adc.typo": 1}, "components.adc.typo"),
         ({"components.crossbar.once": True}, "paid at every timestep"),
         ({"components.crossbar.per": "cycle"}, "components.crossbar"),
-        ({"components.exit": complete()["components"]["adc"]}, "exit_pj_per_class"),
+        ({"components.exit": complete()["components"]["adc"]}, "components.exit"),
+        ({"components.cycle_ns": complete()["components"]["adc"]}, "components.cycle_ns"),
+        ({"components.adc.energy_pj": 5e-324}, "components.adc.energy_pj"),
+        ({"components.adc.spread": [5e-324, 1.0]}, "components.adc.spread"),
+        ({"sources.adc": "override"}, "sources.adc belongs to no constant"),
+        ({"technology_nm": 7}, "technology_nm"),
         ({"components": 3}, "components"),
         ({"crossbar_size": 0}, "crossbar_size"),
         ({"crossbar_size": True}, "crossbar_size"),
@@ -147,7 +152,14 @@ def test_a_chip_whose_cycles_cost_nothing_is_refused(tmp_path: Path) -> None:
         ("a = " + "[" * 10_000, "cannot be read"),
         ('extends = "nobody"', "extends must name a shipped profile"),
         ("extends = 3", "extends must name a shipped profile"),
-        ('extends = "../profiles/dtsnn-calibrated-65nm"\nname = 3', "name"),
+        ('extends = "../profiles/dtsnn-calibrated-65nm"', "extends must name a shipped profile"),
+        (f'extends = "{"a" * 400}"', "extends must name a shipped profile"),
+        ("pixel_bits = 0x" + "F" * 5000, "cannot be read"),
+        (".".join(["a"] * 3000) + " = 1", "cannot be read"),
+        (EXTENDING + ".".join(["components", *["a"] * 3000]) + " = 1", "components.a.source"),
+        (EXTENDING + ".".join(["components.a", *["source"] * 3000]) + " = 1", "cannot be read"),
+        (EXTENDING + 'components.adc.per = "cycle"\n', "components.adc.source is missing"),
+        (EXTENDING + "components.htree.once = true\n", "components.htree.source is missing"),
         (EXTENDING + "[components.adc]\nenergy_pj = 1.0\n", "components.adc.source is missing"),
         (EXTENDING + "cycle_ns = 1.0\n", "sources.cycle_ns is missing"),
         (EXTENDING + "sources = 3\n", "sources"),
@@ -169,11 +181,18 @@ def test_files_that_are_none_are_refused(tmp_path: Path) -> None:
         load_profile("unknown")
     with pytest.raises(InvalidProfile, match="no hardware profile"):
         load_profile("../../../etc/passwd")
+    with pytest.raises(InvalidProfile, match="no hardware profile"):
+        load_profile(str(tmp_path / "dtsnn-calibrated-65nm"))
+    with pytest.raises(InvalidProfile, match="no hardware profile"):
+        load_profile("a" * 10_000)
+    with pytest.raises(InvalidProfile, match="cannot be read"):
+        load_profile("a" * 10_000 + ".toml")
     folder = tmp_path / "folder.toml"
     folder.mkdir()
-    for path in (folder, tmp_path / "missing.toml", Path("/dev/zero.toml")):
-        with pytest.raises(InvalidProfile, match="no regular file"):
-            load_profile(str(path))
+    with pytest.raises(InvalidProfile, match="no regular file"):
+        load_profile(str(folder))
+    with pytest.raises(InvalidProfile, match=r"missing\.toml is missing"):
+        load_profile(str(tmp_path / "missing.toml"))
     large = tmp_path / "large.toml"
     large.write_bytes(b"#" * (2 << 20))
     with pytest.raises(InvalidProfile, match="larger than"):
