@@ -81,6 +81,13 @@ def test_a_profile_of_ones_own_by_path(tmp_path: Path) -> None:
     assert profile.validated is None, "whoever changes a constant was not validated"
 
 
+def test_the_documents_example_is_a_profile(tmp_path: Path) -> None:
+    document = (PROFILES.parents[2] / "docs" / "ENERGY.md").read_text()
+    path = tmp_path / "my-chip.toml"
+    path.write_text(document.split("```toml\n")[1].split("```")[0])
+    assert load_profile(str(path)).name == "my-chip"
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
