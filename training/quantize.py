@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.network import Conv, Layer, Lif, Linear, Network
-from models.program import CURRENT_LIMIT, Program, Synapses
-from training.build import SpikingNetwork
+from models.network import Conv, Layer, Lif, Linear, Network, Synaptic, input_maximum
+from models.program import CURRENT_LIMIT, Program, Synapses, largest_current
+from training.build import SpikingNetwork, Synapse
 from training.rounding import input_gain, rounded, weight_scale
 
 
@@ -34,15 +34,9 @@ def quantised(model: SpikingNetwork, bits: int) -> Program:
     for layer in model.network.layers:
         match layer:
             case Conv() | Linear():
-                module = next(trained)
-                scale = weight_scale(model.network, layer, module.weight, module.bias, bits)
-                units = scale * input_gain(model.network, layer) / 2**layer.shift
-                synapses.append(
-                    Synapses(
-                        _integers(rounded(module.weight, scale, bits), torch.int8).T.copy(),
-                        _integers(module.bias * units, torch.int32),
-                    )
-                )
+                served, numbers, units = _synapses(model.network, layer, next(trained), bits)
+                layers.append(served)
+                synapses.append(numbers)
             case Lif():
                 limit = CURRENT_LIMIT + 1  # a threshold no membrane reaches
                 layer_neurons = next(neurons)
@@ -50,9 +44,28 @@ def quantised(model: SpikingNetwork, bits: int) -> Program:
                 thresholds.append(_integers(theta, torch.int32))
                 leak_q = round(float(layer_neurons.leak.clamp(0, 1)) * 256)
                 layers.append(replace(layer, leak_q=leak_q))
-                continue
-        layers.append(layer)
+            case _:
+                layers.append(layer)
     return Program(Network(tuple(layers)), tuple(synapses), tuple(thresholds), 1 / float(units[0]))
+
+
+def _synapses(
+    network: Network, layer: Synaptic, trained: Synapse, bits: int
+) -> tuple[Synaptic, Synapses, Tensor]:
+    """The layer as served, its numbers, and its membrane steps per float unit, ``[c_out]``.
+
+    Few bits make small sums, which need less shifting right: the finest membrane steps that
+    fit int16 are taken, since what is shifted out is lost.
+    """
+    scale = weight_scale(network, layer, trained.weight, trained.bias, bits)
+    gain, maximum = scale * input_gain(network, layer), input_maximum(network, layer)
+    weight = _integers(rounded(trained.weight, scale, bits), torch.int8).T.copy()
+    for shift in range(layer.shift + 1):
+        units = gain / 2**shift
+        bias = _integers(trained.bias * units, torch.int32)
+        if largest_current(weight, bias, maximum, shift).max() <= CURRENT_LIMIT:
+            break
+    return replace(layer, shift=shift), Synapses(weight, bias), units
 
 
 def _integers(values: Tensor, dtype: torch.dtype) -> NDArray[Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from models.bundle import load_bundle
+from models.energy.estimate import EnergyModel
+from models.energy.hardware import load_profile
 from models.engines.selection import build_engine
 from models.inference import classify
 from service.images import decode_image
@@ -36,6 +38,19 @@ def test_bundle_loads_answers_and_matches_its_card_and_recipe(folder) -> None:  
     recipe, digest = load_recipe(manifest.provenance.recipe)
     assert manifest.provenance.recipe_sha256 == digest
     assert manifest.encoding == recipe.encoding
+
+
+def test_the_four_bit_bundle_is_in_the_energys_domain_and_no_worse() -> None:
+    narrow, default = (
+        load_bundle(DEFAULT_BUNDLE.with_name(name)).manifest
+        for name in ("cifar10-hybrid-4bit", "cifar10-hybrid")
+    )
+    assert EnergyModel(narrow, load_profile()).domain_notes == ()
+    assert EnergyModel(default, load_profile()).domain_notes != ()
+    assert narrow.evaluation is not None
+    assert default.evaluation is not None
+    loss = default.evaluation.default.accuracy - narrow.evaluation.default.accuracy
+    assert loss <= 0.005
 
 
 def test_the_default_bundle_is_as_good_as_promised() -> None:

@@ -17,7 +17,7 @@ from models.bundle import load_bundle
 from models.engines.selection import build_engine
 from models.exits import ExitPolicy
 from models.inference import classify, trace
-from models.network import vgg
+from models.network import PIXEL_SHIFT, vgg
 from tests.training.conftest import RECIPE
 from training import data, fit
 from training.build import SpikingNetwork, folded
@@ -60,14 +60,18 @@ def test_all_makes_a_bundle_that_serves(recipe: Path, cifar: Path, tmp_path: Pat
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("bits", [8, 4])
 def test_integer_program_follows_the_float_network(
-    recipe: Path, cifar: Path, tmp_path: Path
+    recipe: Path, cifar: Path, tmp_path: Path, bits: int
 ) -> None:
     run = Run.of(str(recipe), cifar, tmp_path / "run")
     train, rest = run.splits()
     trainer = fit.Fit(run.recipe, 10, train, rest, run.folder)
     model = trainer.run(resume=False)
-    program = quantised(model, 8)
+    for synapse in model.synapses:
+        synapse.weight_bits = bits
+    program = quantised(model, bits)
+    assert program.network.synaptic[0].shift <= {8: PIXEL_SHIFT, 4: 2}[bits]
     from models.engines.reference import ReferenceEngine
 
     served = trace(ReferenceEngine(program), run.recipe.encoding, rest.images)

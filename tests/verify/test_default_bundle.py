@@ -25,6 +25,7 @@ from training.evaluate import evaluated
 pytestmark = pytest.mark.verify
 
 DATA = Path("data")
+ZOO = sorted(path for path in DEFAULT_BUNDLE.parent.iterdir() if path.is_dir())
 CONNECTIONS = 32
 
 
@@ -112,10 +113,11 @@ def test_real_early_exit_equals_post_hoc_selection(
                 assert np.array_equal(row.logit_sum, event_trace.logit_sums[row.t - 1, n])
 
 
-def test_evaluation_in_the_manifest_is_reproduced(
-    shipped: Bundle, event_engine: Engine, test_set: Split
-) -> None:
-    assert evaluated(shipped, event_engine, test_set, "CIFAR-10") == shipped.manifest.evaluation
+@pytest.mark.parametrize("folder", ZOO, ids=lambda folder: folder.name)
+def test_evaluation_in_the_manifest_is_reproduced(folder: Path, test_set: Split) -> None:
+    bundle = load_bundle(folder)
+    engine = build_engine(bundle, "event")
+    assert evaluated(bundle, engine, test_set, "CIFAR-10") == bundle.manifest.evaluation
 
 
 async def _post_all(url: str, images: Sequence[bytes]) -> list[dict[str, object]]:
