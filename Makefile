@@ -45,7 +45,7 @@ bench-serving: $(VENV)/.bench data/test_images.npy
 bench-energy: $(VENV)/.dev data/test_images.npy
 	$(BIN)/python -m benchmarks.energy
 
-# Published energies beside ours, into docs/ENERGY.md; no data needed.
+# Published energies beside ours, into docs/ENERGY.md; needs no data, but what the tests need.
 energy-validation: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.energy.validation --write
 

@@ -117,4 +117,4 @@ class Curve:
 
     def _unreachable(self, name: str, of: Callable[[CurvePoint], float]) -> Unreachable:
         low, high = min(map(of, self.points)), max(map(of, self.points))
-        return Unreachable(f"{name} cannot be met: the calibration reaches {low:.6g} to {high:.6g}")
+        return Unreachable(f"{name} cannot be met: the calibration reaches {low} to {high}")

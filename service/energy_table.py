@@ -22,6 +22,7 @@ from models.errors import InvalidPolicy
 LONGEST_BAR, SHORTEST_BAR = 60, 12
 COLUMNS = 59
 """Characters that the table needs beside its bars."""
+VISIBLE, OTHERS = 0.03, "others"
 MAX_TIMESTEPS = 64
 PJ_PER_UJ, NS_PER_US = 1e6, 1e3
 COLOURS = (
@@ -49,9 +50,10 @@ def energy_table(
     model = EnergyModel(_prolonged(manifest, shown), profile)
     pairs = np.array(model.manifest.exits.mean_active_pairs)
     report = Reporter(model).report(pairs)
-    parts = model.average_parts_pj.cumsum(axis=0)  # [T, C]
+    names, parts = _merged(model)
+    static = parts[manifest.timesteps - 1].sum()
     longest = max(parts[shown - 1].sum(), *(ann.energy_pj for ann in report.anns[:-1]))
-    bricks = _bricks(model.chip.components, coloured)
+    bricks = _bricks(names, coloured)
     per_pj = min(max(SHORTEST_BAR, width - COLUMNS), LONGEST_BAR) / longest
     table = Table(title=f"{manifest.name} {manifest.version} on {profile.name}")
     for heading in ("t", "µJ", "5…95 %", "saved", "µs", "µJ·µs"):
@@ -60,11 +62,12 @@ def energy_table(
     for t in range(1, shown + 1):
         energy = model.estimate(pairs[:t])
         low, high = energy.interval_pj
+        own = t <= manifest.timesteps
         table.add_row(
-            str(t),
+            str(t) if own else f"{t}*",
             f"{energy.total_pj / PJ_PER_UJ:.2f}",
             f"{low / PJ_PER_UJ:.2f}…{high / PJ_PER_UJ:.2f}",
-            f"{energy.saved_ratio:.0%}",
+            f"{max(0, 1 - energy.total_pj / static):.0%}" if own else "",
             *_time(energy.latency_ns, energy.edp_pj_ns),
             _stacked(parts[t - 1] * per_pj, bricks),
         )
@@ -77,7 +80,25 @@ def energy_table(
             *_time(ann.latency_ns, ann.edp_pj_ns),
             _ann_bar(ann.energy_pj / longest, per_pj * longest),
         )
-    return Group(table, _legend(bricks), *map(Text, _notes(model, report)))
+    beyond = [Text("* beyond the bundle, each as active as its last timestep")]
+    return Group(
+        table,
+        *(beyond if shown > manifest.timesteps else ()),
+        _legend(bricks),
+        *map(Text, _notes(model, report)),
+    )
+
+
+def _merged(model: EnergyModel) -> tuple[tuple[str, ...], NDArray[np.float64]]:
+    """Components that can be seen, and their energy until the end of each timestep, ``[T, C]``.
+
+    What is less than a character wide would come and go with rounding.
+    """
+    parts = model.average_parts_pj.cumsum(axis=0)
+    visible = parts[0] >= VISIBLE * parts[0].sum()
+    names = np.array(model.chip.components)[visible].tolist()
+    others = parts[:, ~visible].sum(axis=1, keepdims=True)
+    return (*names, OTHERS), np.concatenate([parts[:, visible], others], axis=1)
 
 
 def _prolonged(manifest: Manifest, timesteps: int) -> Manifest:
@@ -122,7 +143,7 @@ def _ann_bar(share: float, longest: float) -> Text:
 
 def _legend(bricks: dict[str, tuple[str, str]]) -> Text:
     entries = (piece for name, brick in bricks.items() for piece in (brick, f" {name}  "))
-    return Text.assemble(*entries, "░ ANN of the same layers, by bits")
+    return Text.assemble(*entries, "░ ANN of the same layers, by bits (… longer than shown)")
 
 
 def _notes(model: EnergyModel, report: EnergyReport) -> Iterator[str]:
@@ -130,7 +151,7 @@ def _notes(model: EnergyModel, report: EnergyReport) -> Iterator[str]:
         f"\n{report.crossbars} crossbars in {report.pes} PEs on {report.tiles} tiles, "
         f"{report.cycles_per_timestep} PE cycles a timestep; an average held-out image"
     )
-    for note in report.domain_notes or ("inside what the profile was validated with",):
+    for note in report.domain_notes or ("inside the profile's limits",):
         yield f"domain: {note}"
     for assumption in report.assumptions:
         yield f"assumed: {assumption}"

@@ -2,8 +2,8 @@
 
     python -m benchmarks.energy.validation [--write]
 
-``--write`` puts the table into docs/ENERGY.md. Figures that the model was fitted to are marked;
-so are those that it does not have to meet, where the deviation is the result.
+``--write`` puts the table into docs/ENERGY.md. Figures without a tolerance are those of another
+simulator, and DT-SNN's with inputs as sparse as spikes are; there the deviation is the result.
 """
 
 from __future__ import annotations
@@ -111,29 +111,29 @@ def figures() -> Iterator[Figure]:
     """Every figure; docs/ENERGY.md says where each was published."""
     tool = chip_of(spikesim_vgg9(), "spikesim-ela-65nm")
     five = energies(tool, full_rows(tool))[4]
-    yield Figure("V1", "SpikeSim's VGG-9, T = 5", 15.906934026240, five * MICRO, 1e-9, "µJ")
+    yield Figure("V1", "SpikeSim's VGG-9, T = 5 (port)", 15.906934026240, five * MICRO, 1e-9, "µJ")
 
     chip = chip_of(vgg16(), "dtsnn-calibrated-65nm")
     dense, sparse = full_rows(chip), active_inputs(chip, ACTIVITY)
-    digital = share(chip, dense, DIGITAL_PERIPHERALS)
-    analog = share(chip, dense, ("crossbar", "adc"))
-    yield Figure("V2", "digital peripherals (fitted)", 45, 100 * digital, 0.02, "%")
-    yield Figure("V2", "crossbar and ADC", 25, 100 * analog, 0.15, "%")
-
-    for label, pairs, tolerance in (("dense", dense, 0.02), ("15 % active", sparse, None)):
+    for label, pairs, close in (("dense", dense, True), ("15 % active", sparse, False)):
         e, product = energies(chip, pairs), edp(chip, pairs)
-        name = f"E(8) / E(1), {label}" + (" (fitted)" if tolerance else "")
-        yield Figure("V3a", name, 4.9, e[7] / e[0], tolerance)
-        yield Figure(
-            "V3c", f"EDP(4) / EDP(1), {label}", 10.4, product[3] / product[0],
-            0.03 if tolerance else None,
-        )  # fmt: skip
-    yield Figure("V3b", "L(8) / L(1)", 8, chip.latency_ns[7] / chip.latency_ns[0], 1e-12)
+        digital = 100 * share(chip, pairs, DIGITAL_PERIPHERALS)
+        analog = 100 * share(chip, pairs, ("crossbar", "adc"))
+        for key, what, published, ours, tolerance, unit in (
+            ("V2", "digital peripherals", 45, digital, 0.02, "%"),
+            ("V2", "crossbar and ADC", 25, analog, 0.15, "%"),
+            ("V3a", "E(8) / E(1)", 4.9, e[7] / e[0], 0.02, ""),
+            ("V3c", "EDP(4) / EDP(1)", 10.4, product[3] / product[0], 0.03, ""),
+        ):
+            name = f"{what}, {label}"
+            yield Figure(key, name, published, ours, tolerance if close else None, unit)
+    ratio = chip.latency_ns[7] / chip.latency_ns[0]
+    yield Figure("V3b", "L(8) / L(1) (by construction)", 8, ratio, 1e-12)
 
-    for average, published in ((1.46, 0.20), (1.27, 0.16), (2.14, 0.394)):
+    for average, published_ratio in ((1.46, 0.20), (1.27, 0.16), (2.14, 0.394)):
         found = edp_ratios(chip, dense, average, 4)
-        what = f"EDP against T = 4 at {average} timesteps, any histogram"
-        yield Figure("V4", what, published, found, 0.0)
+        name = f"EDP against T = 4 at {average} timesteps, any histogram, dense"
+        yield Figure("V4", name, published_ratio, found, 0.0)
 
     nine = chip_of(vgg9(), "dtsnn-calibrated-65nm")
     one = energies(nine, active_inputs(nine, ACTIVITY))[0]
@@ -141,14 +141,14 @@ def figures() -> Iterator[Figure]:
     one = energies(chip, sparse)[0]
     yield Figure("V5", "NeuroSim, VGG-16, a timestep, 15 % active", 6.72, one * MICRO, None, "µJ")
 
-    for active, published in ((0.02, 0.953), (1.0, 1.216)):
+    for active, published_ratio in ((0.02, 0.953), (1.0, 1.216)):
         ratio = energies(chip, active_inputs(chip, active))[0] / one
-        what = f"NeuroSim, {active:.0%} active against 15 %"
-        yield Figure("V6", what, published, ratio, None)
+        name = f"NeuroSim, a timestep with {active:.0%} active instead of 15 %"
+        yield Figure("V6", name, 100 * (published_ratio - 1), 100 * (ratio - 1), None, "%")
 
     cycles = sum(tool.mapping.cycles)
     cycle = energies(tool, full_rows(tool))[0] / cycles
-    yield Figure("V7", "one dense PE cycle", 828.486, cycle, 1e-6, "pJ")
+    yield Figure("V7", "one dense PE cycle (port)", 828.486, cycle, 1e-6, "pJ")
 
 
 def context() -> Iterator[str]:
@@ -170,15 +170,14 @@ def context() -> Iterator[str]:
 def table() -> str:
     """The figures in Markdown."""
     lines = [
-        "| # | figure | published | ours | deviation | |",
+        "| # | figure | published, or the tool's | ours | deviation | |",
         "|---|---|---|---|---|---|",
     ]
     for one in figures():
         unit = f" {one.unit}" if one.unit else ""
-        verdict = "reported" if one.tolerance is None else "met" if one.met else "**missed**"
         lines.append(
             f"| {one.key} | {one.what} | {one.published:.8g}{unit} | {_ours(one)}{unit} | "
-            f"{_deviation(one)} | {verdict} |"
+            f"{_deviation(one)} | {_verdict(one)} |"
         )
     return "\n".join([*lines, "", *context()])
 
@@ -188,6 +187,13 @@ def _ours(one: Figure) -> str:
         return f"{one.ours[0]:.3f}…{one.ours[1]:.3f}"
     exact = one.tolerance is not None and one.tolerance < 1e-3
     return f"{one.ours:.8g}" if exact else f"{one.ours:.4g}"
+
+
+def _verdict(one: Figure) -> str:
+    if one.tolerance is None:
+        return "reported"
+    verdict = "met" if one.met else "**missed**"
+    return f"{verdict}, ≤ {100 * one.tolerance:g} %" if one.tolerance else verdict
 
 
 def _deviation(one: Figure) -> str:

@@ -40,6 +40,7 @@ CONSTANTS = (
 )  # fmt: skip
 RESERVED = ("exit", "profile", *CONSTANTS)
 """Names that sources have besides components."""
+NEW_COMPONENT = ("energy_pj", "per", "spread", "source")
 OWN = ("name", "source", "validated")
 """What a profile never takes over from the one that it extends."""
 NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
@@ -89,10 +90,11 @@ class Component(Section):
 
 
 class Validated(Section):
-    """What the profile's figures were compared with; beyond it an estimate says so."""
+    """The limits within which the profile was compared with something; beyond, estimates say so."""
 
     max_weight_bits: Annotated[int, Field(ge=1, le=64)]
     max_timesteps: Annotated[int, Field(ge=1, le=4096)]
+    source: Text
 
 
 class HardwareProfile(Section):
@@ -183,18 +185,24 @@ def _document(path: Path) -> dict[str, Any]:
     if "extends" not in document:
         return document
     base = _shipped(document.pop("extends"), f"{path}: extends must name a shipped profile")
-    _check_sources(path, document)
     inherited = {key: value for key, value in _document(base).items() if key not in OWN}
+    _check_changes(path, document, table(inherited, "components"))
     return overlaid(inherited, document)
 
 
-def _check_sources(path: Path, document: dict[str, Any]) -> None:
-    """Whoever changes a constant says where the new one comes from."""
+def _check_changes(path: Path, document: dict[str, Any], inherited: dict[str, Any]) -> None:
+    """Whoever changes a constant says where the new one comes from, and the other way round."""
     for name in CONSTANTS:
-        if name in document and name not in table(document, "sources"):
-            raise InvalidProfile(f"{path}: sources.{name} is missing")
+        if (name in document) != (name in table(document, "sources")):
+            raise InvalidProfile(f"{path}: {name} and sources.{name} change together")
     components = table(document, "components")
     for name in components:
         component = table(components, name)
         if component and "source" not in component:
             raise InvalidProfile(f"{path}: components.{name}.source is missing")
+        if component and len(component) == 1:
+            raise InvalidProfile(f"{path}: components.{name} has a new source, but for what?")
+        if component and name not in inherited and set(component) < set(NEW_COMPONENT):
+            raise InvalidProfile(
+                f"{path}: components.{name} is new and needs {', '.join(NEW_COMPONENT)}"
+            )

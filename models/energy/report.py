@@ -44,13 +44,31 @@ class OperationReport:
 
 
 @dataclass(frozen=True)
+class LayerReport:
+    """A layer on the chip, and what one inference drove of it; enough to compute it by hand."""
+
+    name: str
+    positions: int
+    """Output positions V."""
+    row_groups: int
+    """PEs over its inputs, n_r."""
+    column_groups: int
+    """PEs over its outputs, n_c."""
+    connections: int
+    """Pairs of an input and an output position that sees it; padding has none."""
+    active_pairs: tuple[int | float, ...]
+    """Those with a non-zero input, by timestep."""
+    activity: tuple[float, ...]
+    """Their share."""
+
+
+@dataclass(frozen=True)
 class EnergyReport:
     """One inference in detail; components and timesteps both sum to its total."""
 
     components_pj: dict[str, float]
     timesteps_pj: tuple[float, ...]
-    activity: tuple[tuple[float, ...], ...]
-    """Share of a layer's inputs that were active, by timestep and layer, ``[t, L]``."""
+    layers: tuple[LayerReport, ...]
     static_latency_ns: float
     static_edp_pj_ns: float
     anns: tuple[AnnBaseline, ...]
@@ -69,8 +87,7 @@ class Reporter:
 
     def __init__(self, model: EnergyModel) -> None:
         self._model = model
-        # a layer whose windows all lie in the padding has none
-        self._connections = np.array([max(1, connections(layer)) for layer in model.chip.layers])
+        self._connections = [connections(layer) for layer in model.chip.layers]
         self._anns = tuple(
             ann_baseline(model.chip, bits)
             for bits in sorted({fair_bits(model.manifest.timesteps), *ANN_BITS})
@@ -83,11 +100,10 @@ class Reporter:
         model, chip = self._model, self._model.chip
         parts = chip.breakdown(active_pairs)
         static_latency = float(chip.latency_ns[-1])
-        activity = np.asarray(active_pairs) / self._connections
         return EnergyReport(
             components_pj=dict(zip(chip.components, parts.sum(axis=0).tolist(), strict=True)),
             timesteps_pj=tuple(parts.sum(axis=1).tolist()),
-            activity=tuple(map(tuple, activity.tolist())),
+            layers=tuple(self._layers(active_pairs)),
             static_latency_ns=static_latency,
             static_edp_pj_ns=model.estimate(active_pairs).static_pj * static_latency,
             anns=self._anns,
@@ -100,6 +116,20 @@ class Reporter:
             assumptions=self._assumptions,
             sources=self._sources,
         )
+
+    def _layers(self, active_pairs: Pairs) -> Iterator[LayerReport]:
+        chip, mapping = self._model.chip, self._model.chip.mapping
+        for k, active in enumerate(np.asarray(active_pairs).T.tolist()):
+            possible = self._connections[k]
+            yield LayerReport(
+                chip.layers[k].name,
+                mapping.positions[k],
+                mapping.row_groups[k],
+                mapping.column_groups[k],
+                possible,
+                tuple(active),
+                tuple(pairs / max(1, possible) for pairs in active),  # none behind padding alone
+            )
 
 
 def _operations(chip: Chip, active_pairs: Pairs) -> OperationReport:
@@ -117,13 +147,15 @@ def _operations(chip: Chip, active_pairs: Pairs) -> OperationReport:
 def _assumptions(model: EnergyModel) -> Iterator[str]:
     profile, network = model.profile, model.manifest.network
     yield (
-        "a chip that was not built: absolute energies are good to about a factor of two, ratios "
-        "of timesteps are tighter; energies of single layers are not reliable"
+        "a chip that was not built: absolute energies differ by up to a factor of two from another "
+        "simulator's, ratios of timesteps less; energies of single layers are not reliable"
     )
     if profile.pixel_bits < BIT_SERIAL:
+        one, full = _bit_serial_excess(model)
         yield (
             f"analog frames take the first layer {profile.pixel_bits} cycle(s); {BIT_SERIAL} "
-            f"bit-serial cycles would add {_bit_serial_excess(model):.0%} to a full run"
+            f"bit-serial ones would add {one:.0%} to an image that leaves after one timestep and "
+            f"{full:.0%} to a full run"
         )
     once = [name for name, part in profile.components.items() if part.once]
     if once:
@@ -133,7 +165,7 @@ def _assumptions(model: EnergyModel) -> Iterator[str]:
         )
     yield "timesteps that were skipped would have cost what they cost on average (held-out images)"
     yield "latency: one output position a cycle; it may be up to four times too low"
-    yield "the ANN drives every row in each of its bit-serial cycles"
+    yield "the ANN drives every row of its PEs, used or not, in each of its bit-serial cycles"
     if any(isinstance(layer, Pool) and layer.mode == "sum" for layer in network.layers):
         yield (
             "summed spikes behind an average pool enter the next layer in one cycle, and count as "
@@ -141,15 +173,19 @@ def _assumptions(model: EnergyModel) -> Iterator[str]:
         )
 
 
-def _bit_serial_excess(model: EnergyModel) -> float:
-    """What bit-serial pixels would add to an average run to T."""
+def _bit_serial_excess(model: EnergyModel) -> tuple[float, float]:
+    """What bit-serial pixels would add to an average image after one timestep, and after T."""
     serial = model.profile.model_copy(update={"pixel_bits": BIT_SERIAL})
-    average = EnergyModel(model.manifest, serial).average_parts_pj.sum()
-    return float(average / model.average_parts_pj.sum() - 1)
+    parts, more = model.average_parts_pj, EnergyModel(model.manifest, serial).average_parts_pj
+    return float(more[0].sum() / parts[0].sum() - 1), float(more.sum() / parts.sum() - 1)
 
 
 def _sources(model: EnergyModel) -> dict[str, str]:
     profile = model.profile
-    parts = {name: part.source for name, part in profile.components.items()}
+    parts = {
+        name: f"{part.energy_pj:.10g} pJ per {part.per}, {part.spread[0]:g} to {part.spread[1]:g} "
+        f"times that: {part.source}"
+        for name, part in profile.components.items()
+    }
     exits = {EXIT: profile.sources["exit_pj_per_class"]}
     return {"profile": profile.source, **parts, **exits, **profile.sources}

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from models.energy.hardware import load_profile
 from models.errors import InvalidProfile
 from service.app import create_app
 from service.cli import main
@@ -25,8 +24,14 @@ def test_full_adds_parts_that_sum_to_the_total(client: TestClient, png: bytes) -
     detail = energy["detail"]
     assert sum(detail["components_pj"].values()) == pytest.approx(energy["total_pj"], rel=1e-12)
     assert sum(detail["timesteps_pj"]) == pytest.approx(energy["total_pj"], rel=1e-12)
-    assert len(detail["activity"]) == 4
-    assert all(0 <= share <= 1 for timestep in detail["activity"] for share in timestep)
+    assert [layer["name"] for layer in detail["layers"]] == [
+        "conv1",
+        "conv2",
+        "conv3",
+        "classifier",
+    ]
+    assert all(len(layer["activity"]) == 4 for layer in detail["layers"])
+    assert all(0 <= share <= 1 for layer in detail["layers"] for share in layer["activity"])
     assert {ann["bits"]: ann["energy_pj"] for ann in detail["anns"]}[3] == energy["ann_pj"]
     assert set(detail["components_pj"]) <= set(detail["sources"])
     assert detail["assumptions"]
@@ -134,7 +139,7 @@ def test_the_command_shows_components_over_timesteps(
     monkeypatch.setenv("COLUMNS", "120")
     assert main(["energy", str(bundle_folder)]) == 0
     output = capsys.readouterr().out
-    assert all(name in output for name in load_profile().components)
+    assert all(name in output for name in ("adc", "tile_buffer", "htree", "others"))
     assert "aaa" in output, "without colours bars are made of letters"
     assert "ANN3" in output
     assert "8-bit weights" in output
@@ -144,6 +149,8 @@ def test_the_command_shows_components_over_timesteps(
     output = capsys.readouterr().out
     assert OTHER in output
     assert "9 timesteps: the profile was validated with at most 8" in output
+    assert "9*" in output
+    assert "4*" not in output
     assert "</svg>" in picture.read_text()
 
 

@@ -277,10 +277,20 @@ def test_operations_charge_analog_frames_as_macs(model: EnergyModel) -> None:
     assert ann == pytest.approx(3.2 * counted.ann_macs)
 
 
+def test_a_report_is_enough_to_compute_its_total_by_hand(model: EnergyModel) -> None:
+    report = Reporter(model).report(level(model, 2, 0.3))
+    cycles = sum(one.positions * one.row_groups * one.column_groups for one in report.layers)
+    cells = sum(64 * one.column_groups * sum(one.active_pairs) for one in report.layers)
+    step = 64 * 2.03084 + 157.12 + 81.94 + 5.096
+    once = 64 * 0.094245 + 397 + 4.64 + 1.6 + 1.472e-4
+    total = 0.00344576171875 * cells + cycles * (2 * step + once) + 2 * 20.55 * 10
+    assert sum(report.components_pj.values()) == pytest.approx(total, rel=1e-12)
+
+
 def test_the_report_names_assumptions_and_sources(model: EnergyModel) -> None:
     report = Reporter(model).report(level(model, 2, 0.25))
-    assert len(report.activity) == 2
-    assert np.allclose(report.activity, 0.25, atol=0.01)
+    assert [layer.name for layer in report.layers] == [layer.name for layer in model.chip.layers]
+    assert np.allclose([layer.activity for layer in report.layers], 0.25, atol=0.01)
     assert [ann.bits for ann in report.anns] == [3, 4, 8]
     assert set(report.components_pj) <= set(report.sources)
     assert any("not built" in text for text in report.assumptions)

@@ -164,11 +164,18 @@ def test_a_chip_whose_cycles_cost_nothing_is_refused(tmp_path: Path) -> None:
         ("pixel_bits = 0x" + "F" * 5000, "cannot be read"),
         (".".join(["a"] * 3000) + " = 1", "cannot be read"),
         (EXTENDING + ".".join(["components", *["a"] * 3000]) + " = 1", "components.a.source"),
-        (EXTENDING + ".".join(["components.a", *["source"] * 3000]) + " = 1", "cannot be read"),
+        (EXTENDING + ".".join(["sources", *["cycle_ns"] * 3000]) + " = 1", "change together"),
         (EXTENDING + 'components.adc.per = "cycle"\n', "components.adc.source is missing"),
         (EXTENDING + "components.htree.once = true\n", "components.htree.source is missing"),
         (EXTENDING + "[components.adc]\nenergy_pj = 1.0\n", "components.adc.source is missing"),
-        (EXTENDING + "cycle_ns = 1.0\n", "sources.cycle_ns is missing"),
+        (EXTENDING + "cycle_ns = 1.0\n", "sources.cycle_ns change together"),
+        (EXTENDING + 'sources.cycle_ns = "mine"\n', "sources.cycle_ns change together"),
+        (EXTENDING + 'components.adc.source = "mine"\n', "a new source, but for what"),
+        (
+            EXTENDING + 'components.adx = { energy_pj = 1.0, source = "mine" }\n',
+            "components.adx is new and needs energy_pj, per, spread, source",
+        ),
+        (EXTENDING + "[validated]\nmax_weight_bits = 8\nmax_timesteps = 8\n", "validated.source"),
         (EXTENDING + "sources = 3\n", "sources"),
         (EXTENDING + "components.adc = 3\n", "components.adc"),
         (EXTENDING + "components = []\n", "components"),
@@ -184,7 +191,7 @@ def test_hostile_files_are_refused(tmp_path: Path, text: str, message: str) -> N
 
 
 def test_files_that_are_none_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidProfile, match="there is dtsnn-calibrated-65nm, spikesim-ela-65nm"):
+    with pytest.raises(InvalidProfile, match="there is dtsnn-calibrated-65nm, dtsnn-serial"):
         load_profile("unknown")
     with pytest.raises(InvalidProfile, match="no hardware profile"):
         load_profile("../../../etc/passwd")
