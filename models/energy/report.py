@@ -183,7 +183,7 @@ def _bit_serial_excess(model: EnergyModel) -> tuple[float, float]:
 def _sources(model: EnergyModel) -> dict[str, str]:
     profile = model.profile
     parts = {
-        name: f"{part.energy_pj:.10g} pJ per {part.per}, {part.spread[0]:g} to {part.spread[1]:g} "
+        name: f"{part.energy_pj} pJ per {part.per}, {part.spread[0]:g} to {part.spread[1]:g} "
         f"times that: {part.source}"
         for name, part in profile.components.items()
     }
