@@ -224,8 +224,7 @@ def load_bundle(folder: Path) -> Bundle:
         raise BundleError(
             f"{folder / WEIGHTS} does not fit {MANIFEST}: {error}; export the bundle again"
         ) from error
-    if program.largest_weight > 2 ** (manifest.weight_bits - 1) - 1:
-        raise BundleError(f"{folder / WEIGHTS} has weights beyond {manifest.weight_bits} bits")
+    _check_bits(folder, manifest, program)
     return Bundle(manifest, program, contents[GRAPH])
 
 
@@ -257,7 +256,12 @@ def load_manifest(folder: Path) -> Manifest:
 
 
 def save_bundle(folder: Path, manifest: Manifest, program: Program, graph: bytes) -> Manifest:
-    """Write weights, step graph and a manifest that hashes them; returns that manifest."""
+    """Write weights, step graph and a manifest that hashes them; returns that manifest.
+
+    Raises:
+        BundleError: the manifest is another program's; nothing was written.
+    """
+    _check_bits(folder, manifest, program)
     folder.mkdir(parents=True, exist_ok=True)
     contents = {WEIGHTS: save_safetensors(program_tensors(program)), GRAPH: graph}
     for name, data in contents.items():
@@ -275,6 +279,11 @@ def save_manifest(folder: Path, manifest: Manifest) -> Manifest:
     manifest = manifest.model_copy(update={"files": files})
     (folder / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n")
     return manifest
+
+
+def _check_bits(folder: Path, manifest: Manifest, program: Program) -> None:
+    if program.largest_weight > 2 ** (manifest.weight_bits - 1) - 1:
+        raise BundleError(f"{folder / WEIGHTS} has weights beyond {manifest.weight_bits} bits")
 
 
 def _bytes(path: Path) -> bytes:

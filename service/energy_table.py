@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import cycle
-from string import ascii_letters
+from string import ascii_letters, digits
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,7 +96,8 @@ def _merged(model: EnergyModel) -> tuple[tuple[str, ...], NDArray[np.float64]]:
     What is less than a character wide would come and go with rounding.
     """
     parts = model.average_parts_pj.cumsum(axis=0)
-    visible = parts[0] >= VISIBLE * parts[0].sum()
+    shares = parts / parts.sum(axis=1, keepdims=True)
+    visible = shares.max(axis=0) >= VISIBLE
     names = np.array(model.chip.components)[visible].tolist()
     others = parts[:, ~visible].sum(axis=1, keepdims=True)
     return (*names, OTHERS), np.concatenate([parts[:, visible], others], axis=1)
@@ -119,31 +121,41 @@ def _time(latency_ns: float, edp_pj_ns: float) -> tuple[str, str]:
     return f"{latency_ns / NS_PER_US:.0f}", f"{edp_pj_ns / PJ_PER_UJ / NS_PER_US:.0f}"
 
 
-def _bricks(components: tuple[str, ...], coloured: bool) -> dict[str, tuple[str, str]]:
-    """What bars are made of: a character and its style by component."""
-    bricks: dict[str, tuple[str, str]] = {}
+class Brick(NamedTuple):
+    """What a component's piece of a bar is made of."""
+
+    name: str
+    character: str
+    style: str
+
+
+def _bricks(components: tuple[str, ...], coloured: bool) -> list[Brick]:
+    bricks: list[Brick] = []
     for name, style in zip(components, cycle(COLOURS), strict=False):
-        letters = (letter for letter in name + ascii_letters if (letter, "") not in bricks.values())
-        bricks[name] = ("█", style) if coloured else (next(letters), "")
+        taken = {brick.character for brick in bricks}
+        letter = next(letter for letter in name + ascii_letters + digits if letter not in taken)
+        bricks.append(Brick(name, "█", style) if coloured else Brick(name, letter, ""))
     return bricks
 
 
-def _stacked(characters: NDArray[np.float64], bricks: dict[str, tuple[str, str]]) -> Text:
+def _stacked(characters: NDArray[np.float64], bricks: list[Brick]) -> Text:
     """A bar of pieces ``characters [C]`` long."""
     ends = np.round(characters.cumsum()).astype(int)
     lengths = np.diff(ends, prepend=0).tolist()
-    pieces = zip(bricks.values(), lengths, strict=True)
-    return Text.assemble(*((brick * length, style) for (brick, style), length in pieces))
+    pieces = zip(bricks, lengths, strict=True)
+    return Text.assemble(*((brick.character * length, brick.style) for brick, length in pieces))
+
+
+def _legend(bricks: list[Brick]) -> Text:
+    entries = (
+        piece for brick in bricks for piece in ((brick.character, brick.style), f" {brick.name}  ")
+    )
+    return Text.assemble(*entries, "░ ANN of the same layers, by bits (… longer than shown)")
 
 
 def _ann_bar(share: float, longest: float) -> Text:
     """Cut where it is longer than the longest of the others."""
     return Text("░" * round(min(share, 1) * longest) + ("…" if share > 1 else ""))
-
-
-def _legend(bricks: dict[str, tuple[str, str]]) -> Text:
-    entries = (piece for name, brick in bricks.items() for piece in (brick, f" {name}  "))
-    return Text.assemble(*entries, "░ ANN of the same layers, by bits (… longer than shown)")
 
 
 def _notes(model: EnergyModel, report: EnergyReport) -> Iterator[str]:

@@ -25,7 +25,7 @@ from training.errors import TrainingError
 from training.losses import distillation, timestep_cross_entropy
 from training.recipe import Recipe, Stage
 from training.rounding import PIXEL_UNIT
-from training.run_folder import RunFolder, load_weights
+from training.run_folder import RunFolder, load_weights, save_whole
 
 MUON_MOMENTUM = 0.9
 SGD_LEARNING_RATE = 0.02  # beside Muon, for what is no matrix: gains, thresholds, the classifier
@@ -78,7 +78,7 @@ class Fit:
                 torch.manual_seed(self.recipe.seed + index)
                 model = self._entering(index)
                 self._train(model, index)
-                torch.save(model.state_dict(), self.folder.weights(stage))
+                self.folder.save(stage, model.state_dict())
         return self.trained(self.recipe.last)
 
     def trained(self, index: int) -> SpikingNetwork:
@@ -148,9 +148,7 @@ class Fit:
                 "optimizers": [optimizer.state_dict() for optimizer in optimizers],
                 "generator": generator.get_state(),
             }
-            partial = checkpoint.with_suffix(".partial")
-            torch.save(saved, partial)
-            partial.replace(checkpoint)  # a kill never leaves half a checkpoint
+            save_whole(saved, checkpoint)
         if stage.weight_bits is not None:
             self._settle(model, stage, generator)
 

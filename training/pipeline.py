@@ -80,8 +80,7 @@ class Run:
 def fit(run: Run, *, resume: bool, adopted: Path | None = None) -> None:
     """Train all stages but those that the ``adopted`` run has finished."""
     fitting = _fit(run)
-    begun = resume and any(run.folder.glob("*"))
-    if adopted is not None and not begun:
+    if adopted is not None and not (resume and run.folder.exists()):
         fitting.folder.adopt(run.recipe, RunFolder(adopted))
     fitting.run(resume=resume or adopted is not None)
 
@@ -95,6 +94,7 @@ def relu_network(run: Run) -> SpikingNetwork:
 def quantize(run: Run) -> Program:
     """Round the trained network to the integer program."""
     bits = run.recipe.quantize.weight_bits
+    RunFolder(run.folder).check(run.recipe)
     model = _fit(run).trained(run.recipe.last)
     program = quantised(model.cpu(), bits)
     described = _ProgramFile(
@@ -188,7 +188,13 @@ def _fit(run: Run) -> Fit:
 
 
 def _program(run: Run) -> Program:
+    RunFolder(run.folder).check(run.recipe)
     described = _ProgramFile.model_validate_json(_text(run.folder / PROGRAM_LAYERS, "quantize"))
+    if described.weight_bits != run.recipe.quantize.weight_bits:
+        raise TrainingError(
+            f"{run.folder / PROGRAM_LAYERS} has {described.weight_bits}-bit weights, the recipe "
+            f"wants {run.recipe.quantize.weight_bits}; run: spiketrain quantize"
+        )
     tensors = load_file(run.folder / PROGRAM_TENSORS)
     return program_from_tensors(Network(described.layers), tensors, described.logit_scale)
 

@@ -31,10 +31,12 @@ def quantised(model: SpikingNetwork, bits: int) -> Program:
     synapses, thresholds = [], []
     units = torch.ones(1)  # membrane steps per float unit, [c_out]
     trained, neurons = iter(model.synapses), iter(model.neurons)
+    thetas = [layer.theta for layer in model.neurons]
     for layer in model.network.layers:
         match layer:
             case Conv() | Linear():
-                served, numbers, units = _synapses(model.network, layer, next(trained), bits)
+                fed = thetas.pop(0) if thetas else None  # the classifier feeds no neurons
+                served, numbers, units = _synapses(model.network, layer, next(trained), fed, bits)
                 layers.append(served)
                 synapses.append(numbers)
             case Lif():
@@ -50,12 +52,13 @@ def quantised(model: SpikingNetwork, bits: int) -> Program:
 
 
 def _synapses(
-    network: Network, layer: Synaptic, trained: Synapse, bits: int
+    network: Network, layer: Synaptic, trained: Synapse, theta: Tensor | None, bits: int
 ) -> tuple[Synaptic, Synapses, Tensor]:
     """The layer as served, its numbers, and its membrane steps per float unit, ``[c_out]``.
 
-    Few bits make small sums, which need less shifting right: the finest membrane steps that
-    fit int16 are taken, since what is shifted out is lost.
+    Few bits make small sums, which need less shifting right: the finest membrane steps are
+    taken with which currents fit int16 and thresholds its half, so that membranes have room
+    above them. What is shifted out is lost.
     """
     scale = weight_scale(network, layer, trained.weight, trained.bias, bits)
     gain, maximum = scale * input_gain(network, layer), input_maximum(network, layer)
@@ -63,7 +66,8 @@ def _synapses(
     for shift in range(layer.shift + 1):
         units = gain / 2**shift
         bias = _integers(trained.bias * units, torch.int32)
-        if largest_current(weight, bias, maximum, shift).max() <= CURRENT_LIMIT:
+        roomy = theta is None or float((theta * units).abs().max()) <= CURRENT_LIMIT / 2
+        if roomy and largest_current(weight, bias, maximum, shift).max() <= CURRENT_LIMIT:
             break
     return replace(layer, shift=shift), Synapses(weight, bias), units
 

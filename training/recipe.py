@@ -44,7 +44,7 @@ class NetworkSection(Section):
 class Stage(Section):
     """One leg of the schedule."""
 
-    name: str
+    name: Annotated[str, Field(pattern=f"^{NAME}$")]
     after: str | None = None
     """The earlier stage whose weights it starts from; the one before it, unless named."""
     neurons: Literal["relu", "clipped-relu", "lif"]
@@ -102,6 +102,8 @@ class Recipe(Section):
     def _stages_fit(self) -> Recipe:
         seen: list[str] = []
         for stage in self.stages:
+            if stage.name == "checkpoint":
+                raise ValueError("a stage may not be called checkpoint: a file is")
             if stage.name in seen:
                 raise ValueError(f"stage {stage.name!r} appears twice")
             for earlier in (stage.after, stage.teacher):
@@ -142,6 +144,11 @@ class Recipe(Section):
         names, teacher = [stage.name for stage in self.stages], self.stages[index].teacher
         found = (self.origin(index), None if teacher is None else names.index(teacher))
         return tuple(i for i in found if i is not None)
+
+    def lineage(self, index: int) -> tuple[Any, ...]:
+        """All that decides what stage ``index`` becomes, but what all stages share."""
+        earlier = tuple(self.lineage(other) for other in self.earlier(index))
+        return index, self.stages[index], earlier
 
     @property
     def last(self) -> int:

@@ -52,8 +52,9 @@ class RunFolder:
                 raise TrainingError(
                     f"{self.path} holds a run; pass --resume or another --run folder"
                 )
-            self._check(recipe, {line["stage"] for line in self.log()})
-        (self.path / RECIPE).write_text(recipe.model_dump_json(indent=1))
+            self.check(recipe)
+            self._write_log(self.log())  # without a line that a kill has cut off
+        self._write(RECIPE, recipe.model_dump_json(indent=1))
 
     def adopt(self, recipe: Recipe, other: RunFolder) -> None:
         """Begin with the stages that another run has finished, and their lines of its log.
@@ -64,24 +65,40 @@ class RunFolder:
         """
         if not other.path.is_dir():
             raise TrainingError(f"{other.path} is no run folder")
-        adopted: list[Stage] = []
+        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise TrainingError(f"{self.path} holds a run; choose another --run folder")
+        adopted: list[int] = []
         for index in recipe.needed:
-            stage = recipe.stages[index]
-            earlier = recipe.earlier(index)
-            if other.weights(stage).exists() and all(recipe.stages[i] in adopted for i in earlier):
-                adopted.append(stage)
+            found = other.weights(recipe.stages[index]).exists()
+            if found and set(recipe.earlier(index)) <= set(adopted):
+                adopted.append(index)
         if not adopted:
             raise TrainingError(f"{other.path} holds no finished stage of {recipe.name}")
-        names = {stage.name for stage in adopted}
-        other._check(recipe, names)
+        stages = [recipe.stages[index] for index in adopted]
+        names = {stage.name for stage in stages}
+        other._compare(recipe, names)
         lines = [line for line in other.log() if line["stage"] in names]
-        for stage in adopted:
+        for stage in stages:
             load_weights(other.weights(stage), torch.device("cpu"))
-        self.begin(recipe, resume=False)
-        for stage in adopted:
-            shutil.copy(other.weights(stage), self.path)
-        for line in lines:
-            self.append(line)
+        # Complete or not at all: a kill must not leave a folder that looks begun.
+        partial = RunFolder(self.path.with_name(f"{self.path.name}.partial"))
+        shutil.rmtree(partial.path, ignore_errors=True)
+        partial.begin(recipe, resume=False)
+        for stage in stages:
+            shutil.copy(other.weights(stage), partial.path)
+        partial._write_log(lines)
+        if self.path.exists():
+            self.path.rmdir()
+        partial.path.replace(self.path)
+
+    def check(self, recipe: Recipe) -> None:
+        """Raises TrainingError where a stage that has begun was not begun as ``recipe`` says."""
+        finished = {stage.name for stage in recipe.stages if self.weights(stage).exists()}
+        self._compare(recipe, finished | {line["stage"] for line in self.log()})
+
+    def save(self, stage: Stage, state: dict[str, Any]) -> None:
+        """The weights of a finished stage."""
+        save_whole(state, self.weights(stage))
 
     def log(self) -> list[dict[str, Any]]:
         """One entry an epoch.
@@ -92,17 +109,26 @@ class RunFolder:
         path = self.path / LOG
         if not path.exists():
             return []
+        *lines, _ = path.read_text().split("\n")  # the last is empty, or was cut off by a kill
         try:
-            return [json.loads(line) for line in path.read_text().splitlines()]
-        except ValueError as error:
+            entries = [json.loads(line) for line in lines]
+            return [{**entry, "stage": str(entry["stage"])} for entry in entries]
+        except (ValueError, TypeError, KeyError) as error:
             raise TrainingError(f"{path} is damaged: {error}") from error
 
     def append(self, line: dict[str, Any]) -> None:
         with (self.path / LOG).open("a") as log:
             log.write(json.dumps(line) + "\n")
 
-    def _check(self, recipe: Recipe, stages: Iterable[str]) -> None:
-        """Raises TrainingError where ``stages`` were not trained as ``recipe`` says."""
+    def _write_log(self, lines: Iterable[dict[str, Any]]) -> None:
+        self._write(LOG, "".join(json.dumps(line) + "\n" for line in lines))
+
+    def _write(self, name: str, text: str) -> None:
+        partial = self.path / f"{name}.partial"
+        partial.write_text(text)
+        partial.replace(self.path / name)
+
+    def _compare(self, recipe: Recipe, stages: Iterable[str]) -> None:
         path = self.path / RECIPE
         try:
             begun = Recipe.model_validate_json(path.read_text())
@@ -111,8 +137,7 @@ class RunFolder:
                 f"{path} does not say which recipe began the run: {error}"
             ) from error
         different = [name for name in SHARED if getattr(begun, name) != getattr(recipe, name)]
-        theirs = {stage.name: stage for stage in begun.stages}
-        ours = {stage.name: stage for stage in recipe.stages}
+        theirs, ours = _lineages(begun), _lineages(recipe)
         different += [
             f"stage {name!r}" for name in sorted(stages) if theirs.get(name) != ours.get(name)
         ]
@@ -120,6 +145,17 @@ class RunFolder:
             raise TrainingError(
                 f"{self.path} was begun with another recipe; it differs in {', '.join(different)}"
             )
+
+
+def _lineages(recipe: Recipe) -> dict[str, tuple[Any, ...]]:
+    return {stage.name: recipe.lineage(index) for index, stage in enumerate(recipe.stages)}
+
+
+def save_whole(state: dict[str, Any], path: Path) -> None:
+    """``torch.save`` of which a kill never leaves half."""
+    partial = path.with_suffix(".partial")
+    torch.save(state, partial)
+    partial.replace(path)
 
 
 def load_weights(path: Path, device: torch.device) -> dict[str, Any]:

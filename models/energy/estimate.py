@@ -57,7 +57,7 @@ class After(NamedTuple, Generic[Number]):
     low: Number
     high: Number
     saved_low: Number
-    saved_high: Number
+    left_high: Number
     latency_ns: Number
     pipelined_latency_ns: Number
 
@@ -123,7 +123,7 @@ class EnergyModel:
             (total * after.low, total * after.high),
             static,
             saved,
-            (saved * after.saved_low, saved * after.saved_high),
+            (saved * after.saved_low, 1 - (1 - saved) * after.left_high),
             self._ann.energy_pj,
             self._ann.bits,
             after.latency_ns,

@@ -156,7 +156,7 @@ def load_profile(name_or_path: str = DEFAULT_PROFILE) -> HardwareProfile:
     if name_or_path.endswith(".toml"):
         path = Path(name_or_path)
     else:
-        path = _shipped(name_or_path, f"no hardware profile {name_or_path[:100]!r}")
+        path = _shipped(name_or_path, "is no hardware profile, nor the path of a .toml file")
     try:
         return HardwareProfile.model_validate_json(json.dumps(_document(path), default=str))
     except ValidationError as error:
@@ -168,10 +168,11 @@ def load_profile(name_or_path: str = DEFAULT_PROFILE) -> HardwareProfile:
 
 
 def _shipped(name: object, refusal: str) -> Path:
+    """The file of a shipped profile; ``refusal`` says what ``name`` is instead."""
     path = PROFILES / f"{name}.toml"
     if not isinstance(name, str) or not re.fullmatch(NAME, name) or not path.exists():
         known = ", ".join(sorted(profile.stem for profile in PROFILES.glob("*.toml")))
-        raise InvalidProfile(f"{refusal}; there is {known}, or the path of a .toml file")
+        raise InvalidProfile(f"{str(name)[:100]!r} {refusal}; there is {known}")
     return path
 
 
@@ -184,7 +185,7 @@ def _document(path: Path) -> dict[str, Any]:
     document = tomllib.loads(path.read_text())
     if "extends" not in document:
         return document
-    base = _shipped(document.pop("extends"), f"{path}: extends must name a shipped profile")
+    base = _shipped(document.pop("extends"), f"is no shipped profile that {path} could extend")
     inherited = {key: value for key, value in _document(base).items() if key not in OWN}
     _check_changes(path, document, table(inherited, "components"))
     return overlaid(inherited, document)

@@ -21,7 +21,8 @@ class Interval(NamedTuple):
 
 
 def intervals(spreads: Floats, parts: Floats) -> tuple[Interval, Interval]:
-    """Multipliers of the total, and of the share that it saves of the total of all T timesteps.
+    """Multipliers of the total; and, of the share that it saves of the total of all T timesteps,
+    of the share for its low end, of what is left of 1 for its high end: it stays within 0…1.
 
     Every constant varies on its own, log-uniform in ``spreads [C, 2]``; the draw is seeded, so
     that the same bundle always has the same interval. What the constants have in common
@@ -36,11 +37,12 @@ def intervals(spreads: Floats, parts: Floats) -> tuple[Interval, Interval]:
     rng = np.random.default_rng(0)
     factors = np.exp(rng.uniform(logs[:, 0], logs[:, 1], (SAMPLES, len(spreads))))
     totals, nominal = factors @ parts.T, parts.sum(axis=1)  # [S, T], [T]
-    saved, expected = 1 - totals / totals[:, -1:], 1 - nominal / nominal[-1]
-    saved[:, -1] = expected[-1] = 1  # of nothing, whatever the constants
-    return _interval(totals / nominal), _interval(saved / expected)
-
-
-def _interval(multipliers: Floats) -> Interval:
-    low, high = np.percentile(multipliers, PERCENTILES, axis=0)
-    return Interval(np.minimum(low, 1), np.maximum(high, 1))
+    low, high = np.percentile(totals / nominal, PERCENTILES, axis=0)
+    left = nominal / nominal[-1]
+    most_left, least_left = np.percentile(totals / totals[:, -1:], PERCENTILES[::-1], axis=0)
+    saves = left < 1
+    least_saved = np.divide(1 - most_left, 1 - left, out=np.ones_like(left), where=saves)
+    return (
+        Interval(np.minimum(low, 1), np.maximum(high, 1)),
+        Interval(np.clip(least_saved, 0, 1), np.minimum(least_left / left, 1)),
+    )

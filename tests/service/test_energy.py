@@ -154,6 +154,18 @@ def test_the_command_shows_components_over_timesteps(
     assert "</svg>" in picture.read_text()
 
 
+def test_parts_may_have_any_name_and_there_may_be_many(
+    bundle_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chip = tmp_path / "chip.toml"
+    part = 'energy_pj = 300.0\nper = "cycle"\nspread = [0.5, 2.0]\nsource = "x"\n'
+    names = ["others", *(f"a{k}" for k in range(20))]
+    parts = "".join(f"[components.{name}]\n{part}" for name in names)
+    chip.write_text(f'extends = "{OTHER}"\nname = "x"\nsource = "x"\n{parts}')
+    assert main(["energy", str(bundle_folder), "--profile", str(chip)]) == 0
+    assert "a19" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

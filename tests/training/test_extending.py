@@ -11,12 +11,15 @@ import pytest
 import torch
 
 from models.bundle import load_bundle
-from models.network import Conv, Linear, vgg
+from models.network import PIXEL_SHIFT, Conv, Linear, vgg
+from models.program import CURRENT_LIMIT
 from tests.training.conftest import RECIPE
+from training.build import SpikingNetwork
 from training.cli import main
 from training.errors import RecipeError
 from training.fit import Fit, encoded
 from training.pipeline import Run, fit
+from training.quantize import quantised
 from training.recipe import load_recipe
 from training.rounding import fake_quantised, rounded, weight_scale
 
@@ -141,7 +144,7 @@ def test_nothing_is_copied_of_a_damaged_run(
 ) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     assert main(["fit", str(recipe), "--data", str(cifar), "--run", str(first)]) == 0
-    for name, damage in {"log.jsonl": b"{", "ann.pt": b"PK", "recipe.json": b"{}"}.items():
+    for name, damage in {"log.jsonl": b"{\n", "ann.pt": b"PK", "recipe.json": b"{}"}.items():
         whole = (first / name).read_bytes()
         (first / name).write_bytes(damage)
         assert main(adopting(second, cifar, recipe, first)) == 1
@@ -151,9 +154,74 @@ def test_nothing_is_copied_of_a_damaged_run(
     (first / "ann.pt").unlink()  # a later stage must not be kept without what it stems from
     assert main(adopting(second, cifar, recipe, first)) == 1
     assert "no finished stage" in capsys.readouterr().err
+    assert not list(tmp_path.glob("*.partial"))
     second.write_text("a file")
     assert main(["fit", str(recipe), "--data", str(cifar), "--run", str(second)]) == 1
     assert "cannot hold a run" in capsys.readouterr().err
+
+
+def test_a_line_cut_off_by_a_kill_is_no_damage(recipe: Path, cifar: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    arguments = ["fit", str(recipe), "--data", str(cifar), "--run", str(run)]
+    assert main(arguments) == 0
+    log = (run / "log.jsonl").read_text()
+    (run / "log.jsonl").write_text(log + '{"stage": "temp')
+    assert main([*arguments, "--resume"]) == 0
+    assert (run / "log.jsonl").read_text() == log
+
+
+@pytest.mark.parametrize("command", ["quantize", "calibrate", "export"])
+def test_only_the_recipe_that_began_a_run_makes_a_bundle_of_it(
+    recipe: Path, cifar: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    """Else temperatures would be chosen on images that the network was trained on."""
+    run = tmp_path / "run"
+    arguments = [str(recipe), "--data", str(cifar), "--run", str(run)]
+    assert main(["all", *arguments]) == 0
+    bundle = load_bundle(run / "bundle").manifest
+    recipe.write_text(RECIPE.replace("[data]", "seed = 7\n[data]"))
+    assert main([command, *arguments]) == 1
+    assert "differs in seed" in capsys.readouterr().err
+    recipe.write_text(RECIPE + "[quantize]\nweight_bits = 4\n")
+    if command != "quantize":
+        assert main([command, *arguments]) == 1
+        assert "run: spiketrain quantize" in capsys.readouterr().err
+    assert load_bundle(run / "bundle").manifest == bundle
+
+
+def test_a_stage_of_the_same_words_after_another_is_another(
+    recipe: Path, cifar: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    arguments = ["fit", str(recipe), "--data", str(cifar), "--run", str(run)]
+    assert main(arguments) == 0
+    head, first, last = RECIPE.split("[[stages]]")
+    middle = first.replace('"ann"', '"middle"')
+    recipe.write_text("[[stages]]".join([head, first, middle, last]))
+    assert main([*arguments, "--resume"]) == 1
+    assert "differs in stage 'temporal'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["checkpoint", "../escaped", ""])
+def test_stages_are_called_what_a_file_may_be_called(recipe: Path, name: str) -> None:
+    recipe.write_text(RECIPE.replace('name = "ann"', f'name = "{name}"'))
+    with pytest.raises(RecipeError, match="stage"):
+        load_recipe(str(recipe))
+
+
+def test_thresholds_keep_room_above_them() -> None:
+    """The finest steps that fit currents may push a threshold beyond what membranes reach."""
+    network = vgg(("8",), (8, 8, 3), 10)
+    model = SpikingNetwork(network, 4, leak=1.0, normalised=False)
+    torch.manual_seed(0)
+    for theta in (0.5, 4.0, 8.0):
+        with torch.no_grad():
+            model.synapses[0].weight.copy_(0.1 * torch.randn(8, 27).abs())
+            model.neurons[0].theta.fill_(theta)
+        program = quantised(model, 4)
+        first = program.network.synaptic[0]
+        assert first.shift == PIXEL_SHIFT or program.thresholds[0].max() <= CURRENT_LIMIT // 2 + 1
+    assert first.shift > 0
 
 
 def test_an_adopting_run_that_was_interrupted_goes_on(

@@ -161,10 +161,11 @@ def test_interval_surrounds_the_total_and_never_changes(model: EnergyModel) -> N
     assert estimate.interval_pj == pytest.approx((estimate.total_pj, estimate.total_pj))
 
 
-def test_what_is_saved_is_known_better_than_totals(model: EnergyModel) -> None:
-    totals, saved = model.intervals
-    assert saved.high[0] - saved.low[0] < totals.high[0] - totals.low[0]
-    assert saved.low[-1] == saved.high[-1] == 1
+def test_what_is_left_is_known_better_than_totals(model: EnergyModel) -> None:
+    estimate = model.estimate(level(model, 1))
+    low, high = estimate.interval_pj
+    least, most = estimate.saved_interval
+    assert (1 - least) / (1 - most) < high / low
 
 
 @settings(max_examples=40, deadline=None)
@@ -172,7 +173,7 @@ def test_what_is_saved_is_known_better_than_totals(model: EnergyModel) -> None:
 def test_an_estimate_lies_in_its_own_interval_however_odd_chip_and_row(
     sequence: tuple[Layer, ...], share: float, seed: int
 ) -> None:
-    odd = {"adc": (1.0, 1000.0), "htree": (1e-3, 1.0), "noc": (1.0, 1.0)}
+    odd = {"adc": (1.0, 1000.0), "htree": (1e-3, 1.0), "crossbar": (1e-3, 1e3)}
     components = {
         name: part.model_copy(update={"spread": odd.get(name, part.spread), "energy_pj": 5.0})
         for name, part in DEFAULT.components.items()
@@ -184,7 +185,23 @@ def test_an_estimate_lies_in_its_own_interval_however_odd_chip_and_row(
         low, high = estimate.interval_pj
         assert low <= estimate.total_pj <= high
         low, high = estimate.saved_interval
-        assert 0 <= low <= estimate.saved_ratio <= high
+        assert 0 <= low <= estimate.saved_ratio <= high <= 1
+
+
+def test_where_later_timesteps_cost_nothing_nothing_is_saved_for_certain(
+    bundle: Bundle,
+) -> None:
+    free = {
+        name: part.model_copy(
+            update={"once": True} if part.per != "active_cell" else {"energy_pj": 0.0}
+        )
+        for name, part in DEFAULT.components.items()
+    }
+    profile = DEFAULT.model_copy(update={"components": free, "exit_pj_per_class": 0.0})
+    model = EnergyModel(bundle.manifest, profile)
+    estimate = model.estimate(level(model, 2))
+    assert estimate.saved_ratio == 0
+    assert estimate.saved_interval == (0, 0)
 
 
 def test_bit_serial_pixels_cost_more_only_where_frames_are_analog(bundle: Bundle) -> None:
