@@ -41,7 +41,7 @@ bench: $(VENV)/.bench data/test_images.npy
 bench-serving: $(VENV)/.bench data/test_images.npy
 	$(BIN)/python -m benchmarks.serving
 
-# What early exit saves on 10,000 test images, and what the estimate costs; two minutes.
+# What early exit saves on 10,000 test images, and what the estimate costs; half a minute.
 bench-energy: $(VENV)/.dev data/test_images.npy
 	$(BIN)/python -m benchmarks.energy
 

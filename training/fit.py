@@ -1,7 +1,6 @@
 """The training loop: a recipe's stages one after the other, each epoch checkpointed.
 
-A stage starts from the weights that the one before left in the run folder, so stages can be
-rerun alone.
+A stage starts from the weights that an earlier one left in the run folder.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ class Run:
 def fit(run: Run, *, resume: bool, adopted: Path | None = None) -> None:
     """Train all stages but those that the ``adopted`` run has finished."""
     fitting = _fit(run)
-    if adopted is not None and not (resume and run.folder.exists()):
+    if adopted is not None and not (resume and fitting.folder.begun):
         fitting.folder.adopt(run.recipe, RunFolder(adopted))
     fitting.run(resume=resume or adopted is not None)
 

@@ -34,6 +34,11 @@ class RunFolder:
     def checkpoint(self) -> Path:
         return self.path / CHECKPOINT
 
+    @property
+    def begun(self) -> bool:
+        """Whether a run lies here, finished or not."""
+        return (self.path / RECIPE).exists()
+
     def weights(self, stage: Stage) -> Path:
         return self.path / f"{stage.name}.pt"
 

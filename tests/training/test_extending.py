@@ -230,7 +230,9 @@ def test_an_adopting_run_that_was_interrupted_goes_on(
     first, second = tmp_path / "first", tmp_path / "second"
     assert main(["fit", str(recipe), "--data", str(cifar), "--run", str(first)]) == 0
     arguments = adopting(second, cifar, narrow, first)
-    assert main(arguments) == 0
+    second.mkdir()
+    assert main([*arguments, "--resume"]) == 0  # nothing has begun in an empty folder
+    assert (second / "ann.pt").read_bytes() == (first / "ann.pt").read_bytes()
     (second / "narrow.pt").unlink()
     assert main([*arguments, "--resume"]) == 0
     assert (second / "narrow.pt").exists()
