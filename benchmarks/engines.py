@@ -30,7 +30,7 @@ from models.engines.contract import Engine
 from models.engines.selection import build_engine
 from models.inference import classify
 from service.settings import DEFAULT_BUNDLE
-from training.data import cifar10_test, cifar10_train
+from training.data import DATASETS
 
 RESULTS = Path("docs/benchmarks")
 SETTINGS = ((1, 1), (1, 16), (2, 1), (2, 16))  # threads, batch
@@ -148,8 +148,8 @@ def average_timesteps(bundle: Bundle, images: Pixels) -> float:
 
 def compare(bundle: Bundle, data: Path, count: int, repetitions: int) -> Result:
     """The whole comparison as one JSON document."""
-    test = cifar10_test(data)
-    calibration = cifar10_train(data).images[: anns.CALIBRATION_IMAGES]
+    test = DATASETS["cifar10"].test(data)
+    calibration = DATASETS["cifar10"].train(data).images[: anns.CALIBRATION_IMAGES]
     candidates = builds(bundle, calibration)
     chosen = test.images[:: len(test) // count][:count]  # evenly spaced
     rows: dict[str, Result] = {}

@@ -65,7 +65,7 @@ from benchmarks.trials import (
 from models.bundle import Bundle, load_bundle
 from models.engines.selection import EngineChoice
 from service.settings import DEFAULT_BUNDLE
-from training.data import cifar10_test
+from training.data import DATASETS
 
 RESULTS = Path("docs/benchmarks")
 CHOICES: tuple[EngineChoice, ...] = ("event", "onnx")
@@ -113,7 +113,7 @@ def settings() -> tuple[Setting, Setting]:
 
 def compare(bundle: Bundle, data: Path, plan: Plan) -> Document:
     """The whole comparison as one JSON document."""
-    test = cifar10_test(data)
+    test = DATASETS["cifar10"].test(data)
     images = test.images[:: len(test) // plan.images][: plan.images]  # evenly spaced
     missing = {server.name: server.missing for server in SERVERS if server.missing}
     able = [server for server in SERVERS if server.name not in missing]

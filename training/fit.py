@@ -19,7 +19,8 @@ from torch.optim import SGD, AdamW, Muon, Optimizer
 from models.network import Conv
 from training.build import SpikingNetwork, folded
 from training.compensation import compensated, patch_covariance
-from training.data import Batches, Split
+from training.data import Split
+from training.data.batches import Batches
 from training.errors import TrainingError
 from training.losses import distillation, timestep_cross_entropy
 from training.recipe import Recipe, Stage

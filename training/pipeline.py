@@ -17,6 +17,7 @@ from safetensors.numpy import load_file, save_file
 
 from models.bundle import (
     CARD,
+    Bundle,
     Exits,
     Manifest,
     Provenance,
@@ -31,11 +32,10 @@ from models.engines.selection import build_engine
 from models.inference import trace
 from models.network import Layer, Network
 from models.program import Program
-from training import data
 from training.build import SpikingNetwork
 from training.calibrate import calibrated
 from training.card import card
-from training.data import Split
+from training.data import DATASETS, Dataset, Split, held_out
 from training.errors import TrainingError
 from training.evaluate import evaluated
 from training.export import step_graph
@@ -68,13 +68,16 @@ class Run:
         loaded, digest = load_recipe(recipe)
         return cls(loaded, digest, data_root, folder or Path("runs") / loaded.name)
 
+    @property
+    def dataset(self) -> Dataset:
+        return DATASETS[self.recipe.data.dataset]
+
     def splits(self) -> tuple[Split, Split]:
         """Images to fit on and images to calibrate on, both from the training set."""
         settings = self.recipe.data
-        train, held_out = data.held_out(
-            data.cifar10_train(self.data_root), settings.held_out, self.recipe.seed
-        )
-        return train.head(settings.fraction), held_out.head(settings.fraction)
+        train = self.dataset.train(self.data_root)
+        fitting, rest = held_out(train, settings.held_out, self.recipe.seed)
+        return fitting.head(settings.fraction), rest.head(settings.fraction)
 
 
 def fit(run: Run, *, resume: bool, adopted: Path | None = None) -> None:
@@ -109,12 +112,12 @@ def quantize(run: Run) -> Program:
 def calibrate(run: Run) -> Exits:
     """Choose temperatures, exit table and default threshold on the held-out split."""
     program = _program(run)
-    _, held_out = run.splits()
-    full = trace(EventEngine(program), run.recipe.encoding, held_out.images)
-    exits = calibrated(full, held_out.labels, program.logit_scale, run.recipe.calibrate.tolerance)
+    _, rest = run.splits()
+    full = trace(EventEngine(program), run.recipe.encoding, rest.images)
+    exits = calibrated(full, rest.labels, program.logit_scale, run.recipe.calibrate.tolerance)
     (run.folder / EXITS).write_text(exits.model_dump_json(indent=1))
     accuracy = " ".join(f"{100 * value:.2f}" for value in exits.accuracy_by_timestep)
-    print(f"calibrated on {len(held_out):,} held-out images: % by timestep {accuracy}")
+    print(f"calibrated on {len(rest):,} held-out images: % by timestep {accuracy}")
     print(f"default entropy threshold {exits.default_entropy_threshold}")
     return exits
 
@@ -123,13 +126,13 @@ def export(run: Run, bundle: Path) -> Manifest:
     """Write the bundle: weights, step graph, manifest and card."""
     program = _program(run)
     exits = Exits.model_validate_json(_text(run.folder / EXITS, "calibrate"))
-    train, held_out = run.splits()
+    train, rest = run.splits()
     manifest = Manifest(
         name=run.recipe.name,
         version=run.recipe.version,
         description=run.recipe.description,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        labels=data.CIFAR10_LABELS,
+        labels=run.dataset.labels,
         encoding=run.recipe.encoding,
         layers=program.network.layers,
         logit_scale=program.logit_scale,
@@ -138,11 +141,11 @@ def export(run: Run, bundle: Path) -> Manifest:
         provenance=Provenance(
             recipe=run.recipe.name,
             recipe_sha256=run.recipe_sha256,
-            dataset="CIFAR-10",
-            dataset_sha256=data.SHA256,
+            dataset=run.dataset.title,
+            dataset_sha256=run.dataset.sha256,
             seed=run.recipe.seed,
             training_images=len(train),
-            calibration_images=len(held_out),
+            calibration_images=len(rest),
             software={name: version(name) for name in ("torch", "numpy", "onnx")},
             hardware=_hardware(),
             training_seconds=_training_seconds(run.folder),
@@ -161,8 +164,9 @@ def evaluate(bundle_folder: Path, data_root: Path, fraction: float = 1.0) -> Non
     """Measure a bundle on the test set, store the result in its manifest, rewrite the card."""
     bundle = load_bundle(bundle_folder)
     engine = build_engine(bundle)
-    test = data.cifar10_test(data_root).head(fraction)
-    result = evaluated(bundle, engine, test, "CIFAR-10")
+    dataset = _dataset(bundle)
+    test = dataset.test(data_root).head(fraction)
+    result = evaluated(bundle, engine, test, dataset.title)
     save_manifest(bundle_folder, bundle.manifest.model_copy(update={"evaluation": result}))
     write_card(bundle_folder)
     print(f"{result.images:,} test images, {engine.name} engine")
@@ -183,8 +187,17 @@ def write_card(bundle_folder: Path) -> None:
 
 
 def _fit(run: Run) -> Fit:
-    train, held_out = run.splits()
-    return Fit(run.recipe, len(data.CIFAR10_LABELS), train, held_out, run.folder)
+    train, rest = run.splits()
+    return Fit(run.recipe, len(run.dataset.labels), train, rest, run.folder)
+
+
+def _dataset(bundle: Bundle) -> Dataset:
+    """The data set whose training images made ``bundle``."""
+    title = bundle.manifest.provenance.dataset
+    for dataset in DATASETS.values():
+        if dataset.title == title:
+            return dataset
+    raise TrainingError(f"bundle {bundle.manifest.name!r}: unknown data set {title!r}")
 
 
 def _program(run: Run) -> Program:

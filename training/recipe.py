@@ -25,7 +25,7 @@ class Section(BaseModel):
 
 
 class DataSection(Section):
-    dataset: Literal["cifar10"] = "cifar10"
+    dataset: Literal["cifar10", "cifar100", "fashion-mnist"] = "cifar10"
     held_out: Annotated[int, Field(ge=1)] = 5000
     """Images taken from the end of the shuffled training set for calibration; never trained on."""
     fraction: Annotated[float, Field(gt=0, le=1)] = 1.0

@@ -17,7 +17,7 @@ from benchmarks.energy.reduction import as_document, reduction_table, reductions
 from benchmarks.machine import libraries, machine
 from models.bundle import load_bundle
 from service.settings import DEFAULT_BUNDLE
-from training.data import cifar10_test
+from training.data import DATASETS
 
 OUT = Path("docs/benchmarks")
 ZOO = DEFAULT_BUNDLE.parent
@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a check, not a result")
     parser.add_argument("--data", type=Path, default=Path("data"))
     options = parser.parse_args()
-    test = cifar10_test(options.data).head(0.02 if options.quick else 1.0)
+    test = DATASETS["cifar10"].test(options.data).head(0.02 if options.quick else 1.0)
     saved = [one for folder in sorted(ZOO.iterdir()) for one in reductions(folder, test)]
     spent = cost(load_bundle(DEFAULT_BUNDLE), test.images[:COST_IMAGES], 2 if options.quick else 30)
     lines = [

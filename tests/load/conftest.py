@@ -10,7 +10,7 @@ from service.settings import DEFAULT_BUNDLE
 from tests.load.answers import World
 from tests.load.servers import Service, served
 from tests.programs import IMAGE_SHAPE
-from training.data import cifar10_test
+from training.data import DATASETS
 
 QUEUE = 100_000
 
@@ -23,7 +23,7 @@ def tiny(bundle_folder: Path) -> World:
 
 @pytest.fixture(scope="session")
 def shipped() -> World:
-    return World(DEFAULT_BUNDLE, cifar10_test(Path("data")).images)
+    return World(DEFAULT_BUNDLE, DATASETS["cifar10"].test(Path("data")).images)
 
 
 @pytest.fixture(scope="session")

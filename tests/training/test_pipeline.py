@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import json
-import pickle
-import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from models.bundle import load_bundle
 from models.engines.selection import build_engine
@@ -19,16 +15,14 @@ from models.exits import ExitPolicy
 from models.inference import classify, trace
 from models.network import PIXEL_SHIFT, vgg
 from tests.training.conftest import RECIPE
-from training import data, fit
+from training import fit
 from training.build import SpikingNetwork, folded
 from training.cli import main
-from training.data import Batches, Split, augmented, held_out
-from training.errors import DataError, RecipeError, TrainingError
+from training.data import DATASETS
+from training.errors import RecipeError, TrainingError
 from training.pipeline import Run
 from training.quantize import quantised
 from training.recipe import load_recipe
-
-BATCHES = 5
 
 
 def test_all_makes_a_bundle_that_serves(recipe: Path, cifar: Path, tmp_path: Path) -> None:
@@ -43,7 +37,7 @@ def test_all_makes_a_bundle_that_serves(recipe: Path, cifar: Path, tmp_path: Pat
     assert manifest.provenance.training_images == 191
     assert manifest.provenance.calibration_images == 64
     engine = build_engine(bundle)
-    test = data.cifar10_test(cifar)
+    test = DATASETS["cifar10"].test(cifar)
     policy = ExitPolicy(manifest.exits.default_entropy_threshold, 1, 3)
     rows = classify(engine, manifest, test.images, [policy] * len(test))
     evaluation = manifest.evaluation
@@ -152,43 +146,19 @@ def test_activity_counts_the_spikes_that_arrive_behind_a_pool() -> None:
     assert 0 < sum(paid) < sum(dense)
 
 
-def test_calibration_never_sees_training_or_test_images() -> None:
-    images = np.arange(100, dtype=np.uint8)[:, None, None, None]
-    train = Split(images, np.arange(100, dtype=np.uint8))
-    fitting, rest = held_out(train, 30, seed=5)
-    assert sorted([*fitting.labels.tolist(), *rest.labels.tolist()]) == list(range(100))
-    assert held_out(train, 30, seed=5)[1].labels.tolist() == rest.labels.tolist()
-
-
-def test_only_evaluate_reads_the_test_set(
-    recipe: Path, cifar: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_nothing_but_evaluate_can_see_the_test_set(
+    recipe: Path, cifar: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def forbidden(root: Path) -> Split:
-        raise AssertionError(f"test set read from {root}")
-
-    monkeypatch.setattr(data, "cifar10_test", forbidden)
+    """Checkpoints, temperatures and thresholds are made where no test images exist at all."""
+    for path in (cifar / "cifar10").glob("test_*.npy"):
+        path.unlink()
     arguments = [str(recipe), "--data", str(cifar), "--run", str(tmp_path / "run")]
     for command in ("fit", "quantize", "calibrate"):
         assert main([command, *arguments]) == 0
     assert main(["export", *arguments, "--bundle", str(tmp_path / "bundle")]) == 0
-    with pytest.raises(AssertionError, match="test set read"):
-        main(["evaluate", str(tmp_path / "bundle"), "--data", str(cifar)])
-
-
-def test_augmentation_moves_flips_and_covers_but_keeps_shape() -> None:
-    images = torch.full((64, 32, 32, 3), 200, dtype=torch.uint8)
-    out = augmented(images, torch.Generator().manual_seed(0), padding=4, cutout=8)
-    assert out.shape == images.shape
-    assert {0, 128, 200} == set(torch.unique(out).tolist())
-    plain = augmented(images, torch.Generator().manual_seed(0), padding=0, cutout=0)
-    assert torch.equal(plain, images)
-
-
-def test_an_epoch_shows_every_image_once() -> None:
-    labels = torch.arange(40)
-    batches = Batches(torch.zeros(40, 8, 8, 3, dtype=torch.uint8), labels)
-    seen = [y for _, y in batches.epoch(8, torch.Generator().manual_seed(0), 0, 0)]
-    assert sorted(torch.cat(seen).tolist()) == labels.tolist()
+    assert load_bundle(tmp_path / "bundle").manifest.exits.table
+    assert main(["evaluate", str(tmp_path / "bundle"), "--data", str(cifar)]) == 1
+    assert "has no test_images.npy" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -209,75 +179,6 @@ def test_recipe_mistakes_are_named(tmp_path: Path, change: str, message: str) ->
 def test_unknown_recipe_lists_the_known(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fit", "nonsense"]) == 1
     assert "cifar10-hybrid" in capsys.readouterr().err
-
-
-def test_missing_data_says_how_to_fetch(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="spiketrain data cifar10"):
-        data.cifar10_train(tmp_path)
-
-
-def test_damaged_data_is_refused(cifar: Path) -> None:
-    np.save(cifar / "train_labels.npy", np.zeros(255, np.uint8))
-    with pytest.raises(DataError, match="damaged"):
-        data.cifar10_train(cifar)
-
-
-def official_archive(path: Path, root: Path) -> None:
-    """The stand-in data set in the layout of the official archive."""
-    train, test = data.cifar10_train(root), data.cifar10_test(root)
-    batches = [
-        *zip(np.split(train.images, BATCHES), np.split(train.labels, BATCHES), strict=True),
-        (test.images, test.labels),
-    ]
-    names = [*(f"data_batch_{k}" for k in range(1, BATCHES + 1)), "test_batch"]
-    with tarfile.open(path, "w:gz") as archive:
-        for name, (images, labels) in zip(names, batches, strict=True):
-            planes = images.transpose(0, 3, 1, 2).reshape(len(images), -1)
-            batch = pickle.dumps({b"data": planes, b"labels": labels.tolist()}, protocol=3)
-            info = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
-            info.size = len(batch)
-            archive.addfile(info, io.BytesIO(batch))
-
-
-def test_official_archive_and_npm_package_decode_to_the_same(cifar: Path, tmp_path: Path) -> None:
-    archive = tmp_path / "cifar-10-python.tar.gz"
-    official_archive(archive, cifar)
-    data.fetch_cifar10(tmp_path / "official", archive)
-
-    package = tmp_path / "package"
-    package.mkdir()
-    train, test = data.cifar10_train(cifar), data.cifar10_test(cifar)
-    batches = {
-        f"data_batch_{k + 1}": part for k, part in enumerate(np.split(train.images, BATCHES))
-    }
-    for name, images in {**batches, "test_batch": test.images}.items():
-        mosaic = images.reshape(len(images), 1024, 3)  # one image a row
-        Image.fromarray(mosaic).save(package / f"{name}.png")
-    for split, labels in (("train", train.labels), ("test", test.labels)):
-        (package / f"{split}_lables.json").write_text(json.dumps(labels.tolist()))
-    data.fetch_cifar10(tmp_path / "npm", package)
-
-    for loaded in (data.cifar10_train(tmp_path / "official"), data.cifar10_train(tmp_path / "npm")):
-        assert np.array_equal(loaded.images, train.images)
-        assert np.array_equal(loaded.labels, train.labels)
-
-
-def test_other_images_are_refused(cifar: Path, tmp_path: Path) -> None:
-    archive = tmp_path / "cifar-10-python.tar.gz"
-    official_archive(archive, cifar)
-    data.SHA256["test_images"] = "0" * 64  # undone by the fixture
-    with pytest.raises(DataError, match="not CIFAR-10"):
-        data.fetch_cifar10(tmp_path / "out", archive)
-    assert not (tmp_path / "out" / "test_images.npy").exists()
-
-
-def test_archive_that_would_run_code_is_refused(tmp_path: Path) -> None:
-    folder = tmp_path / "evil"
-    folder.mkdir()
-    for name in ["test_batch", *(f"data_batch_{k}" for k in range(1, 6))]:
-        (folder / name).write_bytes(b"cos\nsystem\n(S'true'\ntR.")
-    with pytest.raises(DataError, match=r"refusing to unpickle os\.system"):
-        data.fetch_cifar10(tmp_path / "out", folder)
 
 
 def test_stage_must_have_finished_before_it_is_read(

@@ -18,8 +18,7 @@ from models.inference import Trace, classify, trace
 from service.settings import DEFAULT_BUNDLE
 from tests.conftest import encoded
 from tests.processes import running_service
-from training import data
-from training.data import Split
+from training.data import DATASETS, Split
 from training.evaluate import evaluated
 
 pytestmark = pytest.mark.verify
@@ -36,7 +35,7 @@ def shipped() -> Bundle:
 
 @pytest.fixture(scope="module")
 def test_set() -> Split:
-    return data.cifar10_test(DATA)
+    return DATASETS["cifar10"].test(DATA)
 
 
 @pytest.fixture(scope="module")

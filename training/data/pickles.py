@@ -31,8 +31,8 @@ class _ArrayUnpickler(pickle.Unpickler):
         return getattr(np, name)
 
 
-def load_batch(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Pixels ``[10000, 3072]`` (channel planes) and labels ``[10000]`` of one batch file.
+def load_batch(path: Path, labels: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Pixels ``[N, 3072]`` (channel planes) and labels ``[N]``, stored under the key ``labels``.
 
     Raises:
         DataError: the file is no such batch, or tries to load anything but arrays.
@@ -40,6 +40,6 @@ def load_batch(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     try:
         with path.open("rb") as file:
             batch = _ArrayUnpickler(file, encoding="bytes").load()
-        return np.asarray(batch[b"data"], np.uint8), np.asarray(batch[b"labels"], np.uint8)
+        return np.asarray(batch[b"data"], np.uint8), np.asarray(batch[labels.encode()], np.uint8)
     except (pickle.UnpicklingError, KeyError, TypeError, ValueError, EOFError) as error:
         raise DataError(f"{path}: not a CIFAR batch: {error}") from error

@@ -1,0 +1,118 @@
+"""A data set on disk: two splits of uint8 arrays whose sha256 is known.
+
+Whatever the source, the decoded arrays must be the published ones: images ``[N, H, W, C]``,
+labels ``[N]``. Each set has a folder of its own under the data root.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.data.archives import unpacked
+from training.errors import DataError
+
+Pixels = NDArray[np.uint8]
+Arrays = dict[str, Pixels]
+"""``train_images``, ``train_labels``, ``test_images`` and ``test_labels``."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images ``[N, H, W, C]`` and labels ``[N]``, both uint8."""
+
+    images: Pixels
+    labels: Pixels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def head(self, fraction: float) -> Split:
+        """The first ``fraction`` of the split, at least one image."""
+        count = max(1, round(len(self) * fraction))
+        return Split(self.images[:count], self.labels[:count])
+
+
+def held_out(train: Split, count: int, seed: int) -> tuple[Split, Split]:
+    """Training images to fit on, and ``count`` others to calibrate on."""
+    order = np.random.default_rng(seed).permutation(len(train))
+    fit, rest = order[:-count], order[-count:]
+    return (
+        Split(train.images[fit], train.labels[fit]),
+        Split(train.images[rest], train.labels[rest]),
+    )
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What is known about a data set before a byte of it is read."""
+
+    name: str
+    title: str
+    labels: tuple[str, ...]
+    sha256: dict[str, str]
+    decoders: tuple[Callable[[Path], Arrays | None], ...]
+    """Each reads one layout of an unpacked source; None where it is another layout."""
+    download: Callable[[Path], Path]
+    """Fetches a source into a folder and returns it."""
+
+    def train(self, root: Path) -> Split:
+        """The training images."""
+        return self._load(root / self.name, "train")
+
+    def test(self, root: Path) -> Split:
+        """The test images. Only ``evaluate`` reads them."""
+        return self._load(root / self.name, "test")
+
+    def fetch(self, root: Path, source: Path | None) -> None:
+        """Decode, verify and store the set under ``root``; done splits are kept.
+
+        Args:
+            source: an archive or folder in one of the known layouts; None downloads one.
+
+        Raises:
+            DataError: nothing usable at ``source``, the download failed, or the arrays are
+                not this set's.
+        """
+        folder = root / self.name
+        folder.mkdir(parents=True, exist_ok=True)
+        if all(self._is_stored(folder, name) for name in self.sha256):
+            return
+        with tempfile.TemporaryDirectory(dir=folder) as scratch:
+            unpacked_ = unpacked(source or self.download(folder), Path(scratch))
+            arrays = next(filter(None, (decode(unpacked_) for decode in self.decoders)), None)
+            if arrays is None:
+                raise DataError(f"{source}: no known layout of {self.title}")
+            for name, array in arrays.items():
+                found = hashlib.sha256(array.tobytes()).hexdigest()
+                if found != self.sha256[name]:
+                    raise DataError(
+                        f"{name} decode to sha256 {found}, not {self.title}'s {self.sha256[name]}"
+                    )
+                partial = folder / f"{name}.partial.npy"
+                np.save(partial, array)
+                partial.rename(folder / f"{name}.npy")
+
+    def _load(self, folder: Path, split: str) -> Split:
+        arrays = []
+        for part in ("images", "labels"):
+            name = f"{split}_{part}"
+            if not (folder / f"{name}.npy").exists():
+                raise DataError(f"{folder} has no {name}.npy; run: spiketrain data {self.name}")
+            arrays.append(np.load(folder / f"{name}.npy", allow_pickle=False))
+            if hashlib.sha256(arrays[-1].tobytes()).hexdigest() != self.sha256[name]:
+                raise DataError(f"{folder}/{name}.npy is damaged; delete it and fetch again")
+        return Split(*arrays)
+
+    def _is_stored(self, folder: Path, name: str) -> bool:
+        path = folder / f"{name}.npy"
+        if not path.exists():
+            return False
+        array = np.load(path, allow_pickle=False)
+        return hashlib.sha256(array.tobytes()).hexdigest() == self.sha256[name]
