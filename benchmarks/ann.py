@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import load_file, save_file
 
-from models.network import Conv, Linear, Network, Pool, Synaptic
+from models.network import Conv, Linear, Network, Pool, Shortcut, Synaptic
 
 STORED = Path(__file__).with_name("ann.safetensors")
 OPSET, IR_VERSION = 17, 8
@@ -117,6 +117,7 @@ def trained(run: Path, data: Path) -> dict[str, NDArray[np.float16]]:
     tensors = {}
     for index, synapse in enumerate(model.synapses):
         layer = synapse.layer
+        assert not isinstance(layer, Shortcut)
         matrix = synapse.weight.detach().cpu().numpy() / (PIXEL_UNIT if index == 0 else 1)
         extent = layer.in_shape[:2] if isinstance(layer, Linear) else (layer.kernel, layer.kernel)
         kernel = matrix.reshape(len(matrix), *extent, -1).transpose(0, 3, 1, 2)

@@ -30,8 +30,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.machine import libraries, machine
 from benchmarks.pictures import growth, roofline
+from models.engines.kernels.events import mask_events
 from models.engines.kernels.layout import Layout
-from models.engines.kernels.network import mask_events, sparse_row, synaptic_layer
+from models.engines.kernels.network import sparse_row, synaptic_layer
 from models.engines.kernels.vectors import WORD
 from models.network import Conv, Lif, Linear, Network
 from models.program import Program, Synapses
@@ -49,15 +50,16 @@ Result = dict[str, Any]
 
 @njit
 def _layer_calls(  # type: ignore[no-untyped-def]
-    calls, masks_in, words, layer, events, pointer, padded, packed, paired, biases, thresholds,
-    silent, currents, old, old_fired, new, new_fired, masks, logits,
+    calls, masks_in, words, layer, shortcut, events, pointer, padded, kept, detour, packed, paired,
+    gains, biases, thresholds, silent, currents, old, old_fired, new, new_fired, masks, logits,
 ):  # fmt: skip
     pairs = 0
     for _ in range(calls):
         mask_events(masks_in, layer, words, events, pointer)
-        found, _ = synaptic_layer(
-            layer, 1, False, False, events, pointer, padded, packed, paired, biases, thresholds,
-            silent, currents, old, old_fired, new, new_fired, masks, logits,
+        found, _, _ = synaptic_layer(
+            layer, shortcut, 1, False, False, events, pointer, padded, kept, detour, packed,
+            paired, gains, biases, thresholds, silent, currents, old, old_fired, new, new_fired,
+            masks, logits,
         )  # fmt: skip
         pairs += found
     return pairs
@@ -113,7 +115,7 @@ def event_call(conv: Conv, density: float) -> tuple[Callable[[int], int], int]:
     """A call of the event kernels for one layer (times n), and its synaptic operations."""
     layout = Layout.of(one_layer(conv))
     layer = layout.layers[1]
-    currents, masks, events, pointer, _, padded = layout.scratch()
+    currents, masks, events, pointer, _, padded, kept, detour = layout.scratch()
     old = np.zeros(layout.neurons, np.int16)
     fired = np.zeros(layout.words, np.uint64)
     inputs = spike_masks(conv.in_shape, density)
@@ -122,9 +124,9 @@ def event_call(conv: Conv, density: float) -> tuple[Callable[[int], int], int]:
 
     def call(calls: int) -> int:
         pairs: int = _layer_calls(
-            calls, inputs, words, layer, events, pointer, padded, layout.packed, layout.paired,
-            layout.biases, layout.thresholds, layout.silent, currents, old, fired, old.copy(),
-            fired.copy(), masks, logits,
+            calls, inputs, words, layer, layout.shortcuts[1], events, pointer, padded, kept, detour,
+            layout.packed, layout.paired, layout.gains, layout.biases, layout.thresholds,
+            layout.silent, currents, old, fired, old.copy(), fired.copy(), masks, logits,
         )  # fmt: skip
         return pairs
 

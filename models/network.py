@@ -8,7 +8,6 @@ one input spike addresses one row.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated, Literal
@@ -22,7 +21,6 @@ from models.errors import InvalidNetwork
 Extent = Annotated[int, Field(ge=1, le=65_536)]
 Shape = tuple[Extent, Extent, Extent]
 
-PIXEL_SHIFT = 5  # brings 3x3x3 sums of 8-bit weights and 8-bit pixels into int16
 MAX_NEURONS = 1 << 24  # a row's state must stay far below memory, whatever a manifest claims
 MAX_WEIGHTS = 1 << 28
 MAX_INPUTS = 1 << 24
@@ -85,6 +83,43 @@ class Linear:
 
 
 @dataclass(frozen=True)
+class Shortcut:
+    """A residual block's second way: adds spikes of an earlier layer to the currents passing by.
+
+    They are summed over non-overlapping windows of ``pool`` x ``pool`` (an average pool whose
+    factor the quantiser folds into the weights) and go through a 1x1 convolution or, where
+    ``projects`` is false, one weight a channel.
+    """
+
+    name: str
+    source: str
+    """The layer, neurons or max pools behind them, that puts out the spikes."""
+    in_shape: Shape
+    """What ``source`` puts out."""
+    out_channels: Extent
+    pool: Annotated[int, Field(ge=1, le=64)] = 1
+    projects: bool = True
+    kind: Literal["shortcut"] = "shortcut"
+
+    @property
+    def out_shape(self) -> Shape:
+        height, width, _ = self.in_shape
+        return (height // self.pool, width // self.pool, self.out_channels)
+
+    @property
+    def weight_shape(self) -> tuple[int, int]:
+        return (self.in_shape[2] if self.projects else 1, self.out_channels)
+
+    @property
+    def positions(self) -> int:
+        return self.out_shape[0] * self.out_shape[1]
+
+    @property
+    def shift(self) -> int:
+        return 0
+
+
+@dataclass(frozen=True)
 class Pool:
     """Non-overlapping pooling: ``max`` is an OR over spikes, ``sum`` counts them.
 
@@ -120,8 +155,8 @@ class Lif:
         return self.in_shape
 
 
-Synaptic = Conv | Linear
-Layer = Annotated[Conv | Linear | Pool | Lif, Field(discriminator="kind")]
+Synaptic = Conv | Linear | Shortcut
+Layer = Annotated[Conv | Linear | Shortcut | Pool | Lif, Field(discriminator="kind")]
 
 
 @dataclass(frozen=True)
@@ -148,17 +183,42 @@ class Network:
             if min(layer.out_shape) < 1:
                 raise InvalidNetwork(f"layer {layer.name!r} has an empty output {layer.out_shape}")
         for before, after in pairwise(self.layers):
-            if before.out_shape != after.in_shape:
+            passing = after.out_shape if isinstance(after, Shortcut) else after.in_shape
+            if before.out_shape != passing:
                 raise InvalidNetwork(
-                    f"layer {after.name!r} expects {after.in_shape}, "
+                    f"layer {after.name!r} expects {passing}, "
                     f"but {before.name!r} produces {before.out_shape}"
                 )
-            if isinstance(before, Conv | Linear) != isinstance(after, Lif):
+            if isinstance(before, Synaptic) != isinstance(after, Lif | Shortcut) or (
+                isinstance(before, Shortcut) and isinstance(after, Shortcut)
+            ):
                 raise InvalidNetwork(
                     f"{before.name!r} -> {after.name!r}: every synaptic layer but the "
-                    "classifier feeds neurons, and neurons follow a synaptic layer"
+                    "classifier feeds neurons, with one shortcut at most between them, and "
+                    "neurons follow a synaptic layer"
                 )
+        self._check_shortcuts()
         self._check_size()
+
+    def _check_shortcuts(self) -> None:
+        sources: dict[str, Shape] = {}  # what has put out spikes so far
+        spiking = False
+        for layer in self.layers:
+            spiking = isinstance(layer, Lif) or (
+                spiking and isinstance(layer, Pool) and layer.mode == "max"
+            )
+            if spiking:
+                sources[layer.name] = layer.out_shape
+            if isinstance(layer, Shortcut):
+                if sources.get(layer.source) != layer.in_shape:
+                    raise InvalidNetwork(
+                        f"shortcut {layer.name!r}: no earlier layer {layer.source!r} puts out "
+                        f"spikes {layer.in_shape}"
+                    )
+                if not layer.projects and layer.out_shape != layer.in_shape:
+                    raise InvalidNetwork(
+                        f"shortcut {layer.name!r} changes the shape, so it must project"
+                    )
 
     def _check_size(self) -> None:
         """Refuse what would not fit in memory, before anything is allocated."""
@@ -181,11 +241,31 @@ class Network:
 
     @property
     def synaptic(self) -> tuple[Synaptic, ...]:
-        return tuple(layer for layer in self.layers if isinstance(layer, Conv | Linear))
+        return tuple(layer for layer in self.layers if isinstance(layer, Synaptic))
+
+    @property
+    def matrices(self) -> tuple[Synaptic, ...]:
+        """Synaptic layers but shortcuts that add spikes channel by channel."""
+        return tuple(layer for layer in self.synaptic if is_matrix(layer))
 
     @property
     def lifs(self) -> tuple[Lif, ...]:
         return tuple(layer for layer in self.layers if isinstance(layer, Lif))
+
+    @property
+    def feeding(self) -> tuple[tuple[int, ...], ...]:
+        """Indices in ``synaptic`` of the layers that feed each LIF layer."""
+        fed: list[tuple[int, ...]] = []
+        pending: list[int] = []
+        count = 0
+        for layer in self.layers:
+            if isinstance(layer, Lif):
+                fed.append(tuple(pending))
+                pending = []
+            elif isinstance(layer, Synaptic):
+                pending.append(count)
+                count += 1
+        return tuple(fed)
 
     @property
     def neurons(self) -> int:
@@ -193,13 +273,25 @@ class Network:
 
     @property
     def parameters(self) -> int:
-        """Synaptic weights, without biases and thresholds."""
-        return sum(int(np.prod(layer.weight_shape)) for layer in self.synaptic)
+        """Synaptic weights in matrices, without biases and thresholds."""
+        return sum(int(np.prod(layer.weight_shape)) for layer in self.matrices)
 
     @property
     def macs(self) -> int:
         """Multiply-accumulates of one dense timestep."""
-        return sum(int(np.prod(layer.weight_shape)) * layer.positions for layer in self.synaptic)
+        weights = [int(np.prod(layer.weight_shape)) for layer in self.matrices]
+        positions = [layer.positions for layer in self.matrices]
+        return sum(count * times for count, times in zip(weights, positions, strict=True))
+
+
+def is_matrix(layer: Synaptic) -> bool:
+    """Whether its weights form a matrix, as all do but those of an unprojected shortcut."""
+    return not isinstance(layer, Shortcut) or layer.projects
+
+
+def fan_out(layer: Synaptic) -> int:
+    """Output channels that one active pair adds to: its synaptic operations."""
+    return layer.out_channels if is_matrix(layer) else 1
 
 
 def coverage(layer: Synaptic) -> NDArray[np.int64]:
@@ -221,6 +313,12 @@ def _seen(layer: Synaptic) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     height, width, _ = layer.in_shape
     if isinstance(layer, Linear):
         return np.ones(height, np.int64), np.ones(width, np.int64)
+    if isinstance(layer, Shortcut):
+        rows, columns, _ = layer.out_shape
+        return (
+            (np.arange(height) < rows * layer.pool).astype(np.int64),
+            (np.arange(width) < columns * layer.pool).astype(np.int64),
+        )
 
     def seen(extent: int, windows: int) -> NDArray[np.int64]:
         starts = np.arange(windows) * layer.stride
@@ -238,61 +336,9 @@ def input_maximum(network: Network, layer: Synaptic) -> int:
     largest = 255
     for candidate in network.layers:
         if candidate is layer:
-            return largest
+            return layer.pool**2 if isinstance(layer, Shortcut) else largest
         if isinstance(candidate, Lif):
             largest = 1
         elif isinstance(candidate, Pool) and candidate.mode == "sum":
             largest *= candidate.kernel**2
     raise InvalidNetwork(f"layer {layer.name!r} is not in the network")
-
-
-def vgg(
-    plan: tuple[str, ...],
-    input_shape: Shape,
-    classes: int,
-    *,
-    leak_q: int = 256,
-    reset: Literal["hard", "soft"] = "hard",
-    fire_once: bool = True,
-) -> Network:
-    """A spiking VGG from a plan such as ``("64", "128/2", "P", "256")``.
-
-    ``"128"`` is a 3x3 convolution with 128 channels and its neurons, ``"128/2"`` the
-    same with stride 2, ``"P"`` a 2x2 max pool, ``"G"`` a global sum (average) pool.
-    """
-
-    def build() -> Iterator[Layer]:
-        shape, convs, pools = input_shape, 0, 0
-        for item in plan:
-            layer: Conv | Pool
-            if item in ("P", "G"):
-                pools += 1
-                layer = Pool(
-                    f"pool{pools}",
-                    shape,
-                    kernel=2 if item == "P" else shape[0],
-                    mode="max" if item == "P" else "sum",
-                )
-                yield layer
-            else:
-                convs += 1
-                channels, _, stride = item.partition("/")
-                layer = Conv(
-                    f"conv{convs}",
-                    shape,
-                    int(channels),
-                    stride=int(stride or 1),
-                    shift=PIXEL_SHIFT if convs == 1 else 0,
-                )
-                yield layer
-                yield Lif(
-                    f"lif{convs}",
-                    layer.out_shape,
-                    leak_q=leak_q,
-                    reset=reset,
-                    fire_once=fire_once,
-                )
-            shape = layer.out_shape
-        yield Linear("classifier", shape, classes)
-
-    return Network(tuple(build()))

@@ -13,7 +13,7 @@ from models.engines.event import EventEngine
 from models.engines.onnx import OnnxEngine
 from models.engines.reference import ReferenceEngine
 from models.engines.torch import TorchEngine
-from models.network import Conv, Layer, Lif, Linear, Network, Pool, input_maximum
+from models.network import Conv, Layer, Lif, Linear, Network, Pool, Shortcut, input_maximum
 from models.neurons import MEMBRANE_MAX, MEMBRANE_MIN
 from models.program import CURRENT_LIMIT, EXACT_IN_FLOAT32, Program, Synapses
 from training.export import step_graph
@@ -23,10 +23,11 @@ Frames = NDArray[np.uint8]
 
 @st.composite
 def layers(draw: st.DrawFn) -> tuple[Layer, ...]:
-    """One to three convolutions with neurons and pools, then a classifier."""
+    """One to three convolutions with neurons, shortcuts and pools, then a classifier."""
     small = st.integers(1, 9)
     shape = (draw(small), draw(small), draw(st.integers(1, 5)))
     sequence: list[Layer] = []
+    spiking: list[Layer] = []
     for index in range(draw(st.integers(1, 3))):
         kernel = draw(st.integers(1, 5))
         conv = Conv(
@@ -45,7 +46,10 @@ def layers(draw: st.DrawFn) -> tuple[Layer, ...]:
             reset=draw(st.sampled_from(["hard", "soft"])),
             fire_once=draw(st.booleans()),
         )
-        sequence += [conv, lif]
+        ways = shortcuts(spiking, conv)
+        sequence += [conv, *draw(st.sampled_from([[], *([way] for way in ways)])), lif]
+        spiking.append(lif)
+        binary = True
         shape = lif.out_shape
         for position in range(draw(st.integers(0, 2))):
             modes: list[Literal["max", "sum"]] = ["max", "sum"]
@@ -57,19 +61,47 @@ def layers(draw: st.DrawFn) -> tuple[Layer, ...]:
             )
             sequence.append(pool)
             shape = pool.out_shape
+            binary &= pool.mode == "max"
+            spiking += [pool] if binary else []
     return (*sequence, Linear("classifier", shape, draw(st.integers(2, 70))))
+
+
+def shortcuts(spiking: list[Layer], onto: Conv) -> list[Shortcut]:
+    """All shortcuts from spikes to the currents of ``onto``."""
+    found = []
+    for source in spiking:
+        for pool in (1, 2, 3):
+            for projects in (False, True):
+                way = Shortcut(
+                    f"to.{onto.name}",
+                    source.name,
+                    source.out_shape,
+                    onto.out_channels,
+                    pool,
+                    projects,
+                )
+                if way.out_shape == onto.out_shape and (projects or way.in_shape == way.out_shape):
+                    found.append(way)
+    return found
 
 
 def program_of(network: Network, rng: np.random.Generator, extreme: bool) -> Program:
     """Weights up to what each layer's bounds allow; ``extreme``: nothing but the bound."""
     synapses, thresholds = [], []
-    for layer in network.synaptic:
+    shared = {index for feeding in network.feeding if len(feeding) > 1 for index in feeding}
+    for index, layer in enumerate(network.synaptic):
         rows, channels = layer.weight_shape
         maximum = input_maximum(network, layer)
         bias = rng.choice([-100, 0, 100], channels).astype(np.int32)
         reach = min(
             (CURRENT_LIMIT - 100) << layer.shift, EXACT_IN_FLOAT32 - 1, CURRENT_LIMIT * maximum
         )
+        if index in shared:
+            reach = reach // 2 - 100
+        if isinstance(layer, Shortcut) and not layer.projects:
+            gains = rng.choice([-reach, reach, 0, 1], (1, channels)).astype(np.int16)
+            synapses.append(Synapses(gains, bias))
+            continue
         weight = np.zeros((rows, channels), np.int8)
         most = max(1, reach // maximum // 127)  # rows that may hold the largest weight
         for channel in range(channels):

@@ -10,7 +10,8 @@ import numpy as np
 
 from models.bundle import ExitPoint, Exits, Manifest, Provenance, save_bundle
 from models.encoding import Encoding
-from models.network import Network, Shape, connections, input_maximum, vgg
+from models.network import Network, Shape, connections, input_maximum
+from models.plans import planned
 from models.program import CURRENT_LIMIT, Program, Synapses
 from training.export import step_graph
 
@@ -43,7 +44,7 @@ def random_network(
     reset: Literal["hard", "soft"] = "hard",
     fire_once: bool = True,
 ) -> Network:
-    return vgg(plan, shape, len(LABELS), leak_q=leak_q, reset=reset, fire_once=fire_once)
+    return planned(plan, shape, len(LABELS), leak_q=leak_q, reset=reset, fire_once=fire_once)
 
 
 def tiny_manifest(program: Program, name: str = "tiny") -> Manifest:

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.network import Conv, Lif, Linear, Network, Pool, Synaptic
+from models.network import Conv, Lif, Linear, Network, Pool, Shortcut, Synaptic, is_matrix
 from training.neurons import clipped_relu, lif
-from training.rounding import fake_quantised
+from training.rounding import Way, fake_quantised, membrane_units
 
 ANN_LEVELS = 4
 
@@ -19,34 +19,50 @@ Activation = Literal["relu", "clipped-relu", "lif"]
 
 
 class Synapse(nn.Module):
-    """A convolution or linear layer; weights are kept as the matrix ``[c_out, k * k * c_in]``."""
+    """A convolution, linear layer or shortcut; weights are kept as the matrix ``[c_out, rows]``."""
 
     def __init__(self, network: Network, layer: Synaptic, *, normalised: bool) -> None:
         super().__init__()
         self.network = network
         self.layer = layer
         rows, channels = layer.weight_shape
-        bound = 1 / math.sqrt(rows)
-        self.weight = nn.Parameter(torch.empty(channels, rows).uniform_(-bound, bound))
+        if is_matrix(layer):
+            bound = 1 / math.sqrt(rows)
+            self.weight = nn.Parameter(torch.empty(channels, rows).uniform_(-bound, bound))
+        else:  # spikes pass as they are
+            self.weight = nn.Parameter(torch.ones(channels, rows))
         self.bias = nn.Parameter(torch.zeros(channels))
-        self.norm = nn.BatchNorm2d(channels) if normalised else None
+        self.norm = nn.BatchNorm2d(channels) if normalised and is_matrix(layer) else None
         self.weight_bits: int | None = None
+        self.units = torch.ones(channels)
+        """Membrane steps per unit of current that weights are rounded with."""
         self.density = torch.zeros(())
         """Share of inputs that were non-zero in the newest pass, where inputs are spikes."""
+
+    @property
+    def way(self) -> Way:
+        return Way(self.layer, self.weight, self.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """``[M, c_in, H, W]`` to ``[M, c_out, h_out, w_out]``."""
         self.density = x.mean(dtype=torch.float32)
         layer, weight = self.layer, cast(Tensor, self.weight)
         if self.weight_bits is not None:
-            weight = fake_quantised(self.network, layer, weight, self.bias, self.weight_bits)
-        if isinstance(layer, Linear):
-            flat = x.permute(0, 2, 3, 1).flatten(1)
-            return F.linear(flat, weight, self.bias)[:, :, None, None]
-        k, c_in = layer.kernel, layer.in_shape[2]
-        kernel = weight.view(layer.out_channels, k, k, c_in).permute(0, 3, 1, 2)
+            weight = fake_quantised(self.network, self.way, self.units, self.weight_bits)
         bias = None if self.norm is not None else self.bias
-        current = F.conv2d(x, kernel, bias, stride=layer.stride, padding=layer.padding)
+        match layer:
+            case Linear():
+                flat = x.permute(0, 2, 3, 1).flatten(1)
+                return F.linear(flat, weight, self.bias)[:, :, None, None]
+            case Conv():
+                kernel = weight.view(len(weight), layer.kernel, layer.kernel, -1)
+                kernel = kernel.permute(0, 3, 1, 2)
+                current = F.conv2d(x, kernel, bias, layer.stride, layer.padding)
+            case Shortcut():
+                x = F.avg_pool2d(x, layer.pool) if layer.pool > 1 else x
+                if not layer.projects:
+                    return x * weight[None, :, :, None].to(x.dtype) + self.bias[:, None, None]
+                current = F.conv2d(x, weight[:, :, None, None], bias)
         return current if self.norm is None else self.norm(current)
 
 
@@ -89,7 +105,7 @@ class SpikingNetwork(nn.Module):
         self.stack = nn.ModuleList()
         for layer in network.layers:
             match layer:
-                case Conv() | Linear():
+                case Conv() | Linear() | Shortcut():
                     last = layer is network.layers[-1]
                     self.stack.append(Synapse(network, layer, normalised=normalised and not last))
                 case Lif():
@@ -114,10 +130,28 @@ class SpikingNetwork(nn.Module):
     def forward(self, frames: Tensor) -> Tensor:
         """Logits ``[T, B, K]`` per timestep, not accumulated, for ``frames [T, B, C, H, W]``."""
         timesteps, batch = frames.shape[:2]
+        self._set_units()
         x = frames.flatten(0, 1)
-        for module in self.stack:
-            x = module(x, timesteps) if isinstance(module, Neurons) else module(x)
+        produced: dict[str, Tensor] = {}
+        for layer, module in zip(self.network.layers, self.stack, strict=True):
+            if isinstance(layer, Shortcut):
+                x = x + module(produced[layer.source])
+            else:
+                x = module(x, timesteps) if isinstance(module, Neurons) else module(x)
+            produced[layer.name] = x
         return x.view(timesteps, batch, -1).float()
+
+    @torch.no_grad()
+    def _set_units(self) -> None:
+        """What weights are rounded with follows from all that feed the same neurons."""
+        synapses = self.synapses
+        for feeding in (*self.network.feeding, (len(synapses) - 1,)):
+            group = [synapses[index] for index in feeding]
+            bits = group[0].weight_bits
+            if bits is not None:
+                units = membrane_units(self.network, [synapse.way for synapse in group], bits)
+                for synapse in group:
+                    synapse.units = units
 
     def accumulated(self, logits: Tensor) -> Tensor:
         """Rescaled running mean ``[T, B, K]`` of ``logits [T, B, K]``, as the loss sees it."""
@@ -141,6 +175,7 @@ def folded(model: SpikingNetwork, into: Literal["threshold", "current"]) -> Spik
         target.activation = source.activation
         target.theta.copy_(source.theta)
         target.leak.copy_(source.leak)
+    fed = {index: k for k, feeding in enumerate(model.network.feeding) for index in feeding}
     for index, (source_, target_) in enumerate(zip(model.synapses, twin.synapses, strict=True)):
         norm = source_.norm
         if norm is None:
@@ -153,7 +188,7 @@ def folded(model: SpikingNetwork, into: Literal["threshold", "current"]) -> Spik
         shift = norm.bias - norm.running_mean * gain
         target_.weight.copy_(source_.weight * gain[:, None])
         if into == "threshold":
-            twin.neurons[index].theta.sub_(shift)
+            twin.neurons[fed[index]].theta.sub_(shift)
         else:
             target_.bias.copy_(shift)
     return twin

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from models.bundle import ExitPoint, Manifest
+from models.network import fan_out
 
 BAR = 40
 
@@ -110,9 +111,9 @@ def _neurons(manifest: Manifest) -> str:
 def _operations(manifest: Manifest) -> str:
     """What event-driven hardware or software pays, as a share of dense multiply-accumulates."""
     layers = manifest.network.synaptic[1:]
-    dense = sum(layer.weight_shape[0] * layer.positions * layer.out_channels for layer in layers)
+    dense = sum(layer.weight_shape[0] * layer.positions * fan_out(layer) for layer in layers)
     paid = [
-        sum(count * layer.out_channels for count, layer in zip(row[1:], layers, strict=True))
+        sum(count * fan_out(layer) for count, layer in zip(row[1:], layers, strict=True))
         for row in manifest.exits.mean_active_pairs
     ]
     return ", ".join(f"{operations / dense:.3f}" for operations in paid)

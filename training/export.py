@@ -17,7 +17,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from models.network import Conv, Lif, Linear, Pool, Synaptic, coverage
+from models.network import Conv, Lif, Linear, Pool, Shortcut, Synaptic, coverage
 from models.neurons import MEMBRANE_MAX, MEMBRANE_MIN
 from models.program import Program, Synapses
 
@@ -59,6 +59,7 @@ def step_graph(program: Program) -> onnx.ModelProto:
     pairs, spikes = [], []
     synapses, thresholds = iter(program.synapses), iter(program.thresholds)
 
+    produced: dict[str, str] = {}
     frames = graph.add("Cast", ["frames"], to=TensorProto.FLOAT)
     x = graph.add("Transpose", [frames], perm=[0, 3, 1, 2])
     for layer in network.layers:
@@ -66,11 +67,16 @@ def step_graph(program: Program) -> onnx.ModelProto:
             case Conv() | Linear():
                 pairs.append(_active_pairs(graph, layer, x))
                 x = _current(graph, layer, next(synapses), x)
+            case Shortcut():
+                source = produced[layer.source]
+                pairs.append(_active_pairs(graph, layer, source))
+                x = graph.add("Add", [x, _shortcut(graph, layer, next(synapses), source)])
             case Lif():
                 x = _lif(graph, layer, next(thresholds), x, state_in, state_out)
                 spikes.append(_count(graph, x))
             case Pool():
                 x = _pool(graph, layer, x)
+        produced[layer.name] = x
     logits = graph.add("Flatten", [x])
     graph.add("Cast", [logits], "logits", to=TensorProto.INT32)
     for name, counts in (("active_pairs", pairs), ("spikes", spikes)):
@@ -105,7 +111,7 @@ def step_graph(program: Program) -> onnx.ModelProto:
     return model
 
 
-def _current(graph: _Graph, layer: Synaptic, synapses: Synapses, x: str) -> str:
+def _current(graph: _Graph, layer: Conv | Linear, synapses: Synapses, x: str) -> str:
     weight = synapses.weight.T  # [c_out, rows]
     bias = graph.constant(synapses.bias.astype(np.float32).reshape(1, -1, 1, 1))
     if isinstance(layer, Linear):
@@ -122,6 +128,16 @@ def _current(graph: _Graph, layer: Synaptic, synapses: Synapses, x: str) -> str:
         scaled = graph.add("Mul", [sums, graph.number(2.0**-layer.shift)])
         sums = graph.add("Floor", [scaled])
     return graph.add("Add", [sums, bias])
+
+
+def _shortcut(graph: _Graph, layer: Shortcut, synapses: Synapses, x: str) -> str:
+    bias = graph.constant(synapses.bias.astype(np.float32).reshape(1, -1, 1, 1))
+    if layer.pool > 1:
+        x = _pool(graph, Pool(layer.name, layer.in_shape, layer.pool, "sum"), x)
+    weight = synapses.weight.T if layer.projects else synapses.weight
+    stored = graph.constant(np.ascontiguousarray(weight[:, :, None, None]))
+    weights = graph.add("Cast", [stored], to=TensorProto.FLOAT)
+    return graph.add("Add", [graph.add("Conv" if layer.projects else "Mul", [x, weights]), bias])
 
 
 def _lif(

@@ -16,7 +16,7 @@ from rich.progress import track
 from torch import Tensor
 from torch.optim import SGD, AdamW, Muon, Optimizer
 
-from models.network import Conv
+from models.network import Conv, is_matrix
 from training.build import SpikingNetwork, folded
 from training.compensation import compensated, patch_covariance
 from training.data import Split
@@ -50,7 +50,7 @@ def activity(model: SpikingNetwork) -> Tensor:
 
     Counted where spikes arrive, after any pool: that is what an event-driven engine pays.
     """
-    layers = model.synapses[1:]
+    layers = [s for s in model.synapses[1:] if is_matrix(s.layer)]
     costs = [synapse.layer.positions * synapse.weight.numel() for synapse in layers]
     paid = [cost * synapse.density for cost, synapse in zip(costs, layers, strict=True)]
     return torch.stack(paid).sum() / sum(costs)
@@ -274,7 +274,7 @@ def _configured(model: SpikingNetwork, stage: Stage) -> SpikingNetwork:
 
 
 def _optimizers(model: SpikingNetwork, stage: Stage) -> list[Optimizer]:
-    hidden = [synapse.weight for synapse in model.synapses[:-1]]
+    hidden = [synapse.weight for synapse in model.synapses[:-1] if is_matrix(synapse.layer)]
     rest = [p for p in model.parameters() if p.requires_grad and all(p is not w for w in hidden)]
     optimizers: list[Optimizer]
     if stage.optimizer == "muon":

@@ -10,14 +10,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.network import Conv, Layer, Lif, Linear, Network, Synaptic, input_maximum
+from models.network import Conv, Layer, Linear, Network, input_maximum, is_matrix
 from models.program import CURRENT_LIMIT, Program, Synapses, largest_current
-from training.build import SpikingNetwork, Synapse
-from training.rounding import input_gain, rounded, weight_scale
+from training.build import SpikingNetwork
+from training.rounding import Way, integers, membrane_units
 
 
 @torch.no_grad()
@@ -27,51 +28,58 @@ def quantised(model: SpikingNetwork, bits: int) -> Program:
     Raises:
         InvalidProgram: the result would break the integer contract.
     """
-    layers: list[Layer] = []
-    synapses, thresholds = [], []
-    units = torch.ones(1)  # membrane steps per float unit, [c_out]
-    trained, neurons = iter(model.synapses), iter(model.neurons)
-    thetas = [layer.theta for layer in model.neurons]
-    for layer in model.network.layers:
-        match layer:
-            case Conv() | Linear():
-                fed = thetas.pop(0) if thetas else None  # the classifier feeds no neurons
-                served, numbers, units = _synapses(model.network, layer, next(trained), fed, bits)
-                layers.append(served)
-                synapses.append(numbers)
-            case Lif():
-                limit = CURRENT_LIMIT + 1  # a threshold no membrane reaches
-                layer_neurons = next(neurons)
-                theta = (layer_neurons.theta * units).ceil().clamp(-limit, limit)
-                thresholds.append(_integers(theta, torch.int32))
-                leak_q = round(float(layer_neurons.leak.clamp(0, 1)) * 256)
-                layers.append(replace(layer, leak_q=leak_q))
-            case _:
-                layers.append(layer)
-    return Program(Network(tuple(layers)), tuple(synapses), tuple(thresholds), 1 / float(units[0]))
+    network, trained = model.network, model.synapses
+    served: dict[str, Layer] = {}
+    numbers: list[Synapses] = []
+    thresholds = []
+    for lif, neurons, feeding in zip(network.lifs, model.neurons, network.feeding, strict=True):
+        ways = [trained[index].way for index in feeding]
+        layers, synapses, units = _integer_ways(network, ways, neurons.theta, bits)
+        served |= {layer.name: layer for layer in layers}
+        numbers += synapses
+        limit = CURRENT_LIMIT + 1  # a threshold no membrane reaches
+        theta = (neurons.theta * units).ceil().clamp(-limit, limit)
+        thresholds.append(_array(theta, torch.int32))
+        leak_q = round(float(neurons.leak.clamp(0, 1)) * 256)
+        served[lif.name] = replace(lif, leak_q=leak_q)
+    layers, synapses, units = _integer_ways(network, [trained[-1].way], None, bits)
+    served |= {layer.name: layer for layer in layers}
+    described = Network(tuple(served.get(layer.name, layer) for layer in network.layers))
+    return Program(described, (*numbers, *synapses), tuple(thresholds), 1 / float(units[0]))
 
 
-def _synapses(
-    network: Network, layer: Synaptic, trained: Synapse, theta: Tensor | None, bits: int
-) -> tuple[Synaptic, Synapses, Tensor]:
-    """The layer as served, its numbers, and its membrane steps per float unit, ``[c_out]``.
+def _integer_ways(
+    network: Network, ways: list[Way], theta: Tensor | None, bits: int
+) -> tuple[list[Layer], list[Synapses], Tensor]:
+    """Layers that feed the same neurons as served, their numbers, and units ``[c_out]``.
 
     Few bits make small sums, which need less shifting right: the finest membrane steps are
     taken with which currents fit int16 and thresholds its half, so that membranes have room
     above them. What is shifted out is lost.
     """
-    scale = weight_scale(network, layer, trained.weight, trained.bias, bits)
-    gain, maximum = scale * input_gain(network, layer), input_maximum(network, layer)
-    weight = _integers(rounded(trained.weight, scale, bits), torch.int8).T.copy()
-    for shift in range(layer.shift + 1):
-        units = gain / 2**shift
-        bias = _integers(trained.bias * units, torch.int32)
+    whole = membrane_units(network, ways, bits)
+    dtypes = [torch.int8 if is_matrix(way.layer) else torch.int16 for way in ways]
+    weights = [
+        _array(integers(network, way, whole, bits), dtype).T.copy()
+        for way, dtype in zip(ways, dtypes, strict=True)
+    ]
+    first = ways[0].layer
+    for shift in range(first.shift + 1):
+        units = whole / 2**shift
+        biases = [_array(way.bias * units, torch.int32) for way in ways]
         roomy = theta is None or float((theta * units).abs().max()) <= CURRENT_LIMIT / 2
-        if roomy and largest_current(weight, bias, maximum, shift).max() <= CURRENT_LIMIT:
+        currents = sum(
+            largest_current(weight, bias, input_maximum(network, way.layer), shift)
+            for weight, bias, way in zip(weights, biases, ways, strict=True)
+        )
+        if roomy and np.max(currents) <= CURRENT_LIMIT:
             break
-    return replace(layer, shift=shift), Synapses(weight, bias), units
+    layers: list[Layer] = [way.layer for way in ways]
+    if isinstance(first, Conv | Linear):
+        layers[0] = replace(first, shift=shift)
+    return layers, [Synapses(w, b) for w, b in zip(weights, biases, strict=True)], units
 
 
-def _integers(values: Tensor, dtype: torch.dtype) -> NDArray[Any]:
+def _array(values: Tensor, dtype: torch.dtype) -> NDArray[Any]:
     array: NDArray[Any] = values.round().to(dtype).cpu().numpy()
     return array

@@ -12,8 +12,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from models.encoding import Encoding
-from models.network import Network, vgg
+from models.network import Network
 from models.overlay import overlaid
+from models.plans import planned
 from training.errors import RecipeError
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -160,7 +161,7 @@ class Recipe(Section):
         return self.stages[index].fold is not None or (origin is not None and self.folded(origin))
 
     def build_network(self, classes: int, input_shape: tuple[int, int, int]) -> Network:
-        return vgg(
+        return planned(
             self.network.plan,
             input_shape,
             classes,

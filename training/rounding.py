@@ -1,16 +1,33 @@
-"""How a layer's weights become integers: the scale, and training with the rounding in the loop."""
+"""How weights become integers: membrane units, and training with the rounding in the loop.
+
+All layers that feed the same neurons count in the same unit: a channel's membrane steps per
+unit of float current. A layer's integer weights are its float ones times units over its gain.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from models.network import Network, Synaptic, input_maximum
+from models.network import Network, Synaptic, input_maximum, is_matrix
 from models.program import CURRENT_LIMIT
 
 PIXEL_UNIT = 256.0  # training divides frames by it: exact in bfloat16, unlike 255
 CLIPPING = torch.linspace(0.3, 1.0, 15)
 """Shares of the largest weight that may become the largest integer."""
+WIDE_BITS = 16  # of weights that form no matrix
+
+
+@dataclass(frozen=True)
+class Way:
+    """A layer on its way into neurons, with float ``weight [c_out, rows]`` and ``bias [c_out]``."""
+
+    layer: Synaptic
+    weight: Tensor
+    bias: Tensor
 
 
 def input_gain(network: Network, layer: Synaptic) -> float:
@@ -18,29 +35,32 @@ def input_gain(network: Network, layer: Synaptic) -> float:
     return PIXEL_UNIT if layer is network.layers[0] else float(input_maximum(network, layer))
 
 
-def weight_scale(
-    network: Network, layer: Synaptic, weight: Tensor, bias: Tensor, bits: int
-) -> Tensor:
-    """Integer steps per unit weight, ``[c_out]``, for ``weight [c_out, rows]``.
+def membrane_units(network: Network, ways: Sequence[Way], bits: int) -> Tensor:
+    """Membrane steps per unit of current, ``[c_out]``, for all ``ways`` into the same neurons.
 
-    The scale whose rounded weights are nearest to the float ones, unless a current could
+    The unit whose rounded weights are nearest to the float ones, unless a current could
     leave int16 with it, every weight rounded away from zero by a half. The classifier has
-    one scale for all classes, since its logits are compared.
+    one unit for all classes, since its logits are compared.
     """
-    rows, maximum = weight.shape[1], input_maximum(network, layer)
-    nearest = _nearest_scale(weight, bits)
-    headroom = (CURRENT_LIMIT - 1) * 2**layer.shift - maximum * rows / 2
-    reach = weight.abs().sum(dim=1) * maximum + bias.abs() * input_gain(network, layer)
-    scale = torch.minimum(nearest, headroom / reach.clamp(min=1e-8))
-    return scale.min().expand_as(scale) if layer is network.layers[-1] else scale
+    first = ways[0]
+    matrices = [w.weight / input_gain(network, w.layer) for w in ways if is_matrix(w.layer)]
+    headroom = float((CURRENT_LIMIT - 1) * 2**first.layer.shift)
+    reach = torch.zeros_like(first.bias)
+    for way in ways:
+        maximum = input_maximum(network, way.layer)
+        headroom -= maximum * way.weight.shape[1] / 2
+        largest = way.weight.abs().sum(dim=1) / input_gain(network, way.layer) * maximum
+        reach = reach + largest + way.bias.abs()
+    units = torch.minimum(_nearest(torch.cat(matrices, dim=1), bits), headroom / reach.clamp(1e-8))
+    return units.min().expand_as(units) if first.layer is network.layers[-1] else units
 
 
-def _nearest_scale(weight: Tensor, bits: int) -> Tensor:
+def _nearest(weight: Tensor, bits: int) -> Tensor:
     """The scale with the least squared rounding error, ``[c_out]``.
 
     With few bits it pays to clip the largest weights, so that all others are finer.
     """
-    largest = weight.abs().amax(dim=1).clamp(min=1e-8)
+    largest = weight.abs().amax(dim=1).clamp(min=1e-12)
     scales = [(2 ** (bits - 1) - 1) / (largest * share) for share in CLIPPING.tolist()]
     errors = [
         (rounded(weight, scale, bits) / scale[:, None] - weight).square().sum(dim=1)
@@ -56,11 +76,15 @@ def rounded(weight: Tensor, scale: Tensor, bits: int) -> Tensor:
     return (weight * scale[:, None]).round().clamp(-largest, largest)
 
 
-def fake_quantised(
-    network: Network, layer: Synaptic, weight: Tensor, bias: Tensor, bits: int
-) -> Tensor:
-    """``weight [c_out, rows]`` rounded as the quantiser will round it, straight-through."""
+def integers(network: Network, way: Way, units: Tensor, bits: int) -> Tensor:
+    """The integer weights ``[c_out, rows]`` of ``way``, as floats."""
+    scale = units / input_gain(network, way.layer)
+    return rounded(way.weight, scale, bits if is_matrix(way.layer) else WIDE_BITS)
+
+
+def fake_quantised(network: Network, way: Way, units: Tensor, bits: int) -> Tensor:
+    """The weights of ``way`` rounded as the quantiser will round them, straight-through."""
     with torch.no_grad():
-        scale = weight_scale(network, layer, weight, bias, bits)
-        rounding = rounded(weight, scale, bits) / scale[:, None] - weight
-    return weight + rounding
+        scale = units / input_gain(network, way.layer)
+        rounding = integers(network, way, units, bits) / scale[:, None] - way.weight
+    return way.weight + rounding

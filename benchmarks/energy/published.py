@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from models.network import Conv, Linear, Shape, Synaptic, vgg
+from models.network import Conv, Linear, Shape, Synaptic
+from models.plans import planned
 
 CIFAR: Shape = (32, 32, 3)
 CLASSES = 10
@@ -23,11 +24,11 @@ def spikesim_vgg9() -> tuple[Synaptic, ...]:
 def vgg9() -> tuple[Synaptic, ...]:
     """VGG-9 with its two fully connected layers, as NeuroSim was run on it."""
     plan = ("64", "64", "P", "128", "128", "P", "256", "256", "256", "P")
-    convolutions = vgg(plan, CIFAR, CLASSES).synaptic[:-1]
+    convolutions = planned(plan, CIFAR, CLASSES).synaptic[:-1]
     return (*convolutions, Linear("fc1", (4, 4, 256), 1024), Linear("fc2", (1, 1, 1024), CLASSES))
 
 
 def vgg16() -> tuple[Synaptic, ...]:
     """DT-SNN's VGG-16 for CIFAR-10: thirteen convolutions, global average, one classifier."""
     plan = ("64", "64", "P", "128", "128", "P", *["256"] * 3, "P", *["512"] * 3, "P", *["512"] * 3)
-    return vgg((*plan, "G"), CIFAR, CLASSES).synaptic
+    return planned((*plan, "G"), CIFAR, CLASSES).synaptic

@@ -12,7 +12,7 @@ import numpy as np
 
 from models.encoding import Encoding
 from models.energy.chip import Chip, Counts, Floats
-from models.network import Synaptic
+from models.network import Synaptic, fan_out
 
 ANN_BITS = (4, 8)
 """Activation bits that are always shown, besides the fair ones."""
@@ -94,8 +94,8 @@ def operations(
     layers: Sequence[Synaptic], encoding: Encoding, active_pairs: Sequence[Counts] | Counts | Floats
 ) -> Operations:
     """Operations of a run with ``active_pairs [t, L]``."""
-    channels = np.array([layer.out_channels for layer in layers])
-    dense = [layer.weight_shape[0] * layer.positions * layer.out_channels for layer in layers]
+    channels = np.array([fan_out(layer) for layer in layers])
+    dense = [layer.weight_shape[0] * layer.positions * fan_out(layer) for layer in layers]
     macs, acs = 0, 0.0
     for t, pairs in enumerate(active_pairs, start=1):
         paid = np.asarray(pairs, float) * channels

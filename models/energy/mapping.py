@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from models.energy.hardware import HardwareProfile
-from models.network import Synaptic
+from models.network import Synaptic, is_matrix
 
 
 @dataclass(frozen=True)
@@ -56,12 +56,14 @@ def mapped(layers: Sequence[Synaptic], profile: HardwareProfile, weight_bits: in
     """``layers`` with weights of ``weight_bits`` on the chip of ``profile``.
 
     A convolution that several groups share would be mapped a group at a time; networks here
-    have none.
+    have none. A shortcut without a matrix needs no crossbar: its spikes join the sums that are
+    accumulated anyway, one addition beside the hundreds of a window, which is not charged.
     """
     cells = math.ceil(weight_bits / profile.cell_bits)
+    columns = [layer.out_channels * cells if is_matrix(layer) else 0 for layer in layers]
     return Mapping(
         profile,
-        tuple(layer.positions for layer in layers),
+        tuple(layer.positions if is_matrix(layer) else 0 for layer in layers),
         tuple(math.ceil(layer.weight_shape[0] / profile.pe_rows) for layer in layers),
-        tuple(math.ceil(layer.out_channels * cells / profile.crossbar_size) for layer in layers),
+        tuple(math.ceil(count / profile.crossbar_size) for count in columns),
     )

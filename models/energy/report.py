@@ -18,7 +18,7 @@ from models.energy.baselines import (
 )
 from models.energy.chip import EXIT, Chip
 from models.energy.estimate import EnergyModel, Pairs
-from models.network import Pool, connections
+from models.network import Pool, Shortcut, connections
 
 BIT_SERIAL = 8
 
@@ -170,6 +170,11 @@ def _assumptions(model: EnergyModel) -> Iterator[str]:
         yield (
             "summed spikes behind an average pool enter the next layer in one cycle, and count as "
             "one accumulate"
+        )
+    if any(isinstance(layer, Shortcut) for layer in network.layers):
+        yield (
+            "shortcuts that project count every spike they pool; those that do not add to sums "
+            "that are accumulated anyway, for nothing"
         )
 
 

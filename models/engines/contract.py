@@ -52,7 +52,7 @@ class Step:
     """``[N, L]``: (non-zero input, output position) pairs of every synaptic layer."""
 
     spikes: NDArray[np.int64]
-    """``[N, L - 1]``: spikes of every LIF layer."""
+    """``[N, LIF layers]``: spikes of every LIF layer."""
 
     state: State
 

@@ -62,7 +62,7 @@ class EventEngine:
         step = Step(
             logits=np.empty((rows, self.network.classes), np.int32),
             active_pairs=np.empty((rows, layers), np.int64),
-            spikes=np.empty((rows, layers - 1), np.int64),
+            spikes=np.empty((rows, len(self.network.lifs)), np.int64),
             state=stepped,
         )
         self._share_out(

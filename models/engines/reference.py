@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.engines.contract import State, Step
-from models.network import Conv, Lif, Linear, Network, Pool, Synaptic, coverage
+from models.network import Conv, Lif, Linear, Network, Pool, Shortcut, Synaptic, coverage
 from models.neurons import Ints, lif_step
 from models.program import Program, Synapses
 
 
-def patches(layer: Synaptic, x: Ints) -> Ints:
+def patches(layer: Conv | Linear, x: Ints) -> Ints:
     """Input windows ``[N, h_out, w_out, k * k * c_in]`` of ``x [N, H, W, C]``, zero padded."""
     if isinstance(layer, Linear):
         return x.reshape(len(x), 1, 1, -1)
@@ -26,7 +26,15 @@ def patches(layer: Synaptic, x: Ints) -> Ints:
     return windows.transpose(0, 1, 2, 4, 5, 3).reshape(*windows.shape[:3], -1)
 
 
-def synaptic_current(layer: Synaptic, synapses: Synapses, x: Ints) -> Ints:
+def shortcut_current(layer: Shortcut, synapses: Synapses, x: Ints) -> Ints:
+    """What spikes ``x [N, H, W, C]`` add to currents, int32 ``[N, h_out, w_out, c_out]``."""
+    summed = pooled(Pool(layer.name, layer.in_shape, layer.pool, "sum"), x)
+    weight = synapses.weight.astype(np.int32)
+    added: Ints = (summed @ weight if layer.projects else summed * weight[0]) + synapses.bias
+    return added
+
+
+def synaptic_current(layer: Conv | Linear, synapses: Synapses, x: Ints) -> Ints:
     """``(W * x >> shift) + b``, int32 ``[N, h_out, w_out, c_out]``.
 
     The product runs in float64, where integers below 2^53 are exact, because numpy
@@ -74,11 +82,16 @@ class ReferenceEngine:
         synapses = iter(self.program.synapses)
         pairs, spikes = [], []
         lif = 0
+        outputs: dict[str, Ints] = {}
         for layer in self.network.layers:
             match layer:
                 case Conv() | Linear():
                     pairs.append(active_pairs(layer, x))
                     x = synaptic_current(layer, next(synapses), x)
+                case Shortcut():
+                    source = outputs[layer.source]
+                    pairs.append(active_pairs(layer, source))
+                    x = x + shortcut_current(layer, next(synapses), source)
                 case Lif():
                     spiking, membranes[lif], fired[lif] = lif_step(
                         layer, membranes[lif], fired[lif], x, self.program.thresholds[lif]
@@ -88,6 +101,7 @@ class ReferenceEngine:
                     lif += 1
                 case Pool():
                     x = pooled(layer, x)
+            outputs[layer.name] = x
         return Step(
             logits=x.reshape(len(x), -1),
             active_pairs=np.stack(pairs, axis=1),

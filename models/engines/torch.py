@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from models.engines.contract import State, Step
 from models.errors import EngineUnavailable
-from models.network import Conv, Lif, Linear, Network, Pool, Synaptic, coverage
+from models.network import Conv, Lif, Linear, Network, Pool, Shortcut, Synaptic, coverage
 from models.neurons import MEMBRANE_MAX, MEMBRANE_MIN
 from models.program import Program
 
@@ -55,7 +55,11 @@ class TorchEngine:
     def _channels(self, values: NDArray[np.int32]) -> Any:
         return self._torch.from_numpy(values).to(self._device, self._dtype).view(1, -1, 1, 1)
 
-    def _kernel(self, layer: Synaptic, weight: NDArray[np.int8]) -> Any:
+    def _kernel(self, layer: Synaptic, weight: NDArray[Any]) -> Any:
+        if isinstance(layer, Shortcut):
+            matrix = weight.T.copy() if layer.projects else weight
+            kernel = self._torch.from_numpy(matrix).to(self._device, self._dtype)
+            return kernel[:, :, None, None]
         height, width = (
             layer.in_shape[:2] if isinstance(layer, Linear) else (layer.kernel, layer.kernel)
         )
@@ -77,12 +81,18 @@ class TorchEngine:
             membranes, fired = arrays[:lifs], arrays[lifs:]
             pairs, spikes = [], []
             synapse = lif = 0
+            outputs: dict[str, Any] = {}
             for layer in self.network.layers:
                 match layer:
                     case Conv() | Linear():
                         seen = self._coverage[synapse]
                         pairs.append(((x != 0).sum(1) * seen).sum((1, 2)))
                         x = self._current(layer, synapse, x)
+                        synapse += 1
+                    case Shortcut():
+                        source, seen = outputs[layer.source], self._coverage[synapse]
+                        pairs.append(((source != 0).sum(1) * seen).sum((1, 2)))
+                        x = x + self._shortcut(layer, synapse, source)
                         synapse += 1
                     case Lif():
                         x, membranes[lif], fired[lif] = self._lif(
@@ -96,6 +106,7 @@ class TorchEngine:
                         if layer.mode == "sum":
                             pool = _sum_pool2d
                         x = pool(x, layer.kernel)
+                outputs[layer.name] = x
             return Step(
                 logits=x.flatten(1).to(torch.int32).cpu().numpy(),
                 active_pairs=torch.stack(pairs, 1).cpu().numpy(),
@@ -103,7 +114,15 @@ class TorchEngine:
                 state=State(tuple(array.cpu().numpy() for array in (*membranes, *fired))),
             )
 
-    def _current(self, layer: Synaptic, index: int, x: Any) -> Any:
+    def _shortcut(self, layer: Shortcut, index: int, x: Any) -> Any:
+        weight = self._weights[index]  # [c_out, c_in, 1, 1], or [1, c_out, 1, 1]
+        x = _sum_pool2d(x, layer.pool)
+        current = (
+            self._torch.nn.functional.conv2d(x, weight).round() if layer.projects else x * weight
+        )
+        return current + self._biases[index]
+
+    def _current(self, layer: Conv | Linear, index: int, x: Any) -> Any:
         stride, padding = (layer.stride, layer.padding) if isinstance(layer, Conv) else (1, 0)
         sums = self._torch.nn.functional.conv2d(
             x, self._weights[index], stride=stride, padding=padding

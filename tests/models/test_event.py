@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from models.engines.contract import State
 from models.engines.event import EventEngine, usable_cores
-from models.engines.kernels.layout import packed
+from models.engines.kernels.packing import packed
 from models.engines.reference import ReferenceEngine
 from models.errors import EngineUnavailable
 from models.network import Conv, Layer, Lif, Linear, Network, Pool

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from models.bundle import load_bundle
-from models.network import PIXEL_SHIFT, Conv, Linear, vgg
+from models.network import Conv, Linear
+from models.plans import PIXEL_SHIFT, planned
 from models.program import CURRENT_LIMIT
 from tests.training.conftest import RECIPE
 from training.build import SpikingNetwork
@@ -21,7 +22,7 @@ from training.fit import Fit, encoded
 from training.pipeline import Run, fit
 from training.quantize import quantised
 from training.recipe import load_recipe
-from training.rounding import fake_quantised, rounded, weight_scale
+from training.rounding import Way, fake_quantised, integers, membrane_units
 
 NARROW = """
 extends = "tiny"
@@ -211,7 +212,7 @@ def test_stages_are_called_what_a_file_may_be_called(recipe: Path, name: str) ->
 
 def test_thresholds_keep_room_above_them() -> None:
     """The finest steps that fit currents may push a threshold beyond what membranes reach."""
-    network = vgg(("8",), (8, 8, 3), 10)
+    network = planned(("8",), (8, 8, 3), 10)
     model = SpikingNetwork(network, 4, leak=1.0, normalised=False)
     torch.manual_seed(0)
     for theta in (0.5, 4.0, 8.0):
@@ -274,35 +275,35 @@ def test_rounded_stages_end_with_the_batch_norm_of_their_own_weights(
     assert norm.running_mean is not None
     assert norm.running_var is not None
     with torch.no_grad():
-        frames = encoded(trained.batches.images, trained.table, 1)[0].float()
-        model.synapses[0].norm = None  # what the norm sees
-        currents = model.synapses[0](frames)
-    off = (currents.mean(dim=(0, 2, 3)) - norm.running_mean) / norm.running_var.sqrt()
+        seen = []
+        norm.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
+        model(encoded(trained.batches.images, trained.table, 1).float())
+    off = (seen[0].mean(dim=(0, 2, 3)) - norm.running_mean) / norm.running_var.sqrt()
     assert off.abs().max() < 0.1
 
 
 def test_rounding_is_as_near_as_its_bits_allow() -> None:
     """Never further off than scaling by the largest weight, which is one of the choices."""
-    network = vgg(("8", "P", "6"), (8, 8, 3), 4)
+    network = planned(("8", "P", "6"), (8, 8, 3), 4)
     layer = network.synaptic[1]
     weight = torch.randn(6, 72, generator=torch.Generator().manual_seed(0))
-    bias = torch.zeros(6)
-    scale = weight_scale(network, layer, weight, bias, 4)
-    integers = rounded(weight, scale, 4)
-    assert integers.abs().max() == 7
+    way = Way(layer, weight, torch.zeros(6))
+    units = membrane_units(network, [way], 4)
+    steps = integers(network, way, units, 4)
+    assert steps.abs().max() == 7
     largest = 7 / weight.abs().amax(dim=1)
     plain = (weight * largest[:, None]).round() / largest[:, None]
-    ours = fake_quantised(network, layer, weight, bias, 4)
-    assert torch.equal(ours, weight + (integers / scale[:, None] - weight))
+    ours = fake_quantised(network, way, units, 4)
+    assert torch.equal(ours, weight + (steps / units[:, None] - weight))
     assert (ours - weight).square().sum() < (plain - weight).square().sum()
 
 
 def test_no_rounding_lets_a_current_leave_int16() -> None:
-    network = vgg(("256", "256"), (6, 6, 3), 4)
+    network = planned(("256", "256"), (6, 6, 3), 4)
     for layer in network.synaptic:
         assert isinstance(layer, Conv | Linear)
         weight, bias = torch.ones(layer.weight_shape[::-1]), torch.zeros(layer.out_channels)
-        scale = weight_scale(network, layer, weight, bias, 8)
-        integers = rounded(weight, scale, 8).numpy()
+        way = Way(layer, weight, bias)
+        steps = integers(network, way, membrane_units(network, [way], 8), 8).numpy()
         maximum = 255 if layer is network.layers[0] else 1
-        assert (np.abs(integers).sum(axis=1) * maximum / 2**layer.shift <= 32767).all()
+        assert (np.abs(steps).sum(axis=1) * maximum / 2**layer.shift <= 32767).all()

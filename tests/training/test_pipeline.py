@@ -13,7 +13,7 @@ from models.bundle import load_bundle
 from models.engines.selection import build_engine
 from models.exits import ExitPolicy
 from models.inference import classify, trace
-from models.network import PIXEL_SHIFT, vgg
+from models.plans import PIXEL_SHIFT, planned
 from tests.training.conftest import RECIPE
 from training import fit
 from training.build import SpikingNetwork, folded
@@ -54,10 +54,15 @@ def test_all_makes_a_bundle_that_serves(recipe: Path, cifar: Path, tmp_path: Pat
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("bits", [8, 4])
+RESIDUAL = 'plan = ["8", "R8", "P", "R12/2", "R12", "G"]'
+
+
+@pytest.mark.parametrize(("bits", "plan"), [(8, None), (4, None), (8, RESIDUAL)])
 def test_integer_program_follows_the_float_network(
-    recipe: Path, cifar: Path, tmp_path: Path, bits: int
+    recipe: Path, cifar: Path, tmp_path: Path, bits: int, plan: str | None
 ) -> None:
+    if plan is not None:
+        recipe.write_text(RECIPE.replace('plan = ["8", "P", "12/2"]', plan))
     run = Run.of(str(recipe), cifar, tmp_path / "run")
     train, rest = run.splits()
     trainer = fit.Fit(run.recipe, 10, train, rest, run.folder)
@@ -133,7 +138,7 @@ def test_a_stage_may_start_from_any_earlier_one(tmp_path: Path) -> None:
 
 def test_activity_counts_the_spikes_that_arrive_behind_a_pool() -> None:
     """What training pays for must be what the event engine pays for."""
-    network = vgg(("8", "P", "6"), (8, 8, 3), 4)
+    network = planned(("8", "P", "6"), (8, 8, 3), 4)
     model = SpikingNetwork(network, 1, leak=1.0, normalised=False)
     arriving: list[torch.Tensor] = []
     for synapse in model.synapses[1:]:

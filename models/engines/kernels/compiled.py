@@ -23,8 +23,8 @@ from numba import types
 from numba.np.numpy_support import from_dtype
 from numpy.typing import DTypeLike
 
-from models.engines.kernels.layout import LAYER, POOL
 from models.engines.kernels.network import step_rows
+from models.engines.kernels.records import LAYER, POOL
 from models.errors import EngineUnavailable
 
 logger = logging.getLogger("spikeserve")
@@ -57,9 +57,11 @@ def _signature() -> Any:
     tables = (
         types.UniTuple(types.int64, 2),  # neurons, mask words
         _read(LAYER),
+        _read(LAYER),  # shortcuts
         _read(POOL),
         _read("i1"),  # packed weights
         _read("i2"),  # paired weights
+        _read("i2"),  # shortcuts' gains
         _read("i2"),  # biases
         _read("i2"),  # thresholds
         _read("u8"),  # silent channels
@@ -72,6 +74,8 @@ def _signature() -> Any:
         _written("i4"),  # pointer
         _written("i4"),  # values
         _written("i2"),  # padded
+        _written("u8"),  # kept masks
+        types.Tuple((_written("i4"), _written("i4"), _written("i2"))),  # a shortcut's detour
     )
     return types.void(*rows, *tables, *scratch)
 

@@ -17,6 +17,8 @@ What the arguments hold (shapes in :mod:`models.engines.kernels.layout`):
     currents    one output row's sums; masks: one output map's spikes, 64 neurons a word
     old, new    membranes before and after; *_fired: who has spiked, as masks
     silent      neurons that can never spike; coverage: windows that see an input pixel
+    kept        masks of layers that a shortcut reads; detour: the events of such masks, their
+                pointer and the sums they add up to; gains: weights of shortcuts without matrix
 """
 
 from __future__ import annotations
@@ -26,10 +28,12 @@ from typing import Any
 import numpy as np
 from numba import carray, njit
 
+from models.engines.kernels.events import frame_events, mask_events, pad_values, uniform_value
 from models.engines.kernels.memory import pointer_to
 from models.engines.kernels.pools import or_pool, spread, value_pool
 from models.engines.kernels.vectors import (
     WORD,
+    add_where,
     claim,
     convolve_1,
     convolve_4,
@@ -37,78 +41,10 @@ from models.engines.kernels.vectors import (
     gather_64,
     gather_128,
     population,
-    trailing_zeros,
 )
 
 BLOCK = 128  # output channels whose sums stay in registers
-BURST = 8  # events written before looking again
-
-
-@njit
-def uniform_value(frame: Any) -> int:
-    """The one non-zero value of a frame of spikes; 0 where values differ (an analog frame)."""
-    value = 0
-    for k in range(frame.size):
-        if frame[k] != 0:
-            if value == 0:
-                value = int(frame[k])
-            elif value != frame[k]:
-                return 0
-    return max(value, 1)
-
-
-@njit
-def frame_events(frame: Any, layer: Any, events: Any, pointer: Any) -> None:
-    """Events of ``frame [h * w * c]`` in reading order; pixel i's end at ``pointer[i + 1]``."""
-    count, place = 0, 0
-    pointer[0] = 0
-    for y in range(layer.height):
-        for x in range(layer.width):
-            for c in range(layer.channels):
-                events[count] = x * layer.channels + c
-                count += frame[place] != 0
-                place += 1
-            pointer[y * layer.width + x + 1] = count
-
-
-@njit
-def mask_events(masks: Any, layer: Any, words: int, events: Any, pointer: Any) -> None:
-    """Events of spike masks ``[h * w * words]``; ``events`` has room for a burst at its end."""
-    count, at = 0, 0
-    pointer[0] = 0
-    for y in range(layer.height):
-        for x in range(layer.width):
-            for k in range(words):
-                word = masks[at]
-                at += 1
-                base = x * layer.channels + k * WORD
-                spikes = population(word)
-                # Writing a burst whatever the count costs less than guessing its length.
-                for start in range(0, spikes, BURST):
-                    for j in range(BURST):
-                        events[count + start + j] = base + trailing_zeros(word)
-                        word &= word - np.uint64(1)
-                count += spikes
-            pointer[y * layer.width + x + 1] = count
-
-
-@njit
-def pad_values(values: Any, layer: Any, coverage: Any, padded: Any) -> int:
-    """Copy analog inputs into a frame of zeros; returns their active pairs."""
-    pitch = (layer.width + 2 * layer.padding) * layer.channels
-    padded[: (layer.height + 2 * layer.padding) * pitch] = 0
-    pairs, place = 0, 0
-    for y in range(layer.height):
-        at = (y + layer.padding) * pitch + layer.padding * layer.channels
-        for x in range(layer.width):
-            active = 0
-            for _ in range(layer.channels):
-                padded[at] = values[place]
-                active += values[place] != 0
-                at += 1
-                place += 1
-            pairs += active * coverage[layer.coverage_at + y * layer.width + x]
-    return pairs
+ABSENT, UNWEIGHTED, PROJECTED = 0, 1, 2  # kinds of shortcuts
 
 
 @njit
@@ -174,6 +110,50 @@ def rescale(currents: Any, count: int, gain: int, shift: int) -> None:
 
 
 @njit
+def keep(kept_at: int, count: int, masks: Any, kept: Any) -> None:
+    """Set spikes aside for a shortcut; a negative place says that none reads them."""
+    if kept_at >= 0:
+        kept[kept_at : kept_at + count] = masks[:count]
+
+
+@njit
+def enter_shortcut(shortcut: Any, kept: Any, detour: Any) -> int:
+    """Bring kept spikes to a shortcut: their events where it projects, else how many."""
+    words = shortcut.words_in
+    masks = kept[shortcut.kept_at : shortcut.kept_at + shortcut.height * shortcut.width * words]
+    if shortcut.bypass == PROJECTED:
+        events, pointer, _ = detour
+        mask_events(masks, shortcut, words, events, pointer)
+        return 0
+    spikes = 0
+    for k in range(masks.size):
+        spikes += population(masks[k])
+    return spikes
+
+
+@njit
+def shortcut_row(
+    shortcut: Any, y: int, start: int, width: int, kept: Any, detour: Any, packed: Any,
+    gains: Any, currents: Any,
+) -> int:  # fmt: skip
+    """Add what a shortcut brings to one output row; a projection's active pairs."""
+    if shortcut.bypass == PROJECTED:
+        events, pointer, sums = detour
+        pairs = sparse_row(shortcut, y, start, width, events, pointer, packed, sums)
+        for k in range(shortcut.out_width * width):
+            currents[k] += sums[k]
+        return pairs
+    words = shortcut.words_in
+    for x in range(shortcut.out_width):
+        at = shortcut.kept_at + (y * shortcut.width + x) * words + start // WORD
+        for k in range(width // WORD):
+            if kept[at + k]:
+                channel = shortcut.channels_at + start + k * WORD
+                add_where(currents, x * width + k * WORD, gains, channel, kept[at + k])
+    return 0
+
+
+@njit
 def fire_row(
     layer: Any, y: int, start: int, width: int, fresh: bool, currents: Any, biases: Any,
     thresholds: Any, silent: Any, old: Any, old_fired: Any, new: Any, new_fired: Any, masks: Any,
@@ -204,12 +184,18 @@ def fire_row(
 
 @njit
 def synaptic_layer(
-    layer: Any, gain: int, last: bool, fresh: bool, events: Any, pointer: Any, padded: Any,
-    packed: Any, paired: Any, biases: Any, thresholds: Any, silent: Any, currents: Any,
-    old: Any, old_fired: Any, new: Any, new_fired: Any, masks: Any, logits: Any,
-) -> tuple[int, int]:  # fmt: skip
-    """Synapses and neurons of one layer; ``gain`` 0 means analog inputs. Active pairs, spikes."""
-    pairs, spiked = 0, 0
+    layer: Any, shortcut: Any, gain: int, last: bool, fresh: bool, events: Any, pointer: Any,
+    padded: Any, kept: Any, detour: Any, packed: Any, paired: Any, gains: Any, biases: Any,
+    thresholds: Any, silent: Any, currents: Any, old: Any, old_fired: Any, new: Any,
+    new_fired: Any, masks: Any, logits: Any,
+) -> tuple[int, int, int]:  # fmt: skip
+    """Synapses and neurons of one layer; ``gain`` 0 means analog inputs.
+
+    Returns active pairs, spikes and the shortcut's active pairs.
+    """
+    pairs, spiked, bypassed = 0, 0, 0
+    if shortcut.bypass != ABSENT:
+        bypassed = enter_shortcut(shortcut, kept, detour)
     start = 0
     while start < layer.out_channels:
         width = BLOCK if gain and start + BLOCK <= layer.out_channels else WORD
@@ -222,6 +208,12 @@ def synaptic_layer(
                     rescale(currents, layer.out_width * width, gain, layer.shift)
             else:
                 dense_row(layer, y, start, padded, paired, currents)
+            if shortcut.bypass != ABSENT:
+                row_pairs = shortcut_row(
+                    shortcut, y, start, width, kept, detour, packed, gains, currents
+                )
+                if start == 0:
+                    bypassed += row_pairs
             if last:
                 for k in range(min(width, logits.size - start)):
                     logits[start + k] = (
@@ -233,7 +225,7 @@ def synaptic_layer(
                     old, old_fired, new, new_fired, masks,
                 )  # fmt: skip
         start += width
-    return pairs, spiked
+    return pairs, spiked, bypassed
 
 
 @njit
@@ -250,11 +242,12 @@ def enter(
 
 @njit
 def pass_on(
-    layer: Any, following: Any, pools: Any, coverage: Any, masks: Any, events: Any, pointer: Any,
-    values: Any, padded: Any,
+    layer: Any, following: Any, pools: Any, coverage: Any, masks: Any, kept: Any, events: Any,
+    pointer: Any, values: Any, padded: Any,
 ) -> tuple[int, int]:  # fmt: skip
     """Bring one layer's spikes through its pools to the next; returns what ``enter`` does."""
     words = layer.out_channels // WORD
+    keep(layer.kept_at, layer.out_height * layer.out_width * words, masks, kept)
     spiking = True
     for k in range(layer.first_pool, layer.last_pool):
         if spiking and pools[k].summed:
@@ -262,6 +255,8 @@ def pass_on(
             spiking = False
         if spiking:
             or_pool(pools[k], words, masks)
+            places = pools[k].out_height * pools[k].out_width
+            keep(pools[k].kept_at, places * words, masks, kept)
         else:
             value_pool(pools[k], values)
     if spiking:
@@ -272,9 +267,9 @@ def pass_on(
 
 def step_rows(
     counter: Any, frames: Any, before: Any, after: Any, logits: Any, pairs: Any, spikes: Any,
-    sizes: Any, layers: Any, pools: Any, packed: Any, paired: Any, biases: Any, thresholds: Any,
-    silent: Any, coverage: Any, currents: Any, masks: Any, events: Any, pointer: Any, values: Any,
-    padded: Any,
+    sizes: Any, layers: Any, shortcuts: Any, pools: Any, packed: Any, paired: Any, gains: Any,
+    biases: Any, thresholds: Any, silent: Any, coverage: Any, currents: Any, masks: Any,
+    events: Any, pointer: Any, values: Any, padded: Any, kept: Any, detour: Any,
 ) -> None:  # fmt: skip
     """Step rows until none is left; several threads may share one ``counter``.
 
@@ -295,16 +290,18 @@ def step_rows(
         new_fired = carray(pointer_to(after[row] + np.uint64(2 * neurons)), words, np.uint64)
         gain, active = enter(frames[row], layers[0], coverage, events, pointer, padded)
         for index in range(last + 1):
-            layer = layers[index]
-            found, spiked = synaptic_layer(
-                layer, gain, index == last, fresh, events, pointer, padded, packed, paired,
-                biases, thresholds, silent, currents, old, old_fired, new, new_fired, masks,
-                logits[row],
+            layer, shortcut = layers[index], shortcuts[index]
+            found, spiked, bypassed = synaptic_layer(
+                layer, shortcut, gain, index == last, fresh, events, pointer, padded, kept,
+                detour, packed, paired, gains, biases, thresholds, silent, currents, old,
+                old_fired, new, new_fired, masks, logits[row],
             )  # fmt: skip
-            pairs[row, index] = found if gain else active
+            pairs[row, layer.column] = found if gain else active
+            if shortcut.bypass != ABSENT:
+                pairs[row, shortcut.column] = bypassed
             if index < last:
                 spikes[row, index] = spiked
                 gain, active = pass_on(
-                    layer, layers[index + 1], pools, coverage, masks, events, pointer, values,
-                    padded,
+                    layer, layers[index + 1], pools, coverage, masks, kept, events, pointer,
+                    values, padded,
                 )  # fmt: skip

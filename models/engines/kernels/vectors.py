@@ -126,6 +126,17 @@ def fire_word(
     return spikes
 
 
+@instruction(types.void)
+def add_where(
+    code: Code, currents: Column, at: Term, gains: Column, channel: Term, word: Term,
+) -> None:  # fmt: skip
+    """Add the gains of those of ``WORD`` neighbouring channels whose bit is set."""
+    shorts = code.vector(SHORT, WORD)
+    bits = word.reinterpreted(code.vector(ir.IntType(1), WORD))
+    added = gains.load(channel, shorts).where(bits, code.zero(shorts).term)
+    currents.store(at, currents.load(at, shorts) + added)
+
+
 @instruction(types.int64)
 def trailing_zeros(code: Code, word: Term) -> Term:
     """Index of the lowest set bit; 64 for an empty word."""

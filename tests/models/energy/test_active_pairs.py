@@ -7,8 +7,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from models.engines.reference import ReferenceEngine, pooled, synaptic_current
-from models.network import Conv, Layer, Lif, Linear, Network, Pool, Synaptic, connections, coverage
+from models.engines.reference import ReferenceEngine, pooled, shortcut_current, synaptic_current
+from models.network import (
+    Conv,
+    Layer,
+    Lif,
+    Linear,
+    Network,
+    Pool,
+    Shortcut,
+    Synaptic,
+    connections,
+    coverage,
+)
 from models.neurons import lif_step
 from models.program import Program
 from tests.networks import engines, frames_of, layers, program_of
@@ -22,6 +33,9 @@ def unfolded(layer: Synaptic, x: Ints) -> int:
     """Non-zero inputs of every window of one row ``[H, W, C]``, window by window."""
     if isinstance(layer, Linear):
         return int((x != 0).sum())
+    if isinstance(layer, Shortcut):
+        height, width, _ = layer.out_shape
+        return int((x[: height * layer.pool, : width * layer.pool] != 0).sum())
     margin = layer.padding
     padded = np.pad(x, ((margin, margin), (margin, margin), (0, 0)))
     height, width, _ = layer.out_shape
@@ -40,11 +54,15 @@ def counted(program: Program, frames: NDArray[np.uint8]) -> NDArray[np.int64]:
     for frame in frames:
         x: Ints = frame[None].astype(np.int32)
         synapses, k, pairs = iter(program.synapses), 0, []
+        outputs: dict[str, Ints] = {}
         for layer in program.network.layers:
             match layer:
                 case Conv() | Linear():
                     pairs.append(unfolded(layer, x[0]))
                     x = synaptic_current(layer, next(synapses), x)
+                case Shortcut():
+                    pairs.append(unfolded(layer, outputs[layer.source][0]))
+                    x = x + shortcut_current(layer, next(synapses), outputs[layer.source])
                 case Lif():
                     spikes, membranes[k], fired[k] = lif_step(
                         layer, membranes[k], fired[k], x, program.thresholds[k]
@@ -52,6 +70,7 @@ def counted(program: Program, frames: NDArray[np.uint8]) -> NDArray[np.int64]:
                     x, k = spikes.astype(np.int32), k + 1
                 case Pool():
                     x = pooled(layer, x)
+            outputs[layer.name] = x
         result.append(pairs)
     return np.array(result)
 

@@ -1,0 +1,104 @@
+"""Networks from short plans, and the plans that papers use.
+
+``"128"``   3x3 convolution with 128 channels, and its neurons; ``"128/2"`` with stride 2
+``"R128"``  residual block: two such convolutions and a shortcut from the block's input to the
+            currents of the second; ``"R256/2"`` halves the map, and its shortcut projects
+``"P"``     2x2 max pool over spikes
+``"G"``     global sum pool, an average whose factor is folded into what follows
+``"F1024"`` fully connected layer with neurons
+
+The classifier comes last, unnamed.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from models.errors import InvalidNetwork
+from models.network import Conv, Layer, Lif, Linear, Network, Pool, Shape, Shortcut
+
+PIXEL_SHIFT = 5  # brings 3x3x3 sums of 8-bit weights and 8-bit pixels into int16
+
+# Convolutions as DIET-SNN has them; SpikeSim gives VGG-9's hidden layer, and so it is for all.
+VGG6 = ("64", "P", "128", "128", "P", "F1024", "F1024")
+VGG9 = ("64", "P", "128", "256", "P", "256", "512", "P", "512", "P", "512", "F1024")
+VGG11 = (
+    "64", "P", "128", "256", "P", "512", "512", "512", "P", "512", "P", "512", "F1024", "F1024",
+)  # fmt: skip
+# As DT-SNN has them.
+VGG16 = (
+    "64", "64", "P", "128", "128", "P", "256", "256", "256", "P",
+    "512", "512", "512", "P", "512", "512", "512", "G",
+)  # fmt: skip
+RESNET19 = ("128", "R128", "R128", "R128", "R256/2", "R256", "R256", "R512/2", "R512", "G")
+PLANS = {"vgg6": VGG6, "vgg9": VGG9, "vgg11": VGG11, "vgg16": VGG16, "resnet19": RESNET19}
+
+ITEM = re.compile(r"(?P<kind>[RF]?)(?P<channels>[1-9]\d{0,4})(?:/(?P<stride>[1-9]\d?))?")
+
+
+def planned(
+    plan: tuple[str, ...],
+    input_shape: Shape,
+    classes: int,
+    *,
+    leak_q: int = 256,
+    reset: Literal["hard", "soft"] = "hard",
+    fire_once: bool = True,
+) -> Network:
+    """The network of a plan, every LIF layer with the same dynamics.
+
+    Raises:
+        InvalidNetwork: an item is not in the grammar, or the layers make no network.
+    """
+    layers: list[Layer] = []
+    count: dict[type[Layer], int] = {Conv: 0, Pool: 0, Shortcut: 0, Lif: 0, Linear: 0}
+
+    def append(layer: Layer) -> Shape:
+        layers.append(layer)
+        return layer.out_shape
+
+    def number(kind: type[Layer]) -> int:
+        count[kind] += 1
+        return count[kind]
+
+    def convolve(shape: Shape, channels: int, stride: int) -> Shape:
+        index = number(Conv)
+        shift = PIXEL_SHIFT if index == 1 else 0
+        return append(Conv(f"conv{index}", shape, channels, stride=stride, shift=shift))
+
+    def fire(shape: Shape) -> Shape:
+        name = f"lif{number(Lif)}"
+        return append(Lif(name, shape, leak_q=leak_q, reset=reset, fire_once=fire_once))
+
+    def block(shape: Shape, channels: int, stride: int) -> Shape:
+        if not layers:
+            raise InvalidNetwork("a residual block cannot come first: pixels are no spikes")
+        source = layers[-1].name
+        hidden = fire(convolve(shape, channels, stride))
+        convolve(hidden, channels, 1)
+        projects = stride > 1 or channels != shape[2]
+        name = f"shortcut{number(Shortcut)}"
+        return fire(append(Shortcut(name, source, shape, channels, stride, projects)))
+
+    shape = input_shape
+    for item in plan:
+        if item in ("P", "G"):
+            name = f"pool{number(Pool)}"
+            shape = append(
+                Pool(name, shape, 2, "max") if item == "P" else Pool(name, shape, shape[0], "sum")
+            )
+            continue
+        parsed = ITEM.fullmatch(item)
+        if parsed is None:
+            raise InvalidNetwork(f"plan item {item!r} is none of 128, 128/2, R128, F128, P, G")
+        channels, stride = int(parsed["channels"]), int(parsed["stride"] or 1)
+        match parsed["kind"]:
+            case "R":
+                shape = block(shape, channels, stride)
+            case "F":
+                shape = fire(append(Linear(f"linear{number(Linear)}", shape, channels)))
+            case _:
+                shape = fire(convolve(shape, channels, stride))
+    append(Linear("classifier", shape, classes))
+    return Network(tuple(layers))
