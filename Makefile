@@ -14,7 +14,7 @@ serve: $(VENV)/.service
 test: $(VENV)/.dev
 	$(BIN)/pytest
 
-verify: $(VENV)/.dev data/test_images.npy
+verify: $(VENV)/.dev data/cifar10/test_images.npy
 	$(BIN)/pytest -m "verify or not verify"
 
 check: $(VENV)/.dev
@@ -29,27 +29,27 @@ format: $(VENV)/.dev
 
 # The whole pipeline on 2 % of CIFAR-10; RECIPE=cifar10-hybrid trains the shipped bundle.
 RECIPE ?= smoke
-train: $(VENV)/.dev data/test_images.npy
+train: $(VENV)/.dev data/cifar10/test_images.npy
 	$(BIN)/spiketrain all $(RECIPE) --resume
 
 # Every performance figure of the README and docs/ENGINES.md; about fifteen idle minutes.
-bench: $(VENV)/.bench data/test_images.npy
+bench: $(VENV)/.bench data/cifar10/test_images.npy
 	$(BIN)/python -m benchmarks.layers
 	$(BIN)/python -m benchmarks.engines
 
 # Servers under load, against their peers; as long again.
-bench-serving: $(VENV)/.bench data/test_images.npy
+bench-serving: $(VENV)/.bench data/cifar10/test_images.npy
 	$(BIN)/python -m benchmarks.serving
 
 # What early exit saves on 10,000 test images, and what the estimate costs; half a minute.
-bench-energy: $(VENV)/.dev data/test_images.npy
+bench-energy: $(VENV)/.dev data/cifar10/test_images.npy
 	$(BIN)/python -m benchmarks.energy
 
 # Published energies beside ours, into docs/ENERGY.md; needs no data, but what the tests need.
 energy-validation: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.energy.validation --write
 
-data/test_images.npy: | $(VENV)/.dev
+data/cifar10/test_images.npy: | $(VENV)/.dev
 	$(BIN)/spiketrain data cifar10
 
 $(VENV)/bin/python:

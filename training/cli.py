@@ -10,14 +10,21 @@ from pathlib import Path
 from models.errors import ModelError
 from training import pipeline
 from training.data import DATASETS
-from training.errors import TrainingError
+from training.errors import TrainingError, TrainingPaused
 from training.pipeline import Run
+from training.team import Team
+
+PAUSED = 75  # sysexits.h: try again later
+TRIAL_EPOCHS = 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         _run(options)
+    except TrainingPaused as pause:
+        print(f"spiketrain: {pause}", file=sys.stderr)
+        return PAUSED
     except (TrainingError, ModelError) as error:
         print(f"spiketrain: {error}", file=sys.stderr)
         return 1
@@ -39,9 +46,13 @@ def _run(options: argparse.Namespace) -> None:
 
 def _run_recipe(options: argparse.Namespace) -> None:
     run = Run.of(options.recipe, options.data, options.run)
+    if options.trial is not None:
+        run = run.shortened(options.trial, TRIAL_EPOCHS)
     bundle = getattr(options, "bundle", None) or run.folder / "bundle"
     if options.command in ("fit", "all"):
-        pipeline.fit(run, resume=options.resume, adopted=options.adopted)
+        pipeline.fit(run, resume=options.resume, adopted=options.adopted, minutes=options.minutes)
+        if not Team.joined().leads:
+            return
     if options.command in ("quantize", "all"):
         pipeline.quantize(run)
     if options.command in ("calibrate", "all"):
@@ -74,8 +85,19 @@ def _parser() -> argparse.ArgumentParser:
         sub = command(name, about)
         sub.add_argument("recipe", help="a name in training/recipes, or a path to a .toml")
         sub.add_argument("--run", type=Path, help="run folder (default: runs/<name>)")
+        sub.add_argument(
+            "--trial",
+            type=_share,
+            metavar="SHARE",
+            help="only this share of the data, one epoch a stage: does it all work?",
+        )
         if name in ("fit", "all"):
             sub.add_argument("--resume", action="store_true", help="go on where the run stopped")
+            sub.add_argument(
+                "--minutes",
+                type=float,
+                help=f"stop before the epoch that would take longer, with exit status {PAUSED}",
+            )
             sub.add_argument(
                 "--from",
                 dest="adopted",
@@ -91,6 +113,13 @@ def _parser() -> argparse.ArgumentParser:
     }.items():
         command(name, about).add_argument("bundle", type=Path)
     return parser
+
+
+def _share(text: str) -> float:
+    share = float(text)
+    if not 0 < share <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not in 0…1")
+    return share
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """What can go wrong offline.
 
 TrainingError
- ├─ RecipeError   a recipe that cannot be read or contradicts itself
- └─ DataError     a data set that is missing or not what it should be
+ ├─ RecipeError     a recipe that cannot be read or contradicts itself
+ ├─ DataError       a data set that is missing or not what it should be
+ └─ TrainingPaused  training that has stopped in time, to go on later
 """
 
 
@@ -16,3 +17,7 @@ class RecipeError(TrainingError):
 
 class DataError(TrainingError):
     """A data set is missing, damaged, or not the one it claims to be."""
+
+
+class TrainingPaused(TrainingError):
+    """The time given is up; everything is saved and training can go on."""

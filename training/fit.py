@@ -5,8 +5,10 @@ A stage starts from the weights that an earlier one left in the run folder.
 
 from __future__ import annotations
 
+import math
 import sys
 import time
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,23 +16,29 @@ from typing import Any
 import torch
 from rich.progress import track
 from torch import Tensor
-from torch.optim import SGD, AdamW, Muon, Optimizer
+from torch.optim import Optimizer
 
 from models.network import Conv, is_matrix
 from training.build import SpikingNetwork, folded
 from training.compensation import compensated, patch_covariance
+from training.conversion import set_thresholds
 from training.data import Split
 from training.data.batches import Batches
-from training.errors import TrainingError
-from training.losses import distillation, timestep_cross_entropy
+from training.errors import TrainingError, TrainingPaused
+from training.losses import (
+    distillation,
+    logit_deviation,
+    spike_time_cross_entropy,
+    timestep_cross_entropy,
+)
+from training.optimizers import optimizers_of, set_learning_rates
 from training.recipe import Recipe, Stage
 from training.rounding import PIXEL_UNIT
 from training.run_folder import RunFolder, load_weights, save_whole
+from training.team import Team
 
-MUON_MOMENTUM = 0.9
-SGD_LEARNING_RATE = 0.02  # beside Muon, for what is no matrix: gains, thresholds, the classifier
 EVALUATION_BATCH = 500
-COMPENSATION_IMAGES = 2000
+SAMPLE_IMAGES = 2000  # that rounding and thresholds begin with
 SETTLING_BATCHES = 60
 
 
@@ -62,6 +70,7 @@ class Fit:
     def __init__(self, recipe: Recipe, classes: int, train: Split, held_out: Split, folder: Path):
         self.recipe = recipe
         self.folder = RunFolder(folder)
+        self.team = Team.joined()
         self.device = choose_device()
         self.batches = Batches.on(self.device, train)
         self.held_out = Batches.on(self.device, held_out)
@@ -69,16 +78,25 @@ class Fit:
         height, width, channels = train.images.shape[1:]
         self.network = recipe.build_network(classes, (height, width, channels))
 
-    def run(self, *, resume: bool) -> SpikingNetwork:
-        """Train every stage that has not finished; returns the final network, ready to quantise."""
-        self.folder.begin(self.recipe, resume=resume)
+    def run(self, *, resume: bool, minutes: float | None = None) -> SpikingNetwork:
+        """Train every stage that has not finished; returns the final network, ready to quantise.
+
+        Raises:
+            TrainingPaused: another epoch would take more than ``minutes`` altogether.
+        """
+        if self.team.leads:
+            self.folder.begin(self.recipe, resume=resume)
+        self.team.wait()
+        self.ends = math.inf if minutes is None else time.monotonic() + 60 * minutes
         for index in self.recipe.needed:
             stage = self.recipe.stages[index]
             if not self.folder.weights(stage).exists():
                 torch.manual_seed(self.recipe.seed + index)
                 model = self._entering(index)
                 self._train(model, index)
-                self.folder.save(stage, model.state_dict())
+                if self.team.leads:
+                    self.folder.save(stage, model.state_dict())
+                self.team.wait()
         return self.trained(self.recipe.last)
 
     def trained(self, index: int) -> SpikingNetwork:
@@ -110,20 +128,27 @@ class Fit:
                 torch.nn.init.constant_(neurons.leak, stage.leak)
         if stage.compensated:
             self._compensate(model, stage)
-        return _configured(model, stage)
+        model = _configured(model, stage)
+        if stage.threshold_percentile is not None:
+            frames = self._sample(stage.timesteps).float()
+            set_thresholds(model, frames, stage.threshold_percentile, stage.threshold_scale)
+        return model
+
+    def _sample(self, timesteps: int) -> Tensor:
+        return encoded(self.batches.images[:SAMPLE_IMAGES], self.table, timesteps)
 
     def _compensate(self, model: SpikingNetwork, stage: Stage) -> None:
         pixels = model.synapses[0]
         if not isinstance(pixels.layer, Conv) or stage.weight_bits is None:
             raise TrainingError(f"stage {stage.name!r}: only convolutions are compensated")
-        frames = encoded(self.batches.images[:COMPENSATION_IMAGES], self.table, 1)[0]
+        frames = self._sample(1)[0]
         covariance = patch_covariance(pixels.layer, frames)
         with torch.no_grad():
             pixels.weight.copy_(compensated(pixels.weight, covariance, stage.weight_bits))
 
     def _train(self, model: SpikingNetwork, index: int) -> None:
         stage = self.recipe.stages[index]
-        optimizers = _optimizers(model, stage)
+        optimizers = optimizers_of(model, stage)
         teacher = self._teacher(stage)
         generator = torch.Generator().manual_seed(self.recipe.seed + 1000 * index)
         checkpoint = self.folder.checkpoint
@@ -138,8 +163,11 @@ class Fit:
                 generator.set_state(saved["generator"].cpu())
         for epoch in range(first, stage.epochs):
             line = {"stage": stage.name, "epoch": epoch + 1, "of": stage.epochs}
+            began = time.monotonic()
             line |= self._epoch(model, stage, epoch, optimizers, teacher, generator)
             line |= self.evaluate(model, stage)
+            if not self.team.leads:
+                continue
             self._report(line)
             saved = {
                 "stage": stage.name,
@@ -149,6 +177,12 @@ class Fit:
                 "generator": generator.get_state(),
             }
             save_whole(saved, checkpoint)
+            now = time.monotonic()
+            if epoch + 1 < stage.epochs and 2 * now - began > self.ends:
+                raise TrainingPaused(
+                    f"time is up after epoch {epoch + 1} of {stage.epochs} of stage "
+                    f"{stage.name!r}; go on with --resume"
+                )
         if stage.weight_bits is not None:
             self._settle(model, stage, generator)
 
@@ -163,12 +197,20 @@ class Fit:
             norm.reset_running_stats()
             norm.momentum = None  # a plain average over all batches
         size = min(self.recipe.batch_size, len(self.batches.labels))
-        batches = self.batches.epoch(size, generator, stage.crop_padding, stage.cutout)
+        batches = self.batches.epoch(size, generator, stage.augmentation)
         for images, _ in islice(batches, SETTLING_BATCHES):
             with torch.autocast(self.device.type, torch.bfloat16):
                 model(encoded(images, self.table, stage.timesteps))
         accuracy = self.evaluate(model, stage)["accuracy"]
         print(f"{stage.name}: held-out % behind settled batch-norm {accuracy}", flush=True)
+
+    def _shared_out(
+        self, stage: Stage, size: int, generator: torch.Generator
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """An epoch's batches, of which this process takes its share."""
+        share = self.team.share
+        for images, labels in self.batches.epoch(size, generator, stage.augmentation):
+            yield images[share], labels[share]
 
     def _teacher(self, stage: Stage) -> SpikingNetwork | None:
         if stage.teacher is None:
@@ -193,26 +235,26 @@ class Fit:
         weights = torch.tensor(stage.timestep_weights or (1.0,) * stage.timesteps).to(self.device)
         losses, rates = [], []
         batches = track(
-            self.batches.epoch(size, generator, stage.crop_padding, stage.cutout),
+            self._shared_out(stage, size, generator),
             description=f"{stage.name} {epoch + 1}/{stage.epochs}",
             total=per_epoch,
             transient=True,  # the epoch's line takes its place
             disable=not sys.stdout.isatty(),
         )
         for step, (images, labels) in enumerate(batches):
-            factor = _learning_rate_factor(stage, epoch + step / per_epoch)
-            for optimizer in optimizers:
-                for group in optimizer.param_groups:
-                    group["lr"] = group["peak"] * factor
+            set_learning_rates(optimizers, stage, epoch + step / per_epoch)
             frames = encoded(images, self.table, stage.timesteps)
             with torch.autocast(self.device.type, torch.bfloat16):
-                accumulated = model.accumulated(model(frames))
-            loss = timestep_cross_entropy(accumulated, labels, weights, stage.label_smoothing)
+                logits = model(frames)
+            accumulated = model.accumulated(logits)
+            loss = _classification(stage, logits, accumulated, labels, weights)
             if teacher is not None:
                 with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16):
                     target = teacher(frames[:1])[0]
                 distilled = distillation(accumulated, target, weights, stage.teacher_temperature)
                 loss = loss + stage.teacher_weight * (distilled - loss)
+            if stage.logit_weight:
+                loss = loss + stage.logit_weight * logit_deviation(logits)
             if stage.neurons == "lif":
                 rate = activity(model)
                 rates.append(rate.detach())
@@ -220,9 +262,11 @@ class Fit:
             for optimizer in optimizers:
                 optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
+            self.team.average_gradients(model)
             for optimizer in optimizers:
                 optimizer.step()
             losses.append(loss.detach())
+        self.team.average_statistics(model)
         return {
             "loss": round(float(torch.stack(losses).mean()), 4),
             "activity": round(float(torch.stack(rates).mean()), 4) if rates else None,
@@ -260,6 +304,17 @@ class Fit:
         )
 
 
+def _classification(
+    stage: Stage, logits: Tensor, accumulated: Tensor, labels: Tensor, weights: Tensor
+) -> Tensor:
+    """The part of a stage's loss that labels decide."""
+    smoothing = stage.label_smoothing
+    if stage.loss == "spike-time":
+        return spike_time_cross_entropy(logits, labels, stage.output_threshold, smoothing)
+    outputs = accumulated if stage.loss == "accumulated" else logits
+    return timestep_cross_entropy(outputs, labels, weights, smoothing)
+
+
 def _configured(model: SpikingNetwork, stage: Stage) -> SpikingNetwork:
     """Set what a stage decides about a network: activation, rounding, what is trainable."""
     for neurons in model.neurons:
@@ -271,37 +326,3 @@ def _configured(model: SpikingNetwork, stage: Stage) -> SpikingNetwork:
     for synapse in model.synapses[:-1]:
         synapse.bias.requires_grad_(stage.fold == "current")
     return model
-
-
-def _optimizers(model: SpikingNetwork, stage: Stage) -> list[Optimizer]:
-    hidden = [synapse.weight for synapse in model.synapses[:-1] if is_matrix(synapse.layer)]
-    rest = [p for p in model.parameters() if p.requires_grad and all(p is not w for w in hidden)]
-    optimizers: list[Optimizer]
-    if stage.optimizer == "muon":
-        optimizers = [
-            Muon(
-                hidden,
-                lr=stage.learning_rate,
-                momentum=MUON_MOMENTUM,
-                weight_decay=stage.weight_decay,
-                ns_steps=4,
-            ),
-            SGD(rest, SGD_LEARNING_RATE, momentum=0.9, nesterov=True, weight_decay=5e-4),
-        ]
-    else:
-        groups: list[dict[str, Any]] = [
-            {"params": hidden, "weight_decay": stage.weight_decay},
-            {"params": rest, "weight_decay": 0.0},
-        ]
-        optimizers = [AdamW(groups, lr=stage.learning_rate)]
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            group["peak"] = group["lr"]
-    return optimizers
-
-
-def _learning_rate_factor(stage: Stage, epochs_done: float) -> float:
-    """A linear rise over the warm-up, then linearly to zero."""
-    progress = epochs_done / stage.epochs
-    rising = (progress + 1e-3) / stage.warmup if stage.warmup else 1.0
-    return min(1.0, rising, (1 - progress) / (1 - stage.warmup))

@@ -1,4 +1,4 @@
-"""Losses over the time axis: every timestep's accumulated output must already be an answer."""
+"""Losses over the time axis. Logits and what is made of them are ``[T, B, K]``."""
 
 from __future__ import annotations
 
@@ -6,18 +6,41 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from training.neurons import heaviside
+
 
 def timestep_cross_entropy(
-    accumulated: Tensor, labels: Tensor, weights: Tensor, label_smoothing: float
+    outputs: Tensor, labels: Tensor, weights: Tensor, label_smoothing: float
 ) -> Tensor:
-    """Weighted mean over t of CE(running output up to t), ``accumulated [T, B, K]``.
+    """Weighted mean over t of CE(output t).
 
-    DT-SNN's loss: training every prefix is what makes stopping early possible.
+    On accumulated outputs it is DT-SNN's loss: training every prefix is what makes stopping
+    early possible. On single timesteps it is TET's (S. Deng et al., ICLR 2022).
     """
     losses = torch.stack(
-        [F.cross_entropy(y, labels, label_smoothing=label_smoothing) for y in accumulated]
+        [F.cross_entropy(y, labels, label_smoothing=label_smoothing) for y in outputs]
     )
     return (losses * weights).sum() / weights.sum()
+
+
+def logit_deviation(logits: Tensor) -> Tensor:
+    """Mean squared distance of single logits from 1: TET's regulariser, against outliers."""
+    return (logits - 1).square().mean()
+
+
+def spike_time_cross_entropy(
+    logits: Tensor, labels: Tensor, threshold: float, label_smoothing: float
+) -> Tensor:
+    """CE of each class's final potential minus the timestep its output neuron would spike at.
+
+    Output neurons add up without leak or reset; one that never reaches ``threshold`` counts as
+    spiking at T. The time is one plus the steps before the crossing, each step's indicator with
+    the neurons' surrogate gradient. (G. Datta et al., IJCNN 2021.)
+    """
+    potential = logits.cumsum(0)
+    crossed = heaviside(potential.cummax(0).values[:-1] - threshold)  # [T - 1, B, K]
+    spike_time = 1 + (1 - crossed).sum(0)
+    return F.cross_entropy(potential[-1] - spike_time, labels, label_smoothing=label_smoothing)
 
 
 def distillation(

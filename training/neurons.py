@@ -130,3 +130,22 @@ def clipped_relu(current: Tensor, levels: int) -> Tensor:
     """
     clipped = current.clamp(0, 1)
     return clipped + ((clipped * levels).round() / levels - clipped).detach()
+
+
+class _Heaviside(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return (x >= 0).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        slope: Tensor = (1 - x.abs()).clamp(min=0)
+        return gradients[0] * slope
+
+
+def heaviside(x: Tensor) -> Tensor:
+    """1 where ``x >= 0``, else 0; its derivative is the triangle."""
+    result: Tensor = _Heaviside.apply(x)  # type: ignore[no-untyped-call]
+    return result

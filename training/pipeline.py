@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -68,6 +68,25 @@ class Run:
         loaded, digest = load_recipe(recipe)
         return cls(loaded, digest, data_root, folder or Path("runs") / loaded.name)
 
+    def shortened(self, fraction: float, epochs: int) -> Run:
+        """The same on a share of the data with few epochs a stage: a trial, named so."""
+        recipe = self.recipe
+        share = recipe.data.model_copy(update={"fraction": recipe.data.fraction * fraction})
+        stages = tuple(
+            stage.model_copy(update={"epochs": min(stage.epochs, epochs)})
+            for stage in recipe.stages
+        )
+        trial = recipe.model_copy(
+            update={
+                "name": f"{recipe.name}-trial",
+                "description": f"Trial on {fraction:.0%} of the data. {recipe.description}",
+                "data": share,
+                "stages": stages,
+            }
+        )
+        folder = self.folder.with_name(f"{self.folder.name}-trial")
+        return replace(self, recipe=trial, folder=folder)
+
     @property
     def dataset(self) -> Dataset:
         return DATASETS[self.recipe.data.dataset]
@@ -80,12 +99,18 @@ class Run:
         return fitting.head(settings.fraction), rest.head(settings.fraction)
 
 
-def fit(run: Run, *, resume: bool, adopted: Path | None = None) -> None:
-    """Train all stages but those that the ``adopted`` run has finished."""
+def fit(
+    run: Run, *, resume: bool, adopted: Path | None = None, minutes: float | None = None
+) -> None:
+    """Train all stages but those that the ``adopted`` run has finished.
+
+    Raises:
+        TrainingPaused: another epoch would take more than ``minutes`` altogether.
+    """
     fitting = _fit(run)
     if adopted is not None and not (resume and fitting.folder.begun):
         fitting.folder.adopt(run.recipe, RunFolder(adopted))
-    fitting.run(resume=resume or adopted is not None)
+    fitting.run(resume=resume or adopted is not None, minutes=minutes)
 
 
 def relu_network(run: Run) -> SpikingNetwork:

@@ -15,6 +15,7 @@ from models.encoding import Encoding
 from models.network import Network
 from models.overlay import overlaid
 from models.plans import planned
+from training.data.augmentation import Augmentation
 from training.errors import RecipeError
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -52,16 +53,27 @@ class Stage(Section):
     timesteps: Annotated[int, Field(ge=1)]
     epochs: Annotated[int, Field(ge=1)]
     learning_rate: Annotated[float, Field(gt=0)]
-    optimizer: Literal["muon", "adamw"] = "muon"
+    optimizer: Literal["muon", "adamw", "sgd"] = "muon"
     weight_decay: Annotated[float, Field(ge=0)] = 0.1
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Share of the stage with a rising learning rate; it falls linearly to 0 afterwards."""
+    """Share of the stage with a rising learning rate; it falls to 0 afterwards."""
+    schedule: Literal["linear", "cosine"] = "linear"
+    loss: Literal["accumulated", "timestep", "spike-time"] = "accumulated"
+    """Cross-entropy of every prefix's running output, of every timestep's own, or of final
+    potentials and spike times."""
+    output_threshold: Annotated[float, Field(gt=0)] = 1.0
+    """Potential at which an output neuron would spike, for the spike-time loss."""
+    logit_weight: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of the squared distance of single logits from 1 (TET's regulariser)."""
     fold: Literal["threshold", "current"] | None = None
     """Fold batch-norm before this stage, and train what is served."""
     weight_bits: Annotated[int, Field(ge=2, le=8)] | None = None
     """Train with weights rounded as the quantiser will round them."""
     compensated: bool = False
     """Begin with the pixel layer rounded by what that does to images; needs ``weight_bits``."""
+    threshold_percentile: Annotated[float | None, Field(gt=0, le=1)] = None
+    """Begin with thresholds at this percentile of each layer's currents, times the scale."""
+    threshold_scale: Annotated[float, Field(gt=0, le=1)] = 1.0
     leak: Annotated[float | None, Field(ge=0, le=1)] = None
     """Leak of every layer at the start of the stage, where it should not be kept."""
     train_leak: bool = False
@@ -75,7 +87,13 @@ class Stage(Section):
     rate_weight: Annotated[float, Field(ge=0)] = 0.0
     """Weight in the loss of the synaptic operations per dense MAC: sparsity is speed."""
     crop_padding: Annotated[int, Field(ge=0)] = 4
+    policy: Literal["none", "trivial"] = "none"
+    """TrivialAugment after flips and crops."""
     cutout: Annotated[int, Field(ge=0)] = 0
+
+    @property
+    def augmentation(self) -> Augmentation:
+        return Augmentation(self.crop_padding, self.policy, self.cutout)
 
 
 class Quantization(Section):

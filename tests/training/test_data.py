@@ -17,9 +17,11 @@ from PIL import Image
 
 from training.data import DATASETS, Split, held_out
 from training.data.archives import downloaded
-from training.data.batches import Batches, augmented
+from training.data.augmentation import Augmentation
+from training.data.batches import Batches
 from training.data.cifar import decode_mosaics, decode_official
 from training.data.fashion_mnist import FILES, decode
+from training.data.policy import OPERATIONS, applied
 from training.errors import DataError
 
 BATCHES = 5
@@ -35,17 +37,63 @@ def test_calibration_never_sees_training_or_test_images() -> None:
 
 def test_augmentation_moves_flips_and_covers_but_keeps_shape() -> None:
     images = torch.full((64, 32, 32, 3), 200, dtype=torch.uint8)
-    out = augmented(images, torch.Generator().manual_seed(0), padding=4, cutout=8)
+    out = Augmentation(4, cutout=8)(images, torch.Generator().manual_seed(0))
     assert out.shape == images.shape
     assert {0, 128, 200} == set(torch.unique(out).tolist())
-    plain = augmented(images, torch.Generator().manual_seed(0), padding=0, cutout=0)
+    plain = Augmentation(0)(images, torch.Generator().manual_seed(0))
     assert torch.equal(plain, images)
+
+
+def ramp() -> torch.Tensor:
+    """Images ``[2, 8, 8, 3]`` in which every pixel differs."""
+    return torch.arange(192, dtype=torch.uint8).view(1, 8, 8, 3).repeat(2, 1, 1, 1)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("name", OPERATIONS[1:])
+@pytest.mark.parametrize("strength", [-1.0, 0.4, 1.0])
+def test_every_policy_operation_keeps_shape_and_treats_images_alone(
+    name: str, strength: float, channels: int
+) -> None:
+    images = ramp()[..., :channels]
+    both = applied(name, images, torch.tensor([strength, 0.1]))
+    assert both.shape == images.shape
+    assert both.dtype == torch.uint8
+    assert torch.equal(both[:1], applied(name, images[:1], torch.tensor([strength])))
+    flat = torch.full((1, 8, 8, channels), 77, dtype=torch.uint8)
+    if name in ("color", "contrast", "sharpness", "autocontrast", "equalize"):
+        assert torch.equal(applied(name, flat, torch.tensor([strength])), flat)
+
+
+def test_policy_operations_do_what_they_say() -> None:
+    images, one = ramp()[:1], torch.tensor([1.0])
+    quarter = applied("translate-x", images, torch.tensor([0.25]))
+    assert torch.equal(quarter[:, :, :-2], images[:, :, 2:])
+    assert not quarter[:, :, -2:].any()
+    assert torch.equal(applied("rotate", images, torch.tensor([0.0])), images)
+    turned = applied("rotate", images, torch.tensor([90 / 135]))
+    assert torch.equal(turned, torch.rot90(images, 1, (1, 2)))
+    assert torch.equal(applied("solarize", images, one), 255 - images)
+    assert set(torch.unique(applied("posterize", images, one)).tolist()) == {0, 64, 128}
+    assert applied("brightness", images, -one).max() <= 2
+    stretched = applied("autocontrast", images, one)
+    assert (stretched.amin((1, 2)) == 0).all()
+    assert (stretched.amax((1, 2)) == 255).all()
+
+
+def test_policy_draws_are_repeatable_and_varied() -> None:
+    images = ramp().repeat(64, 1, 1, 1)
+    policy = Augmentation(0, "trivial")
+    first, again = (policy(images, torch.Generator().manual_seed(3)) for _ in range(2))
+    assert torch.equal(first, again)
+    changed = [not torch.equal(a, b) for a, b in zip(first, images, strict=True)]
+    assert sum(changed) > 64
 
 
 def test_an_epoch_shows_every_image_once() -> None:
     labels = torch.arange(40)
     batches = Batches(torch.zeros(40, 8, 8, 3, dtype=torch.uint8), labels)
-    seen = [y for _, y in batches.epoch(8, torch.Generator().manual_seed(0), 0, 0)]
+    seen = [y for _, y in batches.epoch(8, torch.Generator().manual_seed(0), Augmentation(0))]
     assert sorted(torch.cat(seen).tolist()) == labels.tolist()
 
 

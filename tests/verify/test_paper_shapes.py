@@ -16,9 +16,7 @@ ROWS, STEPS = 2, 3
 @pytest.mark.parametrize("name", sorted(PLANS))
 def test_all_engines_agree_on_the_papers_networks(name: str, fire_once: bool) -> None:
     rng = np.random.default_rng(7)
-    network = planned(
-        PLANS[name], (32, 32, 3), 10, leak_q=200, reset="soft", fire_once=fire_once
-    )
+    network = planned(PLANS[name], (32, 32, 3), 10, leak_q=200, reset="soft", fire_once=fire_once)
     program = program_of(network, rng, extreme=False)
     built = engines(program)
     states = [engine.start(ROWS) for engine in built]

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from training.data.augmentation import Augmentation
 from training.data.dataset import Split
 
 
@@ -27,7 +28,7 @@ class Batches:
         )
 
     def epoch(
-        self, batch_size: int, generator: torch.Generator, crop_padding: int, cutout: int
+        self, batch_size: int, generator: torch.Generator, augmentation: Augmentation
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Shuffled batches: images ``[B, H, W, C]``, labels ``[B]``; a short rest is dropped."""
         device = self.labels.device
@@ -35,30 +36,4 @@ class Batches:
         size = min(batch_size, len(order))
         for start in range(0, len(order) - size + 1, size):
             index = order[start : start + size]
-            images = augmented(self.images[index], generator, crop_padding, cutout)
-            yield images, self.labels[index]
-
-
-def augmented(images: Tensor, generator: torch.Generator, padding: int, cutout: int) -> Tensor:
-    """Random crop, horizontal flip and a grey square, per image, by gathering. ``[B, H, W, C]``."""
-    batch, height, width, _ = images.shape
-    device = images.device
-
-    def draw(high: int) -> Tensor:
-        return torch.randint(0, high, (batch, 1), generator=generator).to(device)
-
-    rows = draw(2 * padding + 1) + torch.arange(height, device=device)
-    columns = draw(2 * padding + 1) + torch.where(
-        draw(2) == 1,
-        torch.arange(width - 1, -1, -1, device=device),
-        torch.arange(width, device=device),
-    )
-    padded = torch.nn.functional.pad(images, (0, 0, padding, padding, padding, padding))
-    index = torch.arange(batch, device=device)[:, None, None]
-    images = padded[index, rows[:, :, None], columns[:, None, :]]
-    if cutout:
-        top, left = draw(height), draw(width)
-        y = (torch.arange(height, device=device) - top).abs() * 2 < cutout
-        x = (torch.arange(width, device=device) - left).abs() * 2 < cutout
-        images = images.masked_fill((y[:, :, None] & x[:, None, :])[..., None], 128)
-    return images
+            yield augmentation(self.images[index], generator), self.labels[index]

@@ -1,0 +1,103 @@
+"""How stages begin and proceed: thresholds, learning rates, time limits, several processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.training.conftest import RECIPE
+from training.build import SpikingNetwork
+from training.cli import PAUSED, main
+from training.conversion import set_thresholds
+from training.fit import Fit
+from training.optimizers import learning_rate_factor
+from training.pipeline import Run
+from training.recipe import load_recipe
+
+SGD = RECIPE.replace(
+    "learning_rate = 0.03\ntrain_threshold = false",
+    'learning_rate = 0.05\noptimizer = "sgd"\nschedule = "cosine"\nweight_decay = 5e-4\n'
+    'loss = "timestep"\nlogit_weight = 1e-3\npolicy = "trivial"\ntrain_threshold = false',
+).replace(
+    "rate_weight = 0.3\n", 'rate_weight = 0.3\nloss = "spike-time"\nthreshold_percentile = 0.9\n'
+)
+
+
+def test_learning_rates_rise_and_fall(recipe: Path) -> None:
+    stage = load_recipe(str(recipe))[0].stages[0].model_copy(update={"epochs": 10, "warmup": 0.2})
+    assert learning_rate_factor(stage, 1) == pytest.approx(0.5, abs=0.01)
+    assert learning_rate_factor(stage, 2) == 1
+    assert learning_rate_factor(stage, 6) == pytest.approx(0.5)
+    cosine = stage.model_copy(update={"schedule": "cosine"})
+    assert learning_rate_factor(cosine, 6) == pytest.approx(0.5)
+    assert learning_rate_factor(cosine, 4) > learning_rate_factor(stage, 4)
+    assert learning_rate_factor(cosine, 10) == pytest.approx(0)
+
+
+def test_thresholds_let_the_asked_share_of_neurons_spike(
+    recipe: Path, cifar: Path, tmp_path: Path
+) -> None:
+    run = Run.of(str(recipe), cifar, tmp_path / "run")
+    train, rest = run.splits()
+    fitting = Fit(run.recipe, 10, train, rest, run.folder)
+    model = SpikingNetwork(fitting.network, 3, 1.0, normalised=True)
+    set_thresholds(model, fitting._sample(1).float(), percentile=0.9, scale=1.0)
+    with torch.no_grad():
+        model.eval()(fitting._sample(1).float())
+    for neurons in model.neurons:
+        assert float(neurons.rate) == pytest.approx(0.1, abs=0.02)
+    before = model.neurons[0].theta.detach().clone()
+    set_thresholds(model, fitting._sample(1).float(), percentile=0.9, scale=0.5)
+    torch.testing.assert_close(model.neurons[0].theta.detach(), before / 2)
+
+
+def test_other_optimisers_losses_and_augmentation_train(cifar: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "sgd.toml"
+    recipe.write_text(SGD)
+    arguments = [str(recipe), "--data", str(cifar), "--run", str(tmp_path / "run")]
+    assert main(["all", *arguments, "--bundle", str(tmp_path / "bundle")]) == 0
+
+
+def test_training_in_slices_ends_where_training_at_once_does(
+    recipe: Path, cifar: Path, tmp_path: Path
+) -> None:
+    arguments = ["fit", str(recipe), "--data", str(cifar), "--run"]
+    assert main([*arguments, str(tmp_path / "whole")]) == 0
+    sliced = [*arguments, str(tmp_path / "sliced"), "--minutes", "0"]
+    assert main(sliced) == PAUSED  # after the first of the second stage's two epochs
+    lines = (tmp_path / "sliced" / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["stage"] for line in lines] == ["ann", "temporal"]
+    assert main([*sliced, "--resume"]) == 0
+    whole, parts = (torch.load(tmp_path / name / "temporal.pt") for name in ("whole", "sliced"))
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_a_trial_is_short_and_says_so(recipe: Path, cifar: Path, tmp_path: Path) -> None:
+    arguments = [str(recipe), "--data", str(cifar), "--run", str(tmp_path / "run")]
+    assert main(["all", *arguments, "--trial", "0.5", "--bundle", str(tmp_path / "bundle")]) == 0
+    manifest = json.loads((tmp_path / "bundle" / "manifest.json").read_text())
+    assert manifest["name"] == "tiny-trial"
+    assert manifest["provenance"]["training_images"] == 96
+    assert not (tmp_path / "run").exists()
+    log = (tmp_path / "run-trial" / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["of"] for line in log] == [1, 1]
+
+
+@pytest.mark.verify
+def test_two_processes_train_one_network(recipe: Path, tmp_path: Path) -> None:
+    """On real images, since a second process knows no stand-in data set."""
+    recipe.write_text(RECIPE.replace("held_out = 64", "held_out = 5000\nfraction = 0.02"))
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    run = tmp_path / "run"
+    command = [*launch, "--module", "training.cli", "--", "fit", str(recipe), "--run", str(run)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "SPIKETRAIN_COMPILE": "0"}
+    subprocess.run(command, check=True, env=environment, timeout=300)
+    assert (run / "temporal.pt").exists()
+    assert len((run / "log.jsonl").read_text().splitlines()) == 3
+    assert main(["quantize", str(recipe), "--run", str(run)]) == 0

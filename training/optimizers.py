@@ -1,0 +1,71 @@
+"""Optimisers over a spiking network's parameters, and how their learning rates move."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from torch.optim import SGD, AdamW, Muon, Optimizer
+
+from models.network import is_matrix
+from training.build import SpikingNetwork
+from training.recipe import Stage
+
+MUON_MOMENTUM = 0.9
+SGD_MOMENTUM = 0.9
+SGD_LEARNING_RATE = 0.02  # beside Muon, for what is no matrix: gains, thresholds, the classifier
+SGD_WEIGHT_DECAY = 5e-4
+
+
+def optimizers_of(model: SpikingNetwork, stage: Stage) -> list[Optimizer]:
+    """What ``stage`` trains ``model`` with; groups keep their highest learning rate as ``peak``."""
+    hidden = [synapse.weight for synapse in model.synapses[:-1] if is_matrix(synapse.layer)]
+    rest = [p for p in model.parameters() if p.requires_grad and all(p is not w for w in hidden)]
+    groups: list[dict[str, Any]] = [
+        {"params": hidden, "weight_decay": stage.weight_decay},
+        {"params": rest, "weight_decay": 0.0},
+    ]
+    optimizers: list[Optimizer]
+    match stage.optimizer:
+        case "muon":
+            optimizers = [
+                Muon(
+                    hidden,
+                    lr=stage.learning_rate,
+                    momentum=MUON_MOMENTUM,
+                    weight_decay=stage.weight_decay,
+                    ns_steps=4,
+                ),
+                SGD(
+                    rest,
+                    SGD_LEARNING_RATE,
+                    momentum=SGD_MOMENTUM,
+                    nesterov=True,
+                    weight_decay=SGD_WEIGHT_DECAY,
+                ),
+            ]
+        case "sgd":
+            optimizers = [SGD(groups, stage.learning_rate, momentum=SGD_MOMENTUM)]
+        case "adamw":
+            optimizers = [AdamW(groups, lr=stage.learning_rate)]
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["peak"] = group["lr"]
+    return optimizers
+
+
+def set_learning_rates(optimizers: list[Optimizer], stage: Stage, epochs_done: float) -> None:
+    factor = learning_rate_factor(stage, epochs_done)
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak"] * factor
+
+
+def learning_rate_factor(stage: Stage, epochs_done: float) -> float:
+    """A linear rise over the warm-up, then down to zero, linearly or along a cosine."""
+    progress = epochs_done / stage.epochs
+    rising = (progress + 1e-3) / stage.warmup if stage.warmup else 1.0
+    left = (1 - progress) / (1 - stage.warmup)
+    if stage.schedule == "cosine":
+        left = (1 - math.cos(math.pi * min(left, 1.0))) / 2
+    return min(1.0, rising, left)
