@@ -53,6 +53,7 @@ class Exits(Section):
 
     accumulation: Literal["mean"] = "mean"
     temperatures: tuple[Annotated[float, Field(ge=1e-3, le=1e3)], ...]
+    sharpness: Annotated[float, Field(ge=1, le=100)] = 1.0
     default_entropy_threshold: Probability
     accuracy_by_timestep: tuple[Probability, ...]
     table: Annotated[tuple[ExitPoint, ...], Field(min_length=1)]
@@ -160,7 +161,7 @@ class Manifest(Section):
 
     @property
     def readout(self) -> Readout:
-        return Readout(self.logit_scale, self.exits.temperatures)
+        return Readout(self.logit_scale, self.exits.temperatures, self.exits.sharpness)
 
     def noise_image(self) -> Pixels:
         """The same random image every time, of the size the network takes, ``[H, W, C]``."""

@@ -2,8 +2,12 @@
 
     mean_t = (1/t) * sum of the logits up to t
     p      = softmax(logit_scale * mean_t / temperature_t)
-    H      = -sum(p ln p) / ln K                       in 0…1
+    q      = softmax(sharpness * logit_scale * mean_t / temperature_t)
+    H      = -sum(q ln q) / ln K                       in 0…1
     stop   when H < entropy_threshold, from min_timesteps on, at max_timesteps at the latest
+
+Temperatures make ``p`` honest; a sharpness above 1 makes ``H`` look only at classes that could
+still win, since what is spread over the others says nothing about the answer.
 
 Everything is float64 from integer logits, computed row by row, so that the same row
 gives the same bits whatever its neighbours. ``entropy_threshold = 0`` never exits early.
@@ -72,10 +76,16 @@ class Readout:
 
     logit_scale: float
     temperatures: tuple[float, ...]
+    sharpness: float = 1.0
 
     def probabilities(self, logit_sums: NDArray[np.int64], t: NDArray[np.int64]) -> Floats:
         """Class probabilities ``[N, K]`` of sums ``[N, K]`` over the first ``t [N]`` timesteps."""
         return softmax(logit_sums * self._scales[t - 1, None])
+
+    def entropies(self, logit_sums: NDArray[np.int64], t: NDArray[np.int64]) -> Floats:
+        """What exits are decided by, ``[N]``, for the same arguments."""
+        scales = self.sharpness * self._scales[t - 1, None]
+        return normalised_entropy(softmax(logit_sums * scales))
 
     @cached_property
     def _scales(self) -> Floats:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from models.bundle import Manifest
 from models.encoding import Encoding, Pixels
 from models.engines.contract import Engine, State
-from models.exits import ExitPolicy, Floats, Readout, StopReason, normalised_entropy
+from models.exits import ExitPolicy, Floats, Readout, StopReason
 
 Counts = NDArray[np.int64]
 
@@ -54,7 +54,7 @@ def advance(
         if row.logit_sum is not None:
             np.add(total, row.logit_sum, out=total)
     probabilities = readout.probabilities(sums, np.array(t))
-    entropies = normalised_entropy(probabilities).tolist()
+    entropies = readout.entropies(sums, np.array(t)).tolist()
     results = zip(sums, probabilities, entropies, step.active_pairs, step.spikes, strict=True)
     for row, (logit_sum, probability, entropy, pairs, spikes) in zip(rows, results, strict=True):
         row.t += 1
@@ -94,7 +94,7 @@ class Trace:
         """Normalised entropy after every timestep, ``[T, N]``."""
         return np.stack(
             [
-                normalised_entropy(readout.probabilities(sums, np.full(len(sums), t)))
+                readout.entropies(sums, np.full(len(sums), t))
                 for t, sums in enumerate(self.logit_sums, start=1)
             ]
         )

@@ -9,12 +9,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from models.encoding import Encoding
 from models.network import Network
 from models.overlay import overlaid
-from models.plans import planned
+from models.plans import PLANS, planned
 from training.data.augmentation import Augmentation
 from training.errors import RecipeError
 
@@ -36,11 +36,21 @@ class DataSection(Section):
 
 class NetworkSection(Section):
     plan: tuple[str, ...]
+    """A plan's items, or the name of one in :mod:`models.plans`."""
     encoding: Literal["direct", "hybrid"] = "hybrid"
     timesteps: Annotated[int, Field(ge=1, le=64)] = 4
     fire_once: bool = True
     reset: Literal["hard", "soft"] = "hard"
     leak: Annotated[float, Field(ge=0, le=1)] = 1.0
+
+    @field_validator("plan", mode="before")
+    @classmethod
+    def _named(cls, plan: Any) -> Any:
+        if isinstance(plan, str):
+            if plan not in PLANS:
+                raise ValueError(f"no plan {plan!r}; known: {', '.join(sorted(PLANS))}")
+            return PLANS[plan]
+        return plan
 
 
 class Stage(Section):

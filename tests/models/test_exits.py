@@ -47,14 +47,25 @@ def test_policy_waits_for_min_timesteps() -> None:
 @given(rows=st.integers(1, 33), seed=st.integers(0, 99))
 def test_a_row_reads_out_the_same_bits_alone_and_in_a_batch(rows: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    readout = Readout(0.01, (1.0, 0.7, 1.3, 2.0))
+    readout = Readout(0.01, (1.0, 0.7, 1.3, 2.0), sharpness=3.0)
     sums, t = rng.integers(-30000, 30000, (rows, 10)), rng.integers(1, 5, rows)
     together = readout.probabilities(sums, t)
-    entropies = normalised_entropy(together)
+    entropies = readout.entropies(sums, t)
     for k in range(rows):
         alone = readout.probabilities(sums[k : k + 1], t[k : k + 1])
         assert np.array_equal(alone[0], together[k])
-        assert normalised_entropy(alone)[0] == entropies[k]
+        assert readout.entropies(sums[k : k + 1], t[k : k + 1])[0] == entropies[k]
+
+
+def test_sharpness_looks_past_classes_that_cannot_win() -> None:
+    """Doubt between two classes stays; what is spread thinly over all others goes."""
+    t = np.array([1])
+    between, spread = np.array([[300, 300, 0, 0, 0]]), np.array([[300, 100, 100, 100, 100]])
+    plain, sharp = Readout(0.01, (1.0,)), Readout(0.01, (1.0,), sharpness=8.0)
+    assert plain.entropies(between, t) < plain.entropies(spread, t)
+    assert sharp.entropies(between, t)[0] == pytest.approx(np.log(2) / np.log(5))
+    assert sharp.entropies(spread, t)[0] < 0.01
+    assert np.array_equal(plain.probabilities(spread, t), sharp.probabilities(spread, t))
 
 
 @pytest.mark.parametrize(("low", "high"), [(1, 4), (2, 4), (1, 3), (2, 2)])
