@@ -17,7 +17,6 @@ from safetensors.numpy import load_file, save_file
 
 from models.bundle import (
     CARD,
-    Bundle,
     Exits,
     Manifest,
     Provenance,
@@ -35,7 +34,7 @@ from models.program import Program
 from training.build import SpikingNetwork
 from training.calibrate import calibrated
 from training.card import card
-from training.data import DATASETS, Dataset, Split, held_out
+from training.data import DATASETS, Dataset, Split, held_out, titled
 from training.errors import TrainingError
 from training.evaluate import evaluated
 from training.export import step_graph
@@ -189,7 +188,7 @@ def evaluate(bundle_folder: Path, data_root: Path, fraction: float = 1.0) -> Non
     """Measure a bundle on the test set, store the result in its manifest, rewrite the card."""
     bundle = load_bundle(bundle_folder)
     engine = build_engine(bundle)
-    dataset = _dataset(bundle)
+    dataset = titled(bundle.manifest.provenance.dataset)
     test = dataset.test(data_root).head(fraction)
     result = evaluated(bundle, engine, test, dataset.title)
     save_manifest(bundle_folder, bundle.manifest.model_copy(update={"evaluation": result}))
@@ -214,15 +213,6 @@ def write_card(bundle_folder: Path) -> None:
 def _fit(run: Run) -> Fit:
     train, rest = run.splits()
     return Fit(run.recipe, len(run.dataset.labels), train, rest, run.folder)
-
-
-def _dataset(bundle: Bundle) -> Dataset:
-    """The data set whose training images made ``bundle``."""
-    title = bundle.manifest.provenance.dataset
-    for dataset in DATASETS.values():
-        if dataset.title == title:
-            return dataset
-    raise TrainingError(f"bundle {bundle.manifest.name!r}: unknown data set {title!r}")
 
 
 def _program(run: Run) -> Program:

@@ -176,8 +176,11 @@ class Recipe(Section):
 
     def lineage(self, index: int) -> tuple[Any, ...]:
         """All that decides what stage ``index`` becomes, but what all stages share."""
+        stage = self.stages[index]
         earlier = tuple(self.lineage(other) for other in self.earlier(index))
-        return index, self.stages[index], earlier
+        # A single timestep knows neither resets nor leaks, and every encoding begins with pixels.
+        dynamics = self.network if stage.timesteps > 1 else None
+        return index, stage, dynamics, earlier
 
     @property
     def last(self) -> int:

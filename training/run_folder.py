@@ -20,8 +20,10 @@ from training.errors import TrainingError
 from training.recipe import Recipe, Stage
 
 RECIPE, CHECKPOINT, LOG = "recipe.json", "checkpoint.pt", "log.jsonl"
-SHARED = ("seed", "batch_size", "data", "network")
+SHARED = ("seed", "batch_size", "data")
 """What all stages depend on, and which images are held out."""
+SHAPE = ("plan", "timesteps", "leak")
+"""What weights of any stage only fit with, and begin as."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,9 @@ class RunFolder:
                 f"{path} does not say which recipe began the run: {error}"
             ) from error
         different = [name for name in SHARED if getattr(begun, name) != getattr(recipe, name)]
+        different += [
+            name for name in SHAPE if getattr(begun.network, name) != getattr(recipe.network, name)
+        ]
         theirs, ours = _lineages(begun), _lineages(recipe)
         different += [
             f"stage {name!r}" for name in sorted(stages) if theirs.get(name) != ours.get(name)

@@ -116,7 +116,7 @@ def adopting(folder: Path, cifar: Path, recipe: Path, other: Path) -> list[str]:
     [
         (("[data]", "seed = 7\n[data]"), "differs in seed"),
         (("held_out = 64", "held_out = 32"), "differs in data"),
-        (('"12/2"', '"14/2"'), "differs in network"),
+        (('"12/2"', '"14/2"'), "differs in plan"),
         (("learning_rate = 0.03", "learning_rate = 0.5"), "differs in stage 'ann'"),
     ],
 )
@@ -307,3 +307,21 @@ def test_no_rounding_lets_a_current_leave_int16() -> None:
         steps = integers(network, way, membrane_units(network, [way], 8), 8).numpy()
         maximum = 255 if layer is network.layers[0] else 1
         assert (np.abs(steps).sum(axis=1) * maximum / 2**layer.shift <= 32767).all()
+
+
+def test_single_timesteps_are_adopted_whatever_happens_between_timesteps(
+    recipe: Path, cifar: Path, tmp_path: Path
+) -> None:
+    """At T = 1 there is no reset, no second spike, and every encoding shows the pixels."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert main(["fit", str(recipe), "--data", str(cifar), "--run", str(first)]) == 0
+    other = tmp_path / "other.toml"
+    other.write_text(
+        'extends = "tiny"\nname = "other"\n'
+        '[network]\nencoding = "direct"\nfire_once = false\nreset = "soft"\n'
+        '[[stages]]\nname = "repeated"\nafter = "ann"\nneurons = "lif"\ntimesteps = 3\n'
+        'epochs = 1\nlearning_rate = 0.001\noptimizer = "adamw"\nfold = "current"\n'
+    )
+    assert main(adopting(second, cifar, other, first)) == 0
+    stages = [json.loads(line)["stage"] for line in (second / "log.jsonl").read_text().splitlines()]
+    assert stages == ["ann", "repeated"]

@@ -5,9 +5,23 @@ from __future__ import annotations
 from training.data.cifar import CIFAR10, CIFAR100
 from training.data.dataset import Dataset, Split, held_out
 from training.data.fashion_mnist import FASHION_MNIST
+from training.errors import DataError
 
 DATASETS: dict[str, Dataset] = {
     dataset.name: dataset for dataset in (CIFAR10, CIFAR100, FASHION_MNIST)
 }
 
-__all__ = ["DATASETS", "Dataset", "Split", "held_out"]
+
+def titled(title: str) -> Dataset:
+    """The data set of that title, as bundles name it.
+
+    Raises:
+        DataError: there is none.
+    """
+    for dataset in DATASETS.values():
+        if dataset.title == title:
+            return dataset
+    raise DataError(f"unknown data set {title!r}")
+
+
+__all__ = ["DATASETS", "Dataset", "Split", "held_out", "titled"]
