@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PINS := pyproject.toml constraints.txt
 
-.PHONY: serve test train bench bench-serving bench-energy energy-validation verify check format clean
+.PHONY: serve test train bench bench-serving bench-energy bench-results results energy-validation verify check format clean
 
 serve: $(VENV)/.service
 	$(BIN)/spikeserve serve --port $(PORT)
@@ -48,6 +48,17 @@ bench-energy: $(VENV)/.dev data/cifar10/test_images.npy
 # Published energies beside ours, into docs/ENERGY.md; needs no data, but what the tests need.
 energy-validation: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.energy.validation --write
+
+# Accuracy, exits, energy and robustness of every bundle, into docs/RESULTS.md; an idle quarter of an hour.
+bench-results: $(VENV)/.bench data/cifar10/test_images.npy data/cifar100/test_images.npy
+	$(BIN)/python -m benchmarks.results measure
+
+# docs/RESULTS.md and its pictures anew from what was logged.
+results: $(VENV)/.bench
+	$(BIN)/python -m benchmarks.results write
+
+data/cifar100/test_images.npy: | $(VENV)/.dev
+	$(BIN)/spiketrain data cifar100
 
 data/cifar10/test_images.npy: | $(VENV)/.dev
 	$(BIN)/spiketrain data cifar10

@@ -1,0 +1,45 @@
+"""Measure bundles, and write docs/RESULTS.md and its pictures from what was logged.
+
+    python -m benchmarks.results measure [BUNDLE ...]     all in models/zoo unless named
+    python -m benchmarks.results write                    from docs/benchmarks/results/*.json
+
+Measuring needs the data sets; writing needs nothing but the logged JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from datetime import date
+from pathlib import Path
+
+from benchmarks.results.report import write
+from service.settings import DEFAULT_BUNDLE
+
+LOGGED = Path("docs/benchmarks/results")
+REPORT = Path("docs/RESULTS.md")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("command", choices=["measure", "write"])
+    parser.add_argument("bundles", nargs="*", type=Path)
+    parser.add_argument("--data", type=Path, default=Path("data"))
+    options = parser.parse_args()
+    if options.command == "measure":
+        from benchmarks.results.measure import measured
+
+        LOGGED.mkdir(parents=True, exist_ok=True)
+        for folder in options.bundles or sorted(DEFAULT_BUNDLE.parent.iterdir()):
+            document = {"date": str(date.today())} | measured(folder, options.data)
+            path = LOGGED / f"{document['bundle']}.json"
+            path.write_text(json.dumps(document, indent=1) + "\n")
+            print(f"{path}: {document['accuracy']:.4f} at {document['average_timesteps']:.3f}")
+    write(LOGGED, REPORT)
+    print(REPORT)
+
+
+if __name__ == "__main__":
+    main()

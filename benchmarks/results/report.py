@@ -1,0 +1,240 @@
+"""docs/RESULTS.md from logged JSON, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.results import pictures
+from benchmarks.results.claim import PUBLISHED_RATIO, needed_zeta
+from benchmarks.results.published import FIGURES
+from service.settings import DEFAULT_BUNDLE
+
+Document = dict[str, Any]
+ABLATIONS = "ablation.json"
+HEADLINE = "dtsnn-calibrated-65nm"
+COMPARED_AT = 0.001
+"""Held-out accuracy a rule may lose in the comparison that is shown."""
+VGG16_FIRST_SHARE = 0.00524
+
+
+def write(logged: Path, report: Path) -> None:
+    """Write the report and its pictures beside it."""
+    documents = [
+        json.loads(path.read_text())
+        for path in sorted(logged.glob("*.json"))
+        if path.name != ABLATIONS
+    ]
+    documents.sort(key=lambda one: (one["bundle"] != DEFAULT_BUNDLE.name, one["bundle"]))
+    ablation = logged / ABLATIONS
+    folder = report.with_name("results")
+    folder.mkdir(exist_ok=True)
+    pictures.curves(documents, [one for one in FIGURES if "accuracy" in one], folder / "curves.png")
+    pictures.histograms(documents, folder / "histograms.png")
+    for document in documents:
+        pictures.examples(document, folder / f"examples-{document['bundle']}.png")
+        pictures.shifts(document, folder / f"shift-{document['bundle']}.png")
+    lines = [
+        *_head(documents),
+        *_accuracy(documents),
+        *_exits(documents),
+        *_rules(documents),
+        *_energy(documents),
+        *_claim(documents),
+        *_shift(documents),
+        *(_ablation(json.loads(ablation.read_text())) if ablation.exists() else ()),
+        *_papers(),
+    ]
+    report.write_text("\n".join(lines).rstrip() + "\n")
+
+
+def _head(documents: list[Document]) -> Iterator[str]:
+    machine = documents[0]["machine"]
+    yield "# Results"
+    yield ""
+    yield (
+        "What the shipped bundles do on test images that nothing was tuned on, through the served "
+        "integer program and the event engine. Temperatures, sharpness and thresholds come from "
+        "held-out training images. Written by `make results` from "
+        "`docs/benchmarks/results/*.json`, which `make bench-results` measures."
+    )
+    yield ""
+    yield (
+        f"Measured on {machine['cores']} cores of an {machine['processor']}; all bundles here were "
+        "trained on two such cores, one seed each. The papers' networks at full size have recipes "
+        "(`training/recipes`) that need a GPU and have not been run to their end."
+    )
+    yield ""
+
+
+def _accuracy(documents: list[Document]) -> Iterator[str]:
+    yield "## Accuracy and timesteps"
+    yield ""
+    yield "![accuracy against average timesteps](results/curves.png)"
+    yield ""
+    yield (
+        "| bundle | data | network | accuracy at t = 1 … T, % | by default, % | average timesteps "
+        "| oracle | spikes per neuron and step | trained |"
+    )
+    yield "|---|---|---|---|---|---|---|---|---|"
+    for one in documents:
+        by_timestep = " / ".join(f"{100 * value:.2f}" for value in one["accuracy_by_timestep"])
+        once = "once" if one["fire_once"] else "repeatedly"
+        hours = (one["training_seconds"] or 0) / 3600
+        yield (
+            f"| {one['bundle']} {one['version']} | {one['dataset']}, n = {one['images']:,} | "
+            f"{one['layers']} layers, {one['macs'] / 1e6:.0f} MMAC, "
+            f"{one['parameters'] / 1e6:.1f} M weights of {one['weight_bits']} bits; {one['encoding']}, spiking {once}, "
+            f"{one['reset']} reset | {by_timestep} | **{100 * one['accuracy']:.2f}** | "
+            f"**{one['average_timesteps']:.3f}** | {one['rules']['oracle']:.3f} | "
+            f"{one['mean_spike_rate']:.4f} | {hours:.1f} h, seed {one['seed']} |"
+        )
+    yield ""
+    yield (
+        "The oracle stops at the first timestep that is right, and at T where none is "
+        "(DT-SNN's AET): no rule can do with fewer."
+    )
+    yield ""
+
+
+def _exits(documents: list[Document]) -> Iterator[str]:
+    yield "## Who leaves when"
+    yield ""
+    yield "![images by exit timestep](results/histograms.png)"
+    yield ""
+    for one in documents:
+        yield f"{one['bundle']}, images drawn at random, wrong answers in colour:"
+        yield ""
+        yield f"![examples](results/examples-{one['bundle']}.png)"
+        yield ""
+
+
+def _rules(documents: list[Document]) -> Iterator[str]:
+    yield "## Exit rules at equal accuracy"
+    yield ""
+    yield (
+        f"Thresholds chosen on held-out images so that at most {100 * COMPARED_AT:.1f} points of "
+        "accuracy are lost there; what that gives on the test set."
+    )
+    yield ""
+    for one in documents:
+        rules = one["rules"]
+        rows = [row for row in rules["table"] if row["tolerance"] == COMPARED_AT]
+        base = rows[0]["test"]["average_timesteps"]
+        yield (
+            f"**{one['bundle']}** (static {100 * rules['static_accuracy']:.2f} %, "
+            f"n = {rules['images']:,}; chosen on {rules['calibration_images']:,}; sharpness "
+            f"{one['sharpness']:g})"
+        )
+        yield ""
+        yield "| rule | test accuracy, % | average timesteps | against DT-SNN's |"
+        yield "|---|---|---|---|"
+        for row in rows:
+            steps = row["test"]["average_timesteps"]
+            yield (
+                f"| {row['rule']} | {100 * row['test']['accuracy']:.2f} | {steps:.3f} | "
+                f"{steps / base - 1:+.1%} |"
+            )
+        yield f"| oracle | | {rules['oracle']:.3f} | |"
+        yield ""
+
+
+def _energy(documents: list[Document]) -> Iterator[str]:
+    yield "## Energy and energy-delay product"
+    yield ""
+    yield (
+        "Means over all test images of per-image values, against the same bundle's static run, for "
+        "chips that were not built ([ENERGY.md](ENERGY.md) has the model and its validation)."
+    )
+    yield ""
+    yield "| bundle | chip | µJ (static) | energy cut | EDP cut |"
+    yield "|---|---|---|---|---|"
+    for one in documents:
+        for row in one["energy"]:
+            bold = "**" if row["profile"] == HEADLINE else ""
+            yield (
+                f"| {row['bundle']} | {row['profile']} | {row['energy_pj'] / 1e6:.2f} "
+                f"({row['static_pj'] / 1e6:.2f}) | {row['energy_cut']:.1%} | "
+                f"{bold}{row['edp_cut']:.1%}{bold} |"
+            )
+    yield ""
+
+
+def _claim(documents: list[Document]) -> Iterator[str]:
+    yield f"## The {PUBLISHED_RATIO:.0f}x, taken apart"
+    yield ""
+    yield (
+        "Compute energy of the ANN over that of the SNN by the paper's accounting: 3.2 pJ a "
+        "multiply-accumulate, 0.1 pJ an accumulate, memory and peripherals left out. The price "
+        "alone makes 32; sparsity multiplies it (zeta accumulates per multiply-accumulate, all "
+        "timesteps together); the first layer, analog and dense, caps it at one over its share. "
+        f"On VGG-16 the published {PUBLISHED_RATIO:.0f} needs zeta = "
+        f"{needed_zeta(VGG16_FIRST_SHARE):.3f}. Ratios of operation prices, not of chips: those "
+        "are in the table above."
+    )
+    yield ""
+    yield "| bundle | run | price | 1 / zeta | cap | ratio |"
+    yield "|---|---|---|---|---|---|"
+    for one in documents:
+        for name, row in one["claim"].items():
+            run = f"all {one['timesteps']} timesteps" if name == "static" else "early exit"
+            yield (
+                f"| {one['bundle']} | {run} | {row['price']:.0f} | {1 / row['zeta']:.1f} | "
+                f"{row['cap']:.0f} | **{row['ratio']:.0f}** |"
+            )
+    yield ""
+
+
+def _shift(documents: list[Document]) -> Iterator[str]:
+    yield "## Does it slow down when it is unsure?"
+    yield ""
+    for one in documents:
+        shift = one["shift"]
+        corrupted = shift["corrupted"]
+        slower = {name: row[-1]["average_timesteps"] for name, row in corrupted.items()}
+        clean = next(iter(corrupted.values()))[0]
+        yield (
+            f"**{one['bundle']}**, n = {shift['images']:,} of the test set. Average timesteps go "
+            f"from {clean['average_timesteps']:.3f} on clean images to "
+            + ", ".join(f"{steps:.3f} ({name})" for name, steps in slower.items())
+            + " at severity 5."
+        )
+        yield ""
+        yield f"![corruptions and ambiguity](results/shift-{one['bundle']}.png)"
+        yield ""
+        yield "| images | average timesteps | mean entropy at T |"
+        yield "|---|---|---|"
+        for name, met in shift["foreign"].items():
+            yield f"| {name} | {met['average_timesteps']:.3f} | {met['static_entropy']:.3f} |"
+        yield ""
+
+
+def _ablation(document: Document) -> Iterator[str]:
+    yield "## Encoding and spikes: direct or hybrid, once or repeatedly"
+    yield ""
+    yield document["about"]
+    yield ""
+    yield "| run | held-out accuracy at t = 1 … T, % | spikes per neuron and step | seconds |"
+    yield "|---|---|---|---|"
+    for row in document["runs"]:
+        accuracy = " / ".join(f"{100 * value:.2f}" for value in row["accuracy"])
+        yield f"| {row['name']} | {accuracy} | {row['rate']:.4f} | {row['seconds']:.0f} |"
+    yield ""
+
+
+def _papers() -> Iterator[str]:
+    yield "## What papers report"
+    yield ""
+    yield "| | data | accuracy, % | average timesteps | EDP cut or ratio | what differs |"
+    yield "|---|---|---|---|---|---|"
+    for one in FIGURES:
+        accuracy = f"{100 * one['accuracy']:.2f}" if "accuracy" in one else ""
+        cut = f"{one['edp_cut']:.0%}" if "edp_cut" in one else ""
+        ratio = f"{one['ratio']}x compute energy" if "ratio" in one else ""
+        yield (
+            f"| {one['name']} ({one['source']}) | {one['dataset']} | {accuracy} | "
+            f"{one['timesteps']} | {cut}{ratio} | {one['differs']} |"
+        )
+    yield ""
