@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.results import pictures
 from benchmarks.results.claim import PUBLISHED_RATIO, needed_zeta
 from benchmarks.results.published import FIGURES
 from service.settings import DEFAULT_BUNDLE
@@ -22,13 +21,9 @@ VGG16_FIRST_SHARE = 0.00524
 
 def write(logged: Path, report: Path) -> None:
     """Write the report and its pictures beside it."""
-    documents = [
-        json.loads(path.read_text())
-        for path in sorted(logged.glob("*.json"))
-        if path.name != ABLATIONS
-    ]
-    documents.sort(key=lambda one: (one["bundle"] != DEFAULT_BUNDLE.name, one["bundle"]))
-    ablation = logged / ABLATIONS
+    from benchmarks.results import pictures  # the text alone needs no matplotlib
+
+    documents = logged_documents(logged)
     folder = report.with_name("results")
     folder.mkdir(exist_ok=True)
     pictures.curves(documents, [one for one in FIGURES if "accuracy" in one], folder / "curves.png")
@@ -36,6 +31,19 @@ def write(logged: Path, report: Path) -> None:
     for document in documents:
         pictures.examples(document, folder / f"examples-{document['bundle']}.png")
         pictures.shifts(document, folder / f"shift-{document['bundle']}.png")
+    report.write_text(text(logged))
+
+
+def logged_documents(logged: Path) -> list[Document]:
+    """One a bundle, the default first."""
+    paths = [path for path in sorted(logged.glob("*.json")) if path.name != ABLATIONS]
+    documents: list[Document] = [json.loads(path.read_text()) for path in paths]
+    return sorted(documents, key=lambda one: (one["bundle"] != DEFAULT_BUNDLE.name, one["bundle"]))
+
+
+def text(logged: Path) -> str:
+    """The report as it follows from what was logged."""
+    documents, ablation = logged_documents(logged), logged / ABLATIONS
     lines = [
         *_head(documents),
         *_accuracy(documents),
@@ -47,7 +55,7 @@ def write(logged: Path, report: Path) -> None:
         *(_ablation(json.loads(ablation.read_text())) if ablation.exists() else ()),
         *_papers(),
     ]
-    report.write_text("\n".join(lines).rstrip() + "\n")
+    return "\n".join(lines).rstrip() + "\n"
 
 
 def _head(documents: list[Document]) -> Iterator[str]:
@@ -86,8 +94,9 @@ def _accuracy(documents: list[Document]) -> Iterator[str]:
         yield (
             f"| {one['bundle']} {one['version']} | {one['dataset']}, n = {one['images']:,} | "
             f"{one['layers']} layers, {one['macs'] / 1e6:.0f} MMAC, "
-            f"{one['parameters'] / 1e6:.1f} M weights of {one['weight_bits']} bits; {one['encoding']}, spiking {once}, "
-            f"{one['reset']} reset | {by_timestep} | **{100 * one['accuracy']:.2f}** | "
+            f"{one['parameters'] / 1e6:.1f} M weights of {one['weight_bits']} bits; "
+            f"{one['encoding']}, spiking {once}, {one['reset']} reset | "
+            f"{by_timestep} | **{100 * one['accuracy']:.2f}** | "
             f"**{one['average_timesteps']:.3f}** | {one['rules']['oracle']:.3f} | "
             f"{one['mean_spike_rate']:.4f} | {hours:.1f} h, seed {one['seed']} |"
         )
