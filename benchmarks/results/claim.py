@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from models.energy.baselines import ARITHMETICS, Operations
+from models.plans import planned
 
 PUBLISHED_RATIO = 125.0
 INT32 = next(arithmetic for arithmetic in ARITHMETICS if arithmetic.name == "int32")
@@ -51,3 +52,10 @@ def claimed(operations: Operations, first_macs: int) -> Claim:
 def needed_zeta(first_share: float, ratio: float = PUBLISHED_RATIO) -> float:
     """Accumulates per multiply-accumulate with which a network reaches ``ratio``."""
     return (1 / ratio - first_share) / (1 - first_share) * INT32.mac_pj / INT32.ac_pj
+
+
+def first_share(plan: tuple[str, ...]) -> float:
+    """s_1 of a plan's network on CIFAR-100."""
+    network = planned(plan, (32, 32, 3), 100)
+    first = network.synaptic[0]
+    return first.weight_shape[0] * first.weight_shape[1] * first.positions / network.macs

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.results.claim import PUBLISHED_RATIO, needed_zeta
+from benchmarks.results.claim import PUBLISHED_RATIO, first_share, needed_zeta
+from benchmarks.results.expense import ONE_GPU, TWO_CORES, expense_table
 from benchmarks.results.published import FIGURES
+from models.plans import VGG16
 from service.settings import DEFAULT_BUNDLE
 
 Document = dict[str, Any]
@@ -16,7 +18,6 @@ ABLATIONS = "ablation.json"
 HEADLINE = "dtsnn-calibrated-65nm"
 COMPARED_AT = 0.001
 """Held-out accuracy a rule may lose in the comparison that is shown."""
-VGG16_FIRST_SHARE = 0.00524
 
 
 def write(logged: Path, report: Path) -> None:
@@ -54,6 +55,7 @@ def text(logged: Path) -> str:
         *_shift(documents),
         *(_ablation(json.loads(ablation.read_text())) if ablation.exists() else ()),
         *_papers(),
+        *_recipes(),
     ]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -180,7 +182,7 @@ def _claim(documents: list[Document]) -> Iterator[str]:
         "alone makes 32; sparsity multiplies it (zeta accumulates per multiply-accumulate, all "
         "timesteps together); the first layer, analog and dense, caps it at one over its share. "
         f"On VGG-16 the published {PUBLISHED_RATIO:.0f} needs zeta = "
-        f"{needed_zeta(VGG16_FIRST_SHARE):.3f}. Ratios of operation prices, not of chips: those "
+        f"{needed_zeta(first_share(VGG16)):.3f}. Ratios of operation prices, not of chips: those "
         "are in the table above."
     )
     yield ""
@@ -246,4 +248,17 @@ def _papers() -> Iterator[str]:
             f"| {one['name']} ({one['source']}) | {one['dataset']} | {accuracy} | "
             f"{one['timesteps']} | {cut}{ratio} | {one['differs']} |"
         )
+    yield ""
+
+
+def _recipes() -> Iterator[str]:
+    yield "## What recipes cost"
+    yield ""
+    yield (
+        "Counted floating-point operations, and how long they take: on two cores at the "
+        f"{TWO_CORES / 1e9:.0f} GFLOP/s that bf16 convolutions reached here, neurons not counted; "
+        f"on a GPU at an assumed {ONE_GPU / 1e12:.0f} TFLOP/s, which nobody has measured."
+    )
+    yield ""
+    yield from expense_table()
     yield ""
