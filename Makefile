@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PINS := pyproject.toml constraints.txt
+DATASETS := cifar10 cifar100 fashion-mnist
 
 .PHONY: serve test train bench bench-serving bench-energy bench-results results energy-validation verify check format clean
 
@@ -50,18 +51,15 @@ energy-validation: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.energy.validation --write
 
 # Accuracy, exits, energy and robustness of every bundle, into docs/RESULTS.md; an idle quarter of an hour.
-bench-results: $(VENV)/.bench data/cifar10/test_images.npy data/cifar100/test_images.npy
+bench-results: $(VENV)/.bench $(DATASETS:%=data/%/test_images.npy)
 	$(BIN)/python -m benchmarks.results measure
 
 # docs/RESULTS.md and its pictures anew from what was logged.
 results: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.results write
 
-data/cifar100/test_images.npy: | $(VENV)/.dev
-	$(BIN)/spiketrain data cifar100
-
-data/cifar10/test_images.npy: | $(VENV)/.dev
-	$(BIN)/spiketrain data cifar10
+data/%/test_images.npy: | $(VENV)/.dev
+	$(BIN)/spiketrain data $*
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from models.bundle import ExitPoint, Manifest
 from models.network import fan_out
+from training.data import DATASETS
 
 BAR = 40
 
@@ -85,7 +87,7 @@ def card(manifest: Manifest) -> str:
         "",
         f"- recipe `{provenance.recipe}` (sha256 {provenance.recipe_sha256[:12]}…), "
         f"seed {provenance.seed}, {provenance.training_images:,} training images",
-        f"- data: {provenance.dataset} (A. Krizhevsky, 2009)",
+        f"- data: {provenance.dataset}{_citation(provenance.dataset)}",
         f"- hardware: {provenance.hardware}"
         + (
             f", {provenance.training_seconds / 60:.0f} minutes"
@@ -101,6 +103,11 @@ def card(manifest: Manifest) -> str:
     return "\n".join(lines)
 
 
+def _citation(title: str) -> str:
+    known = {dataset.title: dataset.citation for dataset in DATASETS.values()}
+    return f" ({known[title]})" if title in known else ""
+
+
 def _neurons(manifest: Manifest) -> str:
     lifs = manifest.network.lifs
     leaks = ", ".join(f"{lif.leak_q}/256" for lif in lifs)
@@ -111,7 +118,7 @@ def _neurons(manifest: Manifest) -> str:
 def _operations(manifest: Manifest) -> str:
     """What event-driven hardware or software pays, as a share of dense multiply-accumulates."""
     layers = manifest.network.synaptic[1:]
-    dense = sum(layer.weight_shape[0] * layer.positions * fan_out(layer) for layer in layers)
+    dense = sum(math.prod(layer.weight_shape) * layer.positions for layer in layers)
     paid = [
         sum(count * fan_out(layer) for count, layer in zip(row[1:], layers, strict=True))
         for row in manifest.exits.mean_active_pairs

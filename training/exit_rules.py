@@ -60,7 +60,7 @@ def outcome(right: Bools, steps: Counts) -> Outcome:
 
 
 def oracle(right: Bools) -> float:
-    """Average earliest correct timestep, T where none is: no rule can do with fewer (DT-SNN)."""
+    """Average earliest correct timestep, T where none is: DT-SNN's AET."""
     first = np.where(right.any(axis=0), right.argmax(axis=0) + 1, len(right))
     return float(first.mean())
 

@@ -5,10 +5,10 @@ A stage starts from the weights that an earlier one left in the run folder.
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from rich.progress import track
 from torch import Tensor
 from torch.optim import Optimizer
 
-from models.network import Conv, is_matrix
+from models.network import Conv, Shortcut, Synaptic, is_matrix
 from training.build import SpikingNetwork, folded
 from training.compensation import compensated, patch_covariance
 from training.conversion import set_thresholds
@@ -36,6 +36,7 @@ from training.recipe import Recipe, Stage
 from training.rounding import PIXEL_UNIT
 from training.run_folder import RunFolder, load_weights, save_whole
 from training.team import Team
+from training.time_limit import TimeLimit
 
 EVALUATION_BATCH = 500
 SAMPLE_IMAGES = 2000  # that rounding and thresholds begin with
@@ -59,9 +60,17 @@ def activity(model: SpikingNetwork) -> Tensor:
     Counted where spikes arrive, after any pool: that is what an event-driven engine pays.
     """
     layers = [s for s in model.synapses[1:] if is_matrix(s.layer)]
-    costs = [synapse.layer.positions * synapse.weight.numel() for synapse in layers]
+    costs = [
+        synapse.layer.positions * synapse.weight.numel() * _windows(synapse.layer)
+        for synapse in layers
+    ]
     paid = [cost * synapse.density for cost, synapse in zip(costs, layers, strict=True)]
     return torch.stack(paid).sum() / sum(costs)
+
+
+def _windows(layer: Synaptic) -> int:
+    """Inputs that share a weight where a shortcut pools: each one's spike is paid for."""
+    return layer.pool**2 if isinstance(layer, Shortcut) else 1
 
 
 class Fit:
@@ -71,6 +80,10 @@ class Fit:
         self.recipe = recipe
         self.folder = RunFolder(folder)
         self.team = Team.joined()
+        if recipe.batch_size % self.team.size:
+            raise TrainingError(
+                f"batches of {recipe.batch_size} cannot be shared by {self.team.size} processes"
+            )
         self.device = choose_device()
         self.batches = Batches.on(self.device, train)
         self.held_out = Batches.on(self.device, held_out)
@@ -84,19 +97,15 @@ class Fit:
         Raises:
             TrainingPaused: another epoch would take more than ``minutes`` altogether.
         """
-        if self.team.leads:
-            self.folder.begin(self.recipe, resume=resume)
-        self.team.wait()
-        self.ends = math.inf if minutes is None else time.monotonic() + 60 * minutes
+        self.team.lead(lambda: self.folder.begin(self.recipe, resume=resume))
+        limit = TimeLimit(minutes)
         for index in self.recipe.needed:
             stage = self.recipe.stages[index]
             if not self.folder.weights(stage).exists():
                 torch.manual_seed(self.recipe.seed + index)
                 model = self._entering(index)
-                self._train(model, index)
-                if self.team.leads:
-                    self.folder.save(stage, model.state_dict())
-                self.team.wait()
+                self._train(model, index, limit)
+                self.team.lead(partial(self.folder.save, stage, model.state_dict()))
         return self.trained(self.recipe.last)
 
     def trained(self, index: int) -> SpikingNetwork:
@@ -146,7 +155,7 @@ class Fit:
         with torch.no_grad():
             pixels.weight.copy_(compensated(pixels.weight, covariance, stage.weight_bits))
 
-    def _train(self, model: SpikingNetwork, index: int) -> None:
+    def _train(self, model: SpikingNetwork, index: int, limit: TimeLimit) -> None:
         stage = self.recipe.stages[index]
         optimizers = optimizers_of(model, stage)
         teacher = self._teacher(stage)
@@ -161,28 +170,28 @@ class Fit:
                 for optimizer, state in zip(optimizers, saved["optimizers"], strict=True):
                     optimizer.load_state_dict(state)
                 generator.set_state(saved["generator"].cpu())
+        self.team.lead(lambda: self.folder.forget(stage, first))
         for epoch in range(first, stage.epochs):
-            line = {"stage": stage.name, "epoch": epoch + 1, "of": stage.epochs}
-            began = time.monotonic()
-            line |= self._epoch(model, stage, epoch, optimizers, teacher, generator)
-            line |= self.evaluate(model, stage)
-            if not self.team.leads:
-                continue
-            self._report(line)
-            saved = {
-                "stage": stage.name,
-                "epoch": epoch + 1,
-                "model": model.state_dict(),
-                "optimizers": [optimizer.state_dict() for optimizer in optimizers],
-                "generator": generator.get_state(),
-            }
-            save_whole(saved, checkpoint)
-            now = time.monotonic()
-            if epoch + 1 < stage.epochs and 2 * now - began > self.ends:
+            if not self.team.decided(limit.allows(stage.timesteps)):
                 raise TrainingPaused(
-                    f"time is up after epoch {epoch + 1} of {stage.epochs} of stage "
+                    f"time is up before epoch {epoch + 1} of {stage.epochs} of stage "
                     f"{stage.name!r}; go on with --resume"
                 )
+            limit.begin()
+            line = {"stage": stage.name, "epoch": epoch + 1, "of": stage.epochs}
+            line |= self._epoch(model, stage, epoch, optimizers, teacher, generator)
+            line |= self.evaluate(model, stage)
+            limit.end(stage.timesteps)
+            if self.team.leads:
+                self._report(line)
+                saved = {
+                    "stage": stage.name,
+                    "epoch": epoch + 1,
+                    "model": model.state_dict(),
+                    "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+                    "generator": generator.get_state(),
+                }
+                save_whole(saved, checkpoint)
         if stage.weight_bits is not None:
             self._settle(model, stage, generator)
 
@@ -231,6 +240,7 @@ class Fit:
         model.train()
         started = time.perf_counter()
         size = min(self.recipe.batch_size, len(self.batches.labels))
+        size -= size % self.team.size
         per_epoch = len(self.batches.labels) // size
         weights = torch.tensor(stage.timestep_weights or (1.0,) * stage.timesteps).to(self.device)
         losses, rates = [], []

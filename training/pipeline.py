@@ -6,6 +6,7 @@ fit -> <stage>.pt    quantize -> program.*    calibrate -> exits.json    export 
 from __future__ import annotations
 
 import datetime
+import hashlib
 import platform
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -48,9 +49,9 @@ PROGRAM_LAYERS, PROGRAM_TENSORS, EXITS = "program.json", "program.safetensors", 
 
 
 class _ProgramFile(BaseModel):
+    made_by: str
     layers: tuple[Layer, ...]
     logit_scale: float
-    weight_bits: int
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,8 @@ class Run:
             }
         )
         folder = self.folder.with_name(f"{self.folder.name}-trial")
-        return replace(self, recipe=trial, folder=folder)
+        digest = hashlib.sha256(trial.model_dump_json().encode()).hexdigest()
+        return replace(self, recipe=trial, recipe_sha256=digest, folder=folder)
 
     @property
     def dataset(self) -> Dataset:
@@ -107,8 +109,12 @@ def fit(
         TrainingPaused: another epoch would take more than ``minutes`` altogether.
     """
     fitting = _fit(run)
-    if adopted is not None and not (resume and fitting.folder.begun):
-        fitting.folder.adopt(run.recipe, RunFolder(adopted))
+
+    def adopt() -> None:
+        if adopted is not None and not (resume and fitting.folder.begun):
+            fitting.folder.adopt(run.recipe, RunFolder(adopted))
+
+    fitting.team.lead(adopt)
     fitting.run(resume=resume or adopted is not None, minutes=minutes)
 
 
@@ -125,8 +131,9 @@ def quantize(run: Run) -> Program:
     model = _fit(run).trained(run.recipe.last)
     program = quantised(model.cpu(), bits)
     described = _ProgramFile(
-        layers=program.network.layers, logit_scale=program.logit_scale, weight_bits=bits
+        made_by=_maker(run.recipe), layers=program.network.layers, logit_scale=program.logit_scale
     )
+    (run.folder / EXITS).unlink(missing_ok=True)  # of another program
     (run.folder / PROGRAM_LAYERS).write_text(described.model_dump_json())
     save_file(program_tensors(program), run.folder / PROGRAM_TENSORS)
     print(f"quantized to {bits} bits: {program.network.parameters:,} weights")
@@ -215,13 +222,18 @@ def _fit(run: Run) -> Fit:
     return Fit(run.recipe, len(run.dataset.labels), train, rest, run.folder)
 
 
+def _maker(recipe: Recipe) -> str:
+    """A digest of all that decides which program a run gives."""
+    decisive = (recipe.lineage(recipe.last), recipe.network, recipe.quantize)
+    return hashlib.sha256(repr(decisive).encode()).hexdigest()
+
+
 def _program(run: Run) -> Program:
     RunFolder(run.folder).check(run.recipe)
     described = _ProgramFile.model_validate_json(_text(run.folder / PROGRAM_LAYERS, "quantize"))
-    if described.weight_bits != run.recipe.quantize.weight_bits:
+    if described.made_by != _maker(run.recipe):
         raise TrainingError(
-            f"{run.folder / PROGRAM_LAYERS} has {described.weight_bits}-bit weights, the recipe "
-            f"wants {run.recipe.quantize.weight_bits}; run: spiketrain quantize"
+            f"{run.folder / PROGRAM_LAYERS} was made by another recipe; run: spiketrain quantize"
         )
     tensors = load_file(run.folder / PROGRAM_TENSORS)
     return program_from_tensors(Network(described.layers), tensors, described.logit_scale)

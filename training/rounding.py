@@ -14,10 +14,12 @@ from torch import Tensor
 
 from models.network import Network, Synaptic, input_maximum, is_matrix
 from models.program import CURRENT_LIMIT
+from training.errors import TrainingError
 
 PIXEL_UNIT = 256.0  # training divides frames by it: exact in bfloat16, unlike 255
 CLIPPING = torch.linspace(0.3, 1.0, 15)
 """Shares of the largest weight that may become the largest integer."""
+SHRINKING = 20  # rounding may exceed what scaling promised, ever less
 WIDE_BITS = 16  # of weights that form no matrix
 
 
@@ -38,21 +40,30 @@ def input_gain(network: Network, layer: Synaptic) -> float:
 def membrane_units(network: Network, ways: Sequence[Way], bits: int) -> Tensor:
     """Membrane steps per unit of current, ``[c_out]``, for all ``ways`` into the same neurons.
 
-    The unit whose rounded weights are nearest to the float ones, unless a current could
-    leave int16 with it, every weight rounded away from zero by a half. The classifier has
-    one unit for all classes, since its logits are compared.
+    The unit whose rounded weights are nearest to the float ones, or the largest below it with
+    which no current can leave int16. The classifier has one unit for all classes, since its
+    logits are compared.
+
+    Raises:
+        TrainingError: no unit does; names the layer.
     """
-    first = ways[0]
+    first = ways[0].layer
     matrices = [w.weight / input_gain(network, w.layer) for w in ways if is_matrix(w.layer)]
-    headroom = float((CURRENT_LIMIT - 1) * 2**first.layer.shift)
-    reach = torch.zeros_like(first.bias)
-    for way in ways:
-        maximum = input_maximum(network, way.layer)
-        headroom -= maximum * way.weight.shape[1] / 2
-        largest = way.weight.abs().sum(dim=1) / input_gain(network, way.layer) * maximum
-        reach = reach + largest + way.bias.abs()
-    units = torch.minimum(_nearest(torch.cat(matrices, dim=1), bits), headroom / reach.clamp(1e-8))
-    return units.min().expand_as(units) if first.layer is network.layers[-1] else units
+    units = _nearest(torch.cat(matrices, dim=1), bits)
+    limit = float((CURRENT_LIMIT - 1) << first.shift)
+    for _ in range(SHRINKING):
+        reach = torch.stack([_reach(network, way, units, bits) for way in ways]).sum(dim=0)
+        excess = reach / limit
+        if (excess <= 1).all():
+            return units.min().expand_as(units) if first is network.layers[-1] else units
+        units = torch.where(excess > 1, units / (1.001 * excess), units)
+    raise TrainingError(f"the sums of {first.name!r} cannot be kept within int16")
+
+
+def _reach(network: Network, way: Way, units: Tensor, bits: int) -> Tensor:
+    """The largest magnitude of a rounded current, ``[c_out]``."""
+    steps = integers(network, way, units, bits).abs().sum(dim=1)
+    return steps * input_maximum(network, way.layer) + (way.bias * units).abs().ceil()
 
 
 def _nearest(weight: Tensor, bits: int) -> Tensor:

@@ -127,6 +127,13 @@ class RunFolder:
         with (self.path / LOG).open("a") as log:
             log.write(json.dumps(line) + "\n")
 
+    def forget(self, stage: Stage, epochs: int) -> None:
+        """Drop what the log says of later epochs of ``stage``: they were not saved."""
+        lines = self.log()
+        kept = [line for line in lines if line["stage"] != stage.name or line["epoch"] <= epochs]
+        if len(kept) < len(lines):
+            self._write_log(kept)
+
     def _write_log(self, lines: Iterable[dict[str, Any]]) -> None:
         self._write(LOG, "".join(json.dumps(line) + "\n" for line in lines))
 

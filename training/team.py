@@ -6,12 +6,16 @@ averaged before, and batch-norm's running statistics after, what depends on them
 
 from __future__ import annotations
 
+import atexit
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
 from torch import nn
+
+from training.errors import TrainingError
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,7 @@ class Team:
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         if not dist.is_initialized():
             dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+            atexit.register(dist.destroy_process_group)
         return cls(dist.get_rank(), size)
 
     @property
@@ -43,9 +48,28 @@ class Team:
         """This process's rows of a batch."""
         return slice(self.rank, None, self.size)
 
-    def wait(self) -> None:
-        if self.size > 1:
-            dist.barrier()
+    def decided(self, value: bool) -> bool:
+        """What the leader decided; all processes must ask."""
+        if self.size == 1:
+            return value
+        flag = torch.tensor([float(value)], device="cuda" if torch.cuda.is_available() else "cpu")
+        dist.broadcast(flag, 0)
+        return bool(flag.item())
+
+    def lead(self, action: Callable[[], None]) -> None:
+        """Let the leader do something on its own while the others wait.
+
+        Raises:
+            TrainingError: it failed; the leader's own process says why.
+        """
+        failure: TrainingError | None = None
+        if self.leads:
+            try:
+                action()
+            except TrainingError as error:
+                failure = error
+        if self.decided(failure is not None):
+            raise failure or TrainingError("the leading process failed")
 
     def average_gradients(self, model: nn.Module) -> None:
         if self.size > 1:

@@ -15,9 +15,9 @@ from pathlib import Path
 from benchmarks.energy.cost import cost, cost_table
 from benchmarks.energy.reduction import as_document, reduction_table, reductions
 from benchmarks.machine import libraries, machine
-from models.bundle import load_bundle
+from models.bundle import load_bundle, load_manifest
 from service.settings import DEFAULT_BUNDLE
-from training.data import DATASETS
+from training.data import DATASETS, titled
 
 OUT = Path("docs/benchmarks")
 ZOO = DEFAULT_BUNDLE.parent
@@ -29,13 +29,17 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a check, not a result")
     parser.add_argument("--data", type=Path, default=Path("data"))
     options = parser.parse_args()
-    test = DATASETS["cifar10"].test(options.data).head(0.02 if options.quick else 1.0)
-    saved = [one for folder in sorted(ZOO.iterdir()) for one in reductions(folder, test)]
+    share = 0.02 if options.quick else 1.0
+    test = DATASETS["cifar10"].test(options.data).head(share)
+    saved = []
+    for folder in sorted(ZOO.iterdir()):
+        dataset = titled(load_manifest(folder).provenance.dataset)
+        saved += reductions(folder, dataset.test(options.data).head(share))
     spent = cost(load_bundle(DEFAULT_BUNDLE), test.images[:COST_IMAGES], 2 if options.quick else 30)
     lines = [
         "# Energy",
         "",
-        f"`python -m benchmarks.energy`, {date.today()}, {len(test):,} CIFAR-10 test images, "
+        f"`python -m benchmarks.energy`, {date.today()}, {len(test):,} test images each, "
         f"{machine()['processor']}. Estimates for a chip that was not built (docs/ENERGY.md).",
         "",
         "## What early exit saves",

@@ -1,9 +1,10 @@
 """The 125x of single-spike hybrid encoding, taken apart: price, sparsity, and what caps both.
 
-    E_ANN / E_SNN = 1 / (s_1 + (1 - s_1) * zeta * E_AC / E_MAC)
+    E_ANN / E_SNN = 1 / (n s_1 + (1 - s_1) * zeta * E_AC / E_MAC)
 
-s_1 is the first layer's share of the ANN's multiply-accumulates, paid in full for analog pixels;
-zeta are accumulates per remaining multiply-accumulate, over all timesteps. The paper's prices:
+s_1 is the first layer's share of the ANN's multiply-accumulates, paid in full for each of the n
+analog frames (one, in hybrid encoding); zeta are accumulates per remaining multiply-accumulate,
+over all timesteps. The paper's prices:
 3.2 pJ a MAC and 0.1 pJ an accumulate (45 nm, int32), memory and peripherals left out.
 (G. Datta, S. Kundu, P. Beerel, IJCNN 2021.)
 """
@@ -24,7 +25,9 @@ class Claim:
     """Where a ratio of compute energies comes from."""
 
     first_share: float
-    """s_1, of multiply-accumulates; paid once for every analog frame."""
+    """s_1."""
+    frames: float
+    """Analog frames n."""
     zeta: float
     """Accumulates per multiply-accumulate of the other layers."""
 
@@ -36,17 +39,20 @@ class Claim:
     @property
     def cap(self) -> float:
         """What no sparsity can exceed: the first layer's multiply-accumulates remain."""
-        return 1 / self.first_share
+        return 1 / (self.frames * self.first_share)
 
     @property
     def ratio(self) -> float:
-        return 1 / (self.first_share + (1 - self.first_share) * self.zeta / self.price)
+        analog = self.frames * self.first_share
+        return 1 / (analog + (1 - self.first_share) * self.zeta / self.price)
 
 
 def claimed(operations: Operations, first_macs: int) -> Claim:
     """The claim's terms for a network whose first layer has ``first_macs`` for the ANN."""
-    others = operations.ann_macs - first_macs
-    return Claim(operations.macs / operations.ann_macs, operations.acs / others)
+    total = operations.ann_macs
+    return Claim(
+        first_macs / total, operations.macs / first_macs, operations.acs / (total - first_macs)
+    )
 
 
 def needed_zeta(first_share: float, ratio: float = PUBLISHED_RATIO) -> float:

@@ -98,21 +98,21 @@ def _exits(bundle: Bundle, run: Trace, test: Split) -> dict[str, Any]:
         ],
         "curve": curve,
         "examples": {
-            "first": _examples(test, run, np.flatnonzero(steps == 1), 1),
-            "last": _examples(test, run, np.flatnonzero(steps == manifest.timesteps), 0),
+            "first": _examples(test, run, steps, 1),
+            "last": _examples(test, run, steps, manifest.timesteps),
         },
     }
 
 
-def _examples(test: Split, run: Trace, rows: Counts, seed: int) -> list[dict[str, Any]]:
-    """A few of ``rows``, drawn without looking."""
-    drawn = np.random.default_rng(seed).permutation(rows)[:EXAMPLES]
-    final = run.predictions[-1]
+def _examples(test: Split, run: Trace, steps: Counts, t: int) -> list[dict[str, Any]]:
+    """A few of the images that leave at ``t``, drawn without looking, and what they were called."""
+    drawn = np.random.default_rng(t).permutation(np.flatnonzero(steps == t))[:EXAMPLES]
+    answers = run.predictions[t - 1]
     return [
         {
             "index": int(row),
             "label": int(test.labels[row]),
-            "predicted": int(final[row]),
+            "predicted": int(answers[row]),
             "png": _png(test.images[row]),
         }
         for row in drawn

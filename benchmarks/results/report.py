@@ -104,8 +104,8 @@ def _accuracy(documents: list[Document]) -> Iterator[str]:
         )
     yield ""
     yield (
-        "The oracle stops at the first timestep that is right, and at T where none is "
-        "(DT-SNN's AET): no rule can do with fewer."
+        "The oracle stops at the first timestep that is right, and at T where none is (DT-SNN's "
+        "AET); a rule may take fewer by letting images go early that are never right."
     )
     yield ""
 

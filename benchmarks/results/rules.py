@@ -48,7 +48,8 @@ def compared(
     rules: list[Rule] = [("DT-SNN: entropy, no temperatures", plain, "entropy", global_threshold)]
     for count, choose in CHOICES:
         rules += [(f"{kind}, {count}", calm, kind, choose) for kind in KINDS]
-        rules.append((f"sharpened entropy, {count}", manifest.readout, "entropy", choose))
+        if manifest.exits.sharpness != 1:
+            rules.append((f"sharpened entropy, {count}", manifest.readout, "entropy", choose))
     table = []
     for name, readout, kind, choose in rules:
         held, shown = scores(calibration, readout, kind), scores(run, readout, kind)

@@ -38,6 +38,8 @@ class Shift:
 
     def __init__(self, bundle: Bundle, engine: Engine) -> None:
         self.manifest = bundle.manifest
+        if self.manifest.network.input_shape != SHAPE:
+            raise ValueError(f"{self.manifest.name}: only {SHAPE} images are corrupted")
         self.engine = engine
 
     def met(self, images: Pixels, labels: NDArray[np.uint8] | None = None) -> Met:

@@ -38,9 +38,11 @@ def test_grey_images_come_framed_in_three_channels() -> None:
 def test_claim_is_the_papers_formula() -> None:
     operations = Operations(macs=10, acs=40, ann_macs=1000)
     claim = claimed(operations, first_macs=10)
-    assert claim == Claim(0.01, 40 / 990)
+    assert claim == Claim(0.01, 1, 40 / 990)
     assert claim.ratio == pytest.approx(1000 * 3.2 / (10 * 3.2 + 40 * 0.1))
     assert claim.cap == 100
+    twice = Operations(macs=20, acs=40, ann_macs=1000)
+    assert claimed(twice, 10).ratio == pytest.approx(1000 * 3.2 / (20 * 3.2 + 40 * 0.1))
     assert claim.price == pytest.approx(32)
 
 
@@ -48,4 +50,4 @@ def test_the_published_ratio_needs_so_much_sparsity() -> None:
     """A first layer of 0.52 % of all multiply-accumulates leaves 0.09 spikes a neuron."""
     zeta = needed_zeta(0.0052)
     assert zeta == pytest.approx(0.09, abs=0.001)
-    assert Claim(0.0052, zeta).ratio == pytest.approx(125)
+    assert Claim(0.0052, 1, zeta).ratio == pytest.approx(125)

@@ -40,6 +40,8 @@ def test_augmentation_moves_flips_and_covers_but_keeps_shape() -> None:
     out = Augmentation(4, cutout=8)(images, torch.Generator().manual_seed(0))
     assert out.shape == images.shape
     assert {0, 128, 200} == set(torch.unique(out).tolist())
+    covered = Augmentation(0, cutout=8)(images, torch.Generator().manual_seed(0)) == 128
+    assert covered[..., 0].sum((1, 2)).max() == 64
     plain = Augmentation(0)(images, torch.Generator().manual_seed(0))
     assert torch.equal(plain, images)
 

@@ -325,3 +325,17 @@ def test_single_timesteps_are_adopted_whatever_happens_between_timesteps(
     assert main(adopting(second, cifar, other, first)) == 0
     stages = [json.loads(line)["stage"] for line in (second / "log.jsonl").read_text().splitlines()]
     assert stages == ["ann", "repeated"]
+
+
+def test_sums_of_many_inputs_still_fit() -> None:
+    """Half a step for every weight would leave no room at all; what is rounded does."""
+    network = planned(("8", "F6"), (92, 92, 3), 4)
+    layer = network.synaptic[1]
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(6, layer.weight_shape[0], generator=generator) / 100
+    way = Way(layer, weight, torch.zeros(6))
+    units = membrane_units(network, [way], 8)
+    steps = integers(network, way, units, 8)
+    assert (units > 0).all()
+    assert (steps.abs().sum(dim=1) <= 32767).all()
+    assert torch.corrcoef(torch.stack([steps.flatten(), weight.flatten()]))[0, 1] > 0.5

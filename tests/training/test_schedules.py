@@ -70,10 +70,12 @@ def test_training_in_slices_ends_where_training_at_once_does(
     arguments = ["fit", str(recipe), "--data", str(cifar), "--run"]
     assert main([*arguments, str(tmp_path / "whole")]) == 0
     sliced = [*arguments, str(tmp_path / "sliced"), "--minutes", "0"]
-    assert main(sliced) == PAUSED  # after the first of the second stage's two epochs
-    lines = (tmp_path / "sliced" / "log.jsonl").read_text().splitlines()
-    assert [json.loads(line)["stage"] for line in lines] == ["ann", "temporal"]
-    assert main([*sliced, "--resume"]) == 0
+    done: list[list[str]] = []
+    assert main(sliced) == PAUSED
+    while not done or main([*sliced, "--resume"]) == PAUSED:  # an epoch at a time
+        lines = (tmp_path / "sliced" / "log.jsonl").read_text().splitlines()
+        done.append([json.loads(line)["stage"] for line in lines])
+    assert done == [["ann"], ["ann", "temporal"]]
     whole, parts = (torch.load(tmp_path / name / "temporal.pt") for name in ("whole", "sliced"))
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
 
@@ -91,13 +93,50 @@ def test_a_trial_is_short_and_says_so(recipe: Path, cifar: Path, tmp_path: Path)
 
 @pytest.mark.verify
 def test_two_processes_train_one_network(recipe: Path, tmp_path: Path) -> None:
-    """On real images, since a second process knows no stand-in data set."""
+    """On real images, since a second process knows no stand-in data set; from another's stages."""
     recipe.write_text(RECIPE.replace("held_out = 64", "held_out = 5000\nfraction = 0.02"))
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     run = tmp_path / "run"
     command = [*launch, "--module", "training.cli", "--", "fit", str(recipe), "--run", str(run)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "SPIKETRAIN_COMPILE": "0"}
+    subprocess.run([*command, "--minutes", "0"], check=False, env=environment, timeout=300)
+    assert not (run / "temporal.pt").exists()
+    command += ["--resume"]
     subprocess.run(command, check=True, env=environment, timeout=300)
+    again = [*command[:-3], "--run", str(tmp_path / "again"), "--from", str(run)]
+    subprocess.run(again, check=True, env=environment, timeout=300)
+    assert (tmp_path / "again" / "temporal.pt").exists()
     assert (run / "temporal.pt").exists()
     assert len((run / "log.jsonl").read_text().splitlines()) == 3
     assert main(["quantize", str(recipe), "--run", str(run)]) == 0
+
+
+def test_an_epoch_that_was_not_saved_is_forgotten(
+    recipe: Path, cifar: Path, tmp_path: Path
+) -> None:
+    """A kill between the log's line and the checkpoint must not leave the line twice."""
+    run = tmp_path / "run"
+    arguments = ["fit", str(recipe), "--data", str(cifar), "--run", str(run)]
+    assert main([*arguments, "--minutes", "0"]) == PAUSED
+    with (run / "log.jsonl").open("a") as log:
+        log.write('{"stage": "temporal", "epoch": 1, "of": 2, "seconds": 9}\n')
+    assert main([*arguments, "--resume"]) == 0
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    assert [(line["stage"], line["epoch"]) for line in lines] == [
+        ("ann", 1), ("temporal", 1), ("temporal", 2),
+    ]  # fmt: skip
+    assert all("loss" in line for line in lines)
+
+
+def test_a_program_of_another_recipe_is_not_exported(
+    recipe: Path, cifar: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [str(recipe), "--data", str(cifar), "--run", str(tmp_path / "run")]
+    for command in ("fit", "quantize", "calibrate"):
+        assert main([command, *arguments]) == 0
+    assert main(["quantize", *arguments]) == 0
+    assert main(["export", *arguments, "--bundle", str(tmp_path / "bundle")]) == 1
+    assert "spiketrain calibrate" in capsys.readouterr().err
+    recipe.write_text(RECIPE + "[quantize]\nweight_bits = 7\n")
+    assert main(["calibrate", *arguments]) == 1
+    assert "made by another recipe" in capsys.readouterr().err

@@ -56,6 +56,7 @@ def cut_out(images: Tensor, generator: torch.Generator, size: int) -> Tensor:
     device = images.device
     top = torch.randint(0, height, (batch, 1), generator=generator).to(device)
     left = torch.randint(0, width, (batch, 1), generator=generator).to(device)
-    y = (torch.arange(height, device=device) - top).abs() * 2 < size
-    x = (torch.arange(width, device=device) - left).abs() * 2 < size
+    y = 2 * (torch.arange(height, device=device) - top)
+    x = 2 * (torch.arange(width, device=device) - left)
+    y, x = (y >= -size) & (y < size), (x >= -size) & (x < size)
     return images.masked_fill((y[:, :, None] & x[:, None, :])[..., None], GREY)

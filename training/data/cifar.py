@@ -102,6 +102,7 @@ def _pixels(path: Path) -> Pixels:
 CIFAR10 = Dataset(
     name="cifar10",
     title="CIFAR-10",
+    citation="A. Krizhevsky, 2009",
     labels=CIFAR10_LABELS,
     sha256={
         "train_images": "47af8b02cfcfb6cdf3dbbd1969ad7f1b70f4413f6f80f437b020ee4e5bc8304a",
@@ -123,6 +124,7 @@ CIFAR10 = Dataset(
 CIFAR100 = Dataset(
     name="cifar100",
     title="CIFAR-100",
+    citation="A. Krizhevsky, 2009",
     labels=CIFAR100_LABELS,
     sha256={
         "train_images": "4e457917601a66aed021f5fa37957b56c6319557c0a8ed5484de3c390af45430",

@@ -55,6 +55,7 @@ class Dataset:
 
     name: str
     title: str
+    citation: str
     labels: tuple[str, ...]
     sha256: dict[str, str]
     decoders: tuple[Callable[[Path], Arrays | None], ...]

@@ -67,6 +67,7 @@ def download(folder: Path) -> Path:
 FASHION_MNIST = Dataset(
     name="fashion-mnist",
     title="Fashion-MNIST",
+    citation="H. Xiao, K. Rasul, R. Vollgraf, 2017",
     labels=LABELS,
     sha256={
         "train_images": "2e487a6c89124f78f2d7521542223cafe96f7123c3ca13d447772ac6ecbb3012",
