@@ -130,6 +130,8 @@ class Fit:
         stage = self.recipe.stages[index]
         origin = self.recipe.origin(index)
         model = self._blank(normalised=True) if origin is None else self.trained(origin)
+        if stage.trunk is not None:
+            self._graft(model, stage.trunk)
         if stage.fold is not None:
             model = folded(model, stage.fold)
         if stage.leak is not None:
@@ -142,6 +144,20 @@ class Fit:
             frames = self._sample(stage.timesteps).float()
             set_thresholds(model, frames, stage.threshold_percentile, stage.threshold_scale)
         return model
+
+    def _graft(self, model: SpikingNetwork, trunk: str) -> None:
+        """Take over another network's weights, all but the classifier's."""
+        path = self.folder.path.parent / f"{trunk}.pt"
+        if not path.exists():
+            raise TrainingError(f"{path} is missing: train {trunk} first, in a folder beside this")
+        classifier = f"stack.{len(model.stack) - 1}."
+        own, found = model.state_dict(), load_weights(path, self.device)
+        for name in own:
+            if not name.startswith(classifier):
+                if name not in found or found[name].shape != own[name].shape:
+                    raise TrainingError(f"{path}: {name} does not fit this network")
+                own[name] = found[name]
+        model.load_state_dict(own)
 
     def _sample(self, timesteps: int) -> Tensor:
         return encoded(self.batches.images[:SAMPLE_IMAGES], self.table, timesteps)

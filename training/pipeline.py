@@ -73,7 +73,7 @@ class Run:
         recipe = self.recipe
         share = recipe.data.model_copy(update={"fraction": recipe.data.fraction * fraction})
         stages = tuple(
-            stage.model_copy(update={"epochs": min(stage.epochs, epochs)})
+            stage.model_copy(update={"epochs": min(stage.epochs, epochs), "trunk": None})
             for stage in recipe.stages
         )
         trial = recipe.model_copy(

@@ -59,6 +59,9 @@ class Stage(Section):
     name: Annotated[str, Field(pattern=f"^{NAME}$")]
     after: str | None = None
     """The earlier stage whose weights it starts from; the one before it, unless named."""
+    trunk: Annotated[str | None, Field(pattern=f"^{NAME}/{NAME}$")] = None
+    """``recipe/stage`` of another data set, whose weights it starts from, but for the classifier;
+    its run folder lies beside this one."""
     neurons: Literal["relu", "clipped-relu", "lif"]
     timesteps: Annotated[int, Field(ge=1)]
     epochs: Annotated[int, Field(ge=1)]
@@ -138,6 +141,8 @@ class Recipe(Section):
             for earlier in (stage.after, stage.teacher):
                 if earlier is not None and earlier not in seen:
                     raise ValueError(f"stage {stage.name!r}: no earlier stage {earlier!r}")
+            if stage.trunk is not None and stage.after is not None:
+                raise ValueError(f"stage {stage.name!r} starts after another or from a trunk")
             if stage.timesteps > self.network.timesteps:
                 raise ValueError(f"stage {stage.name!r} runs longer than the network")
             if stage.compensated and (stage.weight_bits is None or stage.fold is not None):
@@ -154,6 +159,8 @@ class Recipe(Section):
     def origin(self, index: int) -> int | None:
         """Index of the stage whose weights stage ``index`` starts from; None: from scratch."""
         after = self.stages[index].after
+        if self.stages[index].trunk is not None:
+            return None
         if after is None:
             return index - 1 if index else None
         return [stage.name for stage in self.stages].index(after)

@@ -140,3 +140,28 @@ def test_a_program_of_another_recipe_is_not_exported(
     recipe.write_text(RECIPE + "[quantize]\nweight_bits = 7\n")
     assert main(["calibrate", *arguments]) == 1
     assert "made by another recipe" in capsys.readouterr().err
+
+
+def test_a_trunk_gives_all_weights_but_the_classifiers(
+    recipe: Path, cifar: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--data", str(cifar), "--run"]
+    other = tmp_path / "other.toml"
+    other.write_text(
+        RECIPE.replace('name = "tiny"', 'name = "other"').replace(
+            'name = "ann"', 'name = "ann"\ntrunk = "tiny/ann"'
+        )
+    )
+    assert main(["fit", str(other), *arguments, str(tmp_path / "other")]) == 1
+    assert "train tiny/ann first" in capsys.readouterr().err
+    assert main(["fit", str(recipe), *arguments, str(tmp_path / "tiny")]) == 0
+    run = Run.of(str(other), cifar, tmp_path / "other")
+    fitting = Fit(run.recipe, 10, *run.splits(), run.folder)
+    torch.manual_seed(0)
+    entering = fitting._entering(0).state_dict()
+    trunk = torch.load(tmp_path / "tiny" / "ann.pt")
+    same = {name for name in trunk if torch.equal(trunk[name], entering[name])}
+    last = max(int(name.split(".")[1]) for name in trunk if name.startswith("stack"))
+    assert {name for name in trunk if not name.startswith(f"stack.{last}.")} <= same
+    assert f"stack.{last}.weight" not in same
+    assert main(["fit", str(other), *arguments, str(tmp_path / "other"), "--resume"]) == 0
