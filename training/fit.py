@@ -18,19 +18,14 @@ from rich.progress import track
 from torch import Tensor
 from torch.optim import Optimizer
 
-from models.network import Conv, Shortcut, Synaptic, is_matrix
+from models.network import Conv
 from training.build import SpikingNetwork, folded
 from training.compensation import compensated, patch_covariance
 from training.conversion import set_thresholds
 from training.data import Split
 from training.data.batches import Batches
 from training.errors import TrainingError, TrainingPaused
-from training.losses import (
-    distillation,
-    logit_deviation,
-    spike_time_cross_entropy,
-    timestep_cross_entropy,
-)
+from training.objective import objective
 from training.optimizers import optimizers_of, set_learning_rates
 from training.recipe import Recipe, Stage
 from training.rounding import PIXEL_UNIT
@@ -52,25 +47,6 @@ def encoded(images: Tensor, table: Tensor, timesteps: int) -> Tensor:
     """Frames ``[T, B, C, H, W]``, channels last in memory, of ``images [B, H, W, C]`` uint8."""
     frames = table[:timesteps, images.long()]  # [T, B, H, W, C]
     return frames.to(torch.bfloat16).div_(PIXEL_UNIT).permute(0, 1, 4, 2, 3)
-
-
-def activity(model: SpikingNetwork) -> Tensor:
-    """Synaptic operations per dense multiply-accumulate, over the layers that see spikes.
-
-    Counted where spikes arrive, after any pool: that is what an event-driven engine pays.
-    """
-    layers = [s for s in model.synapses[1:] if is_matrix(s.layer)]
-    costs = [
-        synapse.layer.positions * synapse.weight.numel() * _windows(synapse.layer)
-        for synapse in layers
-    ]
-    paid = [cost * synapse.density for cost, synapse in zip(costs, layers, strict=True)]
-    return torch.stack(paid).sum() / sum(costs)
-
-
-def _windows(layer: Synaptic) -> int:
-    """Inputs that share a weight where a shortcut pools: each one's spike is paid for."""
-    return layer.pool**2 if isinstance(layer, Shortcut) else 1
 
 
 class Fit:
@@ -258,7 +234,6 @@ class Fit:
         size = min(self.recipe.batch_size, len(self.batches.labels))
         size -= size % self.team.size
         per_epoch = len(self.batches.labels) // size
-        weights = torch.tensor(stage.timestep_weights or (1.0,) * stage.timesteps).to(self.device)
         losses, rates = [], []
         batches = track(
             self._shared_out(stage, size, generator),
@@ -272,19 +247,13 @@ class Fit:
             frames = encoded(images, self.table, stage.timesteps)
             with torch.autocast(self.device.type, torch.bfloat16):
                 logits = model(frames)
-            accumulated = model.accumulated(logits)
-            loss = _classification(stage, logits, accumulated, labels, weights)
+            target = None
             if teacher is not None:
                 with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16):
                     target = teacher(frames[:1])[0]
-                distilled = distillation(accumulated, target, weights, stage.teacher_temperature)
-                loss = loss + stage.teacher_weight * (distilled - loss)
-            if stage.logit_weight:
-                loss = loss + stage.logit_weight * logit_deviation(logits)
-            if stage.neurons == "lif":
-                rate = activity(model)
+            loss, rate = objective(stage, model, logits, labels, target)
+            if rate is not None:
                 rates.append(rate.detach())
-                loss = loss + stage.rate_weight * rate
             for optimizer in optimizers:
                 optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -328,17 +297,6 @@ class Fit:
             f"{line['seconds']:.0f} s",
             flush=True,
         )
-
-
-def _classification(
-    stage: Stage, logits: Tensor, accumulated: Tensor, labels: Tensor, weights: Tensor
-) -> Tensor:
-    """The part of a stage's loss that labels decide."""
-    smoothing = stage.label_smoothing
-    if stage.loss == "spike-time":
-        return spike_time_cross_entropy(logits, labels, stage.output_threshold, smoothing)
-    outputs = accumulated if stage.loss == "accumulated" else logits
-    return timestep_cross_entropy(outputs, labels, weights, smoothing)
 
 
 def _configured(model: SpikingNetwork, stage: Stage) -> SpikingNetwork:

@@ -20,6 +20,7 @@ from training.build import SpikingNetwork, folded
 from training.cli import main
 from training.data import DATASETS
 from training.errors import RecipeError, TrainingError
+from training.objective import activity
 from training.pipeline import Run
 from training.quantize import quantised
 from training.recipe import load_recipe
@@ -147,7 +148,7 @@ def test_activity_counts_the_spikes_that_arrive_behind_a_pool() -> None:
         model(torch.rand(1, 5, 3, 8, 8) * 3)
     dense = [16 * 9 * 8 * 6, 16 * 6 * 4]  # MACs of the second convolution and the classifier
     paid = [count * float(x.mean()) for count, x in zip(dense, arriving, strict=True)]
-    assert float(fit.activity(model)) == pytest.approx(sum(paid) / sum(dense), rel=1e-5)
+    assert float(activity(model)) == pytest.approx(sum(paid) / sum(dense), rel=1e-5)
     assert 0 < sum(paid) < sum(dense)
 
 
