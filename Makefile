@@ -15,7 +15,7 @@ serve: $(VENV)/.service
 test: $(VENV)/.dev
 	$(BIN)/pytest
 
-verify: $(VENV)/.dev data/cifar10/test_images.npy
+verify: $(VENV)/.dev data/cifar10/test_images.npy data/cifar100/test_images.npy
 	$(BIN)/pytest -m "verify or not verify"
 
 check: $(VENV)/.dev
