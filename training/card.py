@@ -34,7 +34,8 @@ def card(manifest: Manifest) -> str:
         f"| synaptic operations per dense MAC | {_operations(manifest)} by timestep, behind the "
         "first layer |",
         f"| labels | {', '.join(manifest.labels)} |",
-        f"| default entropy threshold | {exits.default_entropy_threshold} (normalised, 0…1) |",
+        f"| default entropy threshold | {exits.default_entropy_threshold} (normalised, 0…1"
+        + (f"; of logits times {exits.sharpness:g}) |" if exits.sharpness != 1 else ") |"),
         f"| temperatures by timestep | {', '.join(f'{x:.3f}' for x in exits.temperatures)} |",
         "",
     ]
