@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,6 @@ from fastapi.testclient import TestClient
 
 from service.app import create_app
 from service.settings import Settings
-from training.cli import main
 from training.recipe import RECIPES, load_recipe
 
 SHARE = "0.02"
@@ -24,7 +25,8 @@ def test_recipe_trains_exports_serves_and_classifies(name: str, tmp_path: Path) 
     recipe, _ = load_recipe(name)
     bundle = tmp_path / "bundle"
     arguments = ["--data", str(DATA), "--run", str(tmp_path / "run"), "--bundle", str(bundle)]
-    assert main(["all", name, *arguments, "--trial", SHARE]) == 0
+    command = [sys.executable, "-m", "training.cli", "all", name, *arguments, "--trial", SHARE]
+    subprocess.run(command, check=True, timeout=1800)
     with TestClient(create_app(Settings(bundles=(bundle,), slots=4))) as client:
         answer = client.post("/classify", content=PHOTO.read_bytes()).json()
     assert answer["model"]["name"] == f"{name}-trial"
