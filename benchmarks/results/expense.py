@@ -30,30 +30,35 @@ def operations_of(recipe: Recipe) -> float:
     return total
 
 
+def trunks_of(recipe: Recipe) -> list[str]:
+    """Recipes whose runs it begins with; what they take comes on top."""
+    trunks = (recipe.stages[index].trunk for index in recipe.needed)
+    return sorted({trunk.split("/")[0] for trunk in trunks if trunk is not None})
+
+
 def expense_table() -> Iterator[str]:
     """Markdown, one row a shipped recipe."""
-    yield "| recipe | network | T | epochs by stage | operations | two cores | one GPU |"
-    yield "|---|---|---|---|---|---|---|"
+    yield "| recipe | after | network | T | epochs by stage | operations | two cores | one GPU |"
+    yield "|---|---|---|---|---|---|---|---|"
     for path in sorted(RECIPES.glob("*.toml")):
         recipe, _ = load_recipe(path.stem)
         network = recipe.build_network(len(DATASETS[recipe.data.dataset].labels), SHAPE)
         epochs = ", ".join(
             f"{recipe.stages[k].name} {recipe.stages[k].epochs}" for k in recipe.needed
         )
-        operations = operations_of(recipe)
+        operations, after = operations_of(recipe), ", ".join(trunks_of(recipe))
+        size = f"{network.macs / 1e6:.0f} MMAC, {network.parameters / 1e6:.1f} M weights"
         yield (
-            f"| {recipe.name} | {network.macs / 1e6:.0f} MMAC, {network.parameters / 1e6:.1f} M "
-            f"weights | {recipe.network.timesteps} | {epochs} | {operations:.1e} | "
+            f"| {recipe.name} | {after} | {size} | {recipe.network.timesteps} | {epochs} | "
+            f"{operations:.1e} | "
             f"{_duration(operations / TWO_CORES)} | {_duration(operations / ONE_GPU)} |"
         )
 
 
 def _duration(seconds: float) -> str:
-    hours = seconds / 3600
-    return (
-        f"{hours:,.0f} h"
-        if hours >= 10
-        else f"{hours:.1f} h"
-        if hours >= 1
-        else f"{60 * hours:.0f} min"
-    )
+    minutes = seconds / 60
+    if minutes < 1:
+        return "< 1 min"
+    if minutes < 60:
+        return f"{minutes:.0f} min"
+    return f"{minutes / 60:,.0f} h" if minutes >= 600 else f"{minutes / 60:.1f} h"

@@ -257,7 +257,8 @@ def _recipes() -> Iterator[str]:
     yield (
         "Counted floating-point operations, and how long they take: on two cores at the "
         f"{TWO_CORES / 1e9:.0f} GFLOP/s that bf16 convolutions reached here, neurons not counted; "
-        f"on a GPU at an assumed {ONE_GPU / 1e12:.0f} TFLOP/s, which nobody has measured."
+        f"on a GPU at an assumed {ONE_GPU / 1e12:.0f} TFLOP/s, which nobody has measured. What a "
+        "recipe comes after is not included."
     )
     yield ""
     yield from expense_table()
