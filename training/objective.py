@@ -24,7 +24,7 @@ def objective(
     ``target [B, K]`` are the teacher's logits, where there is one.
     """
     accumulated = model.accumulated(logits)
-    weights = logits.new_tensor(stage.timestep_weights or (1.0,) * stage.timesteps)
+    weights = torch.tensor(stage.timestep_weights or (1.0,) * stage.timesteps, device=logits.device)
     loss = _classification(stage, logits, accumulated, labels, weights)
     if target is not None:
         distilled = distillation(accumulated, target, weights, stage.teacher_temperature)
