@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from benchmarks.results import report
 from benchmarks.results.claim import Claim, claimed, needed_zeta
 from benchmarks.results.corruptions import CORRUPTIONS, SEVERITIES
 from benchmarks.results.shift import as_cifar
@@ -51,3 +54,9 @@ def test_the_published_ratio_needs_so_much_sparsity() -> None:
     zeta = needed_zeta(0.0052)
     assert zeta == pytest.approx(0.09, abs=0.001)
     assert Claim(0.0052, 1, zeta).ratio == pytest.approx(125)
+
+
+def test_the_report_is_what_follows_from_the_log() -> None:
+    """``make results`` would change nothing."""
+    docs = Path(report.__file__).parents[2] / "docs"
+    assert (docs / "RESULTS.md").read_text() == report.text(docs / "benchmarks" / "results")
