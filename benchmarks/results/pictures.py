@@ -20,26 +20,36 @@ Document = dict[str, Any]
 
 COLOURS = ("#c2410c", "#1d4ed8", "#15803d", "#7c3aed", "#a16207", "#0e7490")
 GREY = "#6b7280"
+MARKERS = ("x", "+", "1", "2")
 COLUMNS = 8
 
 
 def curves(documents: list[Document], published: list[Document], path: Path) -> None:
-    """Accuracy against average timesteps: a curve a model, default points and papers' figures."""
-    figure, axes = plt.subplots(figsize=(8, 5))
+    """Accuracy against average timesteps: a curve a model, default points and papers' figures.
+
+    A panel for each data set.
+    """
+    datasets = sorted({document["dataset"] for document in documents})
+    figure, row = plt.subplots(1, len(datasets), figsize=(6.5 * len(datasets), 4.5), squeeze=False)
+    panels = dict(zip(datasets, row[0], strict=True))
     for document, colour in zip(documents, COLOURS, strict=False):
+        axes = panels[document["dataset"]]
         points = sorted((t, 100 * accuracy) for _, accuracy, t in document["curve"])
         axes.plot(*zip(*points, strict=True), color=colour, label=_label(document))
         axes.plot(document["average_timesteps"], 100 * document["accuracy"], "o", color=colour)
-    for one in published:
-        axes.plot(one["timesteps"], 100 * one["accuracy"], "x", color=GREY)
-        axes.annotate(
-            one["name"], (one["timesteps"], 100 * one["accuracy"]),
-            xytext=(5, -3), textcoords="offset points", fontsize=7, color=GREY,
-        )  # fmt: skip
-    axes.set_xlabel("average timesteps")
-    axes.set_ylabel("test accuracy, %")
-    axes.legend(fontsize=8, frameon=False)
-    _finish(figure, [axes], path)
+    for dataset, axes in panels.items():
+        papers: dict[str, list[tuple[float, float]]] = {}
+        for one in published:
+            if one["dataset"] == dataset:
+                point = (one["timesteps"], 100 * one["accuracy"])
+                papers.setdefault(one["name"], []).append(point)
+        for (name, points), marker in zip(papers.items(), MARKERS, strict=False):
+            axes.plot(*zip(*points, strict=True), marker, color=GREY, label=name)
+        axes.set_title(dataset, fontsize=9)
+        axes.set_xlabel("average timesteps")
+        axes.legend(fontsize=8, frameon=False, loc="center right")
+    row[0][0].set_ylabel("test accuracy, %")
+    _finish(figure, list(row[0]), path)
 
 
 def histograms(documents: list[Document], path: Path) -> None:
@@ -117,7 +127,7 @@ def shifts(document: Document, path: Path) -> None:
 
 def _label(document: Document) -> str:
     static = 100 * document["accuracy_by_timestep"][-1]
-    return f"{document['bundle']} ({document['dataset']}), static {static:.1f} %"
+    return f"{document['bundle']}, static {static:.1f} %"
 
 
 def _finish(figure: Figure, all_axes: list[Axes], path: Path) -> None:
