@@ -21,7 +21,8 @@ FIGURES: list[dict[str, Any]] = [
         "edp_cut": 0.80,
         "source": "Li et al., DAC 2023",
         "differs": "direct encoding, multi-spike, 313 MMAC a step, 300 epochs on a GPU; "
-        "thresholds and checkpoint chosen on the test set",
+        "thresholds and checkpoint chosen on the test set; that the abstract's figure is this "
+        "network's is remembered, not read",
     },
     {
         "name": "SEENN-I, ResNet-19",

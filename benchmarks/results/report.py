@@ -54,7 +54,7 @@ def text(logged: Path) -> str:
         *_claim(documents),
         *_shift(documents),
         *(_ablation(json.loads(ablation.read_text())) if ablation.exists() else ()),
-        *_papers(),
+        *_papers(documents),
         *_recipes(),
     ]
     return "\n".join(lines).rstrip() + "\n"
@@ -235,7 +235,7 @@ def _ablation(document: Document) -> Iterator[str]:
     yield ""
 
 
-def _papers() -> Iterator[str]:
+def _papers(documents: list[Document]) -> Iterator[str]:
     yield "## What papers report"
     yield ""
     yield "| | data | accuracy, % | average timesteps | EDP cut or ratio | what differs |"
@@ -249,6 +249,26 @@ def _papers() -> Iterator[str]:
             f"{one['timesteps']} | {cut}{ratio} | {one['differs']} |"
         )
     yield ""
+    for dataset in sorted({one["dataset"] for one in documents}):
+        yield _gap(
+            max((one for one in documents if one["dataset"] == dataset), key=_accuracy_of),
+            max((one for one in FIGURES if one["dataset"] == dataset), key=_accuracy_of),
+        )
+        yield ""
+
+
+def _gap(ours: Document, published: Document) -> str:
+    points = 100 * (_accuracy_of(ours) - _accuracy_of(published))
+    return (
+        f"On {ours['dataset']} the best here, {ours['bundle']}, reaches "
+        f"{100 * ours['accuracy']:.2f} % at {ours['average_timesteps']:.3f} average timesteps: "
+        f"{abs(points):.1f} points {'below' if points < 0 else 'above'} {published['name']} "
+        f"({100 * published['accuracy']:.2f} % at {published['timesteps']})."
+    )
+
+
+def _accuracy_of(one: Document) -> float:
+    return float(one.get("accuracy", 0.0))
 
 
 def _recipes() -> Iterator[str]:
