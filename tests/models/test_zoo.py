@@ -64,3 +64,14 @@ def test_the_default_bundle_is_as_good_as_promised() -> None:
     assert evaluation.default.average_timesteps <= 1.6
     assert evaluation.default.accuracy >= static - 0.002
     assert evaluation.mean_spike_rate(manifest.network) <= 0.10
+
+
+def test_the_cifar100_bundle_is_as_good_as_promised() -> None:
+    manifest = load_bundle(DEFAULT_BUNDLE.with_name("hybrid-vgg8-cifar100")).manifest
+    evaluation = manifest.evaluation
+    assert evaluation is not None
+    assert evaluation.images == 10_000
+    static = evaluation.accuracy_by_timestep[-1]
+    assert static >= 0.62
+    assert evaluation.default.accuracy >= static - 0.002
+    assert evaluation.mean_spike_rate(manifest.network) <= 0.06
