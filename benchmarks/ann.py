@@ -1,10 +1,10 @@
 """The ReLU network that the spiking one is compared with: same layers, at least its accuracy.
 
-Its weights are those of the recipe's ``relu`` stage, which also teaches the spiking network,
-with batch-norm folded away. They lie beside this file in float16 and are computed with in
-float32; every contender made of them measures its own accuracy on the test images.
+Its weights are those of the ``relu`` stage of the default bundle's recipe, which also teaches the
+spiking network, with batch-norm folded away. They lie beside this file in float16 and are computed
+with in float32; every contender made of them measures its own accuracy on the test images.
 
-    python -m benchmarks.ann --run runs/cifar10-hybrid     writes them anew from a training run
+    python -m benchmarks.ann          writes them anew from the run in runs/
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import load_file, save_file
 
 from models.network import Conv, Linear, Network, Pool, Shortcut, Synaptic
+from service.settings import DEFAULT_BUNDLE
 
 STORED = Path(__file__).with_name("ann.safetensors")
 OPSET, IR_VERSION = 17, 8
@@ -107,13 +108,13 @@ class Ann:
         return model
 
 
-def trained(run: Path, data: Path) -> dict[str, NDArray[np.float16]]:
+def trained(run: Path | None, data: Path) -> dict[str, NDArray[np.float16]]:
     """The tensors of a training run's ``relu`` stage, batch-norm and pixel scale folded in."""
     from training.build import folded
     from training.pipeline import Run, relu_network
     from training.rounding import PIXEL_UNIT
 
-    model = folded(relu_network(Run.of("cifar10-hybrid", data, run)), "current")
+    model = folded(relu_network(Run.of(DEFAULT_BUNDLE.name, data, run)), "current")
     tensors = {}
     for index, synapse in enumerate(model.synapses):
         layer = synapse.layer
@@ -129,7 +130,7 @@ def trained(run: Path, data: Path) -> dict[str, NDArray[np.float16]]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--run", type=Path, required=True, help="folder with relu.pt")
+    parser.add_argument("--run", type=Path, help="folder with relu.pt")
     parser.add_argument("--data", type=Path, default=Path("data"))
     options = parser.parse_args(arguments)
     save_file(trained(options.run, options.data), STORED)

@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("command", choices=["measure", "ablate", "write"])
     parser.add_argument("bundles", nargs="*", type=Path)
     parser.add_argument("--data", type=Path, default=Path("data"))
-    parser.add_argument("--run", type=Path, default=Path("runs/hybrid-vgg8-cifar10"))
+    parser.add_argument("--run", type=Path, default=Path("runs/early-exit-vgg8-cifar10"))
     options = parser.parse_args()
     LOGGED.mkdir(parents=True, exist_ok=True)
     if options.command == "measure":

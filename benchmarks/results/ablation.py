@@ -18,7 +18,7 @@ from training.fit import Fit
 from training.recipe import Recipe, load_recipe
 from training.run_folder import RunFolder
 
-RECIPE = "hybrid-vgg8-cifar10"
+RECIPE = "early-exit-vgg8-cifar10"
 SHARE = 0.25
 VARIANTS: dict[str, dict[str, Any]] = {
     "direct, repeatedly": {"encoding": "direct", "fire_once": False, "reset": "soft"},
@@ -39,9 +39,9 @@ def ablated(run: Path, data: Path) -> dict[str, Any]:
     ]
     return {
         "about": (
-            f"`{RECIPE}` from its single step, batch-norm folded, all {recipe.network.timesteps} "
-            f"timesteps trained for {SHARE:g} of an epoch, which is too short to be the best of "
-            f"any; n = {len(rest):,} held-out images, seed {recipe.seed}."
+            f"`{RECIPE}` from its trained single step, batch-norm folded, all "
+            f"{recipe.network.timesteps} timesteps trained for {SHARE:g} of an epoch, which is too "
+            f"short to be the best of any; n = {len(rest):,} held-out images, seed {recipe.seed}."
         ),
         "runs": runs,
         "machine": machine(),
