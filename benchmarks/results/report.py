@@ -127,7 +127,8 @@ def _rules(documents: list[Document]) -> Iterator[str]:
     yield ""
     yield (
         f"Thresholds chosen on held-out images so that at most {100 * COMPARED_AT:.1f} points of "
-        "accuracy are lost there; what that gives on the test set."
+        "accuracy are lost there against the best fixed number of timesteps; what that gives on "
+        "the test set."
     )
     yield ""
     for one in documents:
