@@ -53,7 +53,7 @@ class Synapse(nn.Module):
         match layer:
             case Linear():
                 flat = x.permute(0, 2, 3, 1).flatten(1)
-                return F.linear(flat, weight, self.bias)[:, :, None, None]
+                current = F.linear(flat, weight, bias)[:, :, None, None]
             case Conv():
                 kernel = weight.view(len(weight), layer.kernel, layer.kernel, -1)
                 kernel = kernel.permute(0, 3, 1, 2)

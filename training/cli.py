@@ -95,8 +95,9 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument("--resume", action="store_true", help="go on where the run stopped")
             sub.add_argument(
                 "--minutes",
-                type=float,
-                help=f"stop before the epoch that would take longer, with exit status {PAUSED}",
+                type=_minutes,
+                help="stop before the epoch that would take longer, but not before the first; "
+                f"exit status {PAUSED}",
             )
             sub.add_argument(
                 "--from",
@@ -113,6 +114,13 @@ def _parser() -> argparse.ArgumentParser:
     }.items():
         command(name, about).add_argument("bundle", type=Path)
     return parser
+
+
+def _minutes(text: str) -> float:
+    minutes = float(text)
+    if not minutes >= 0:
+        raise argparse.ArgumentTypeError(f"{text} is below 0")
+    return minutes
 
 
 def _share(text: str) -> float:

@@ -5,9 +5,11 @@ A stage starts from the weights that an earlier one left in the run folder.
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -73,15 +75,21 @@ class Fit:
         Raises:
             TrainingPaused: another epoch would take more than ``minutes`` altogether.
         """
-        self.team.lead(lambda: self.folder.begin(self.recipe, resume=resume))
         limit = TimeLimit(minutes)
-        for index in self.recipe.needed:
-            stage = self.recipe.stages[index]
-            if not self.folder.weights(stage).exists():
-                torch.manual_seed(self.recipe.seed + index)
-                model = self._entering(index)
-                self._train(model, index, limit)
-                self.team.lead(partial(self.folder.save, stage, model.state_dict()))
+        with ExitStack() as stack:
+
+            def begin() -> None:
+                stack.enter_context(self.folder.occupied())
+                self.folder.begin(self.recipe, resume=resume)
+
+            self.team.lead(begin)
+            for index in self.recipe.needed:
+                stage = self.recipe.stages[index]
+                if not self.folder.weights(stage).exists():
+                    torch.manual_seed(self.recipe.seed + index)
+                    model = self._entering(index)
+                    self._train(model, index, limit)
+                    self.team.lead(partial(self.folder.save, stage, model.state_dict()))
         return self.trained(self.recipe.last)
 
     def trained(self, index: int) -> SpikingNetwork:
@@ -91,7 +99,7 @@ class Fit:
         if not path.exists():
             raise TrainingError(f"stage {stage.name!r} has not finished in {self.folder.path}")
         model = self._blank(normalised=not self.recipe.folded(index))
-        model.load_state_dict(load_weights(path, self.device))
+        _load(model, load_weights(path, self.device), path)
         return _configured(model, stage).eval()
 
     def _blank(self, *, normalised: bool) -> SpikingNetwork:
@@ -126,6 +134,7 @@ class Fit:
         path = self.folder.path.parent / f"{trunk}.pt"
         if not path.exists():
             raise TrainingError(f"{path} is missing: train {trunk} first, in a folder beside this")
+        RunFolder(path.parent).check_split(self.recipe)
         classifier = f"stack.{len(model.stack) - 1}."
         own, found = model.state_dict(), load_weights(path, self.device)
         for name in own:
@@ -156,9 +165,9 @@ class Fit:
         first = 0
         if checkpoint.exists():
             saved = load_weights(checkpoint, self.device)
-            if saved["stage"] == stage.name:
+            if saved.get("stage") == stage.name:
                 first = saved["epoch"]
-                model.load_state_dict(saved["model"])
+                _load(model, saved["model"], checkpoint)
                 for optimizer, state in zip(optimizers, saved["optimizers"], strict=True):
                     optimizer.load_state_dict(state)
                 generator.set_state(saved["generator"].cpu())
@@ -170,8 +179,13 @@ class Fit:
                     f"{stage.name!r}; go on with --resume"
                 )
             limit.begin()
-            line = {"stage": stage.name, "epoch": epoch + 1, "of": stage.epochs}
+            line: dict[str, Any] = {"stage": stage.name, "epoch": epoch + 1, "of": stage.epochs}
             line |= self._epoch(model, stage, epoch, optimizers, teacher, generator)
+            if not self.team.decided(math.isfinite(line["loss"])):
+                raise TrainingError(
+                    f"stage {stage.name!r} diverged in epoch {epoch + 1}: its loss is no number; "
+                    "lower the learning rate; what was saved before is kept"
+                )
             line |= self.evaluate(model, stage)
             limit.end(stage.timesteps)
             if self.team.leads:
@@ -233,6 +247,8 @@ class Fit:
         started = time.perf_counter()
         size = min(self.recipe.batch_size, len(self.batches.labels))
         size -= size % self.team.size
+        if not size:
+            raise TrainingError(f"fewer images than the {self.team.size} processes")
         per_epoch = len(self.batches.labels) // size
         losses, rates = [], []
         batches = track(
@@ -297,6 +313,13 @@ class Fit:
             f"{line['seconds']:.0f} s",
             flush=True,
         )
+
+
+def _load(model: SpikingNetwork, state: dict[str, Any], path: Path) -> None:
+    try:
+        model.load_state_dict(state)
+    except (RuntimeError, TypeError) as error:
+        raise TrainingError(f"{path} holds no weights of this network: {error}") from error
 
 
 def _configured(model: SpikingNetwork, stage: Stage) -> SpikingNetwork:

@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from safetensors.numpy import load_file, save_file
 
 from models.bundle import (
@@ -131,11 +131,12 @@ def quantize(run: Run) -> Program:
     model = _fit(run).trained(run.recipe.last)
     program = quantised(model.cpu(), bits)
     described = _ProgramFile(
-        made_by=_maker(run.recipe), layers=program.network.layers, logit_scale=program.logit_scale
+        made_by=_maker(run), layers=program.network.layers, logit_scale=program.logit_scale
     )
     (run.folder / EXITS).unlink(missing_ok=True)  # of another program
-    (run.folder / PROGRAM_LAYERS).write_text(described.model_dump_json())
+    (run.folder / PROGRAM_LAYERS).unlink(missing_ok=True)  # last, so that a kill leaves no mixture
     save_file(program_tensors(program), run.folder / PROGRAM_TENSORS)
+    (run.folder / PROGRAM_LAYERS).write_text(described.model_dump_json())
     print(f"quantized to {bits} bits: {program.network.parameters:,} weights")
     return program
 
@@ -222,18 +223,27 @@ def _fit(run: Run) -> Fit:
     return Fit(run.recipe, len(run.dataset.labels), train, rest, run.folder)
 
 
-def _maker(recipe: Recipe) -> str:
+def _maker(run: Run) -> str:
     """A digest of all that decides which program a run gives."""
-    decisive = (recipe.lineage(recipe.last), recipe.network, recipe.quantize)
+    recipe = run.recipe
+    weights = RunFolder(run.folder).weights(recipe.stages[recipe.last])
+    trained = hashlib.sha256(weights.read_bytes()).hexdigest() if weights.exists() else None
+    decisive = (recipe.lineage(recipe.last), recipe.network, recipe.quantize, trained)
     return hashlib.sha256(repr(decisive).encode()).hexdigest()
 
 
 def _program(run: Run) -> Program:
     RunFolder(run.folder).check(run.recipe)
-    described = _ProgramFile.model_validate_json(_text(run.folder / PROGRAM_LAYERS, "quantize"))
-    if described.made_by != _maker(run.recipe):
+    try:
+        described = _ProgramFile.model_validate_json(_text(run.folder / PROGRAM_LAYERS, "quantize"))
+    except ValidationError as error:
         raise TrainingError(
-            f"{run.folder / PROGRAM_LAYERS} was made by another recipe; run: spiketrain quantize"
+            f"{run.folder / PROGRAM_LAYERS} is no program of this version; run: spiketrain quantize"
+        ) from error
+    if described.made_by != _maker(run):
+        raise TrainingError(
+            f"{run.folder / PROGRAM_LAYERS} was made of other weights or by another recipe; "
+            "run: spiketrain quantize"
         )
     tensors = load_file(run.folder / PROGRAM_TENSORS)
     return program_from_tensors(Network(described.layers), tensors, described.logit_scale)

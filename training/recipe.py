@@ -92,9 +92,10 @@ class Stage(Section):
     train_leak: bool = False
     train_threshold: bool = True
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    timestep_weights: tuple[float, ...] | None = None
+    timestep_weights: tuple[Annotated[float, Field(gt=0)], ...] | None = None
     teacher: str | None = None
-    """Name of an earlier stage whose final network is distilled."""
+    """Name of an earlier stage whose final network is distilled: the logits of its first timestep
+    as they are, without its readout's scale."""
     teacher_weight: Annotated[float, Field(ge=0, le=1)] = 0.5
     teacher_temperature: Annotated[float, Field(gt=0)] = 2.0
     rate_weight: Annotated[float, Field(ge=0)] = 0.0
@@ -115,14 +116,15 @@ class Quantization(Section):
 
 class Calibration(Section):
     tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.001
-    """The default threshold may lose this much accuracy against static T on the held-out split."""
+    """The default threshold may lose this much accuracy against the best fixed number of timesteps,
+    on the held-out split."""
 
 
 class Recipe(Section):
     name: Annotated[str, Field(pattern=f"^{NAME}$")]
     version: str = "1"
     description: str = ""
-    seed: int = 1
+    seed: Annotated[int, Field(ge=0)] = 1
     batch_size: Annotated[int, Field(ge=1)] = 256
     data: DataSection = DataSection()
     network: NetworkSection

@@ -6,9 +6,12 @@ newest epoch of the stage under way) and ``log.jsonl`` (one line an epoch).
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,7 @@ from training.errors import TrainingError
 from training.recipe import Recipe, Stage
 
 RECIPE, CHECKPOINT, LOG = "recipe.json", "checkpoint.pt", "log.jsonl"
+PARTIAL = ".partial"  # what a kill has left half written
 SHARED = ("seed", "batch_size", "data")
 """What all stages depend on, and which images are held out."""
 SHAPE = ("plan", "timesteps", "leak")
@@ -44,17 +48,35 @@ class RunFolder:
     def weights(self, stage: Stage) -> Path:
         return self.path / f"{stage.name}.pt"
 
+    @contextmanager
+    def occupied(self) -> Iterator[None]:
+        """Keep other processes from training in the folder, which is made where it is missing.
+
+        Raises:
+            TrainingError: one does, or it cannot be made.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            folder = os.open(self.path, os.O_RDONLY)
+        except OSError as error:
+            raise TrainingError(f"{self.path} cannot hold a run: {error}") from error
+        try:
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise TrainingError(f"another process is training in {self.path}") from error
+            yield
+        finally:
+            os.close(folder)
+
     def begin(self, recipe: Recipe, *, resume: bool) -> None:
         """Make the folder this recipe's, or go on where it stopped.
 
         Raises:
             TrainingError: it holds a run that must not be gone on with.
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise TrainingError(f"{self.path} cannot hold a run: {error}") from error
-        if any(self.path.iterdir()):
+        self.path.mkdir(parents=True, exist_ok=True)
+        if any(path.suffix != PARTIAL for path in self.path.iterdir()):
             if not resume:
                 raise TrainingError(
                     f"{self.path} holds a run; pass --resume or another --run folder"
@@ -88,7 +110,7 @@ class RunFolder:
         for stage in stages:
             load_weights(other.weights(stage), torch.device("cpu"))
         # Complete or not at all: a kill must not leave a folder that looks begun.
-        partial = RunFolder(self.path.with_name(f"{self.path.name}.partial"))
+        partial = RunFolder(self.path.with_name(self.path.name + PARTIAL))
         shutil.rmtree(partial.path, ignore_errors=True)
         partial.begin(recipe, resume=False)
         for stage in stages:
@@ -138,18 +160,33 @@ class RunFolder:
         self._write(LOG, "".join(json.dumps(line) + "\n" for line in lines))
 
     def _write(self, name: str, text: str) -> None:
-        partial = self.path / f"{name}.partial"
+        partial = self.path / (name + PARTIAL)
         partial.write_text(text)
         partial.replace(self.path / name)
 
-    def _compare(self, recipe: Recipe, stages: Iterable[str]) -> None:
+    def check_split(self, recipe: Recipe) -> None:
+        """Raises TrainingError where other images were held out here than ``recipe`` holds out.
+
+        Weights that go from data set to data set and back would have seen what is held out.
+        """
+        begun = self._begun()
+        if (begun.seed, begun.data.held_out) != (recipe.seed, recipe.data.held_out):
+            raise TrainingError(
+                f"{self.path} has another seed or held_out than {recipe.name}: images that the one "
+                "holds out may be among those the other was trained on"
+            )
+
+    def _begun(self) -> Recipe:
         path = self.path / RECIPE
         try:
-            begun = Recipe.model_validate_json(path.read_text())
+            return Recipe.model_validate_json(path.read_text())
         except (OSError, ValidationError) as error:
             raise TrainingError(
                 f"{path} does not say which recipe began the run: {error}"
             ) from error
+
+    def _compare(self, recipe: Recipe, stages: Iterable[str]) -> None:
+        begun = self._begun()
         different = [name for name in SHARED if getattr(begun, name) != getattr(recipe, name)]
         different += [
             name for name in SHAPE if getattr(begun.network, name) != getattr(recipe.network, name)
@@ -170,7 +207,7 @@ def _lineages(recipe: Recipe) -> dict[str, tuple[Any, ...]]:
 
 def save_whole(state: dict[str, Any], path: Path) -> None:
     """``torch.save`` of which a kill never leaves half."""
-    partial = path.with_suffix(".partial")
+    partial = path.with_suffix(PARTIAL)
     torch.save(state, partial)
     partial.replace(path)
 
@@ -185,4 +222,6 @@ def load_weights(path: Path, device: torch.device) -> dict[str, Any]:
         state: dict[str, Any] = torch.load(path, map_location=device)
     except Exception as error:  # torch raises whatever its readers raise
         raise TrainingError(f"{path} is damaged: {error}") from error
+    if not isinstance(state, dict):
+        raise TrainingError(f"{path} holds no weights")
     return state

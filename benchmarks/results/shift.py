@@ -81,9 +81,9 @@ class Shift:
     def foreign(self, test: Split, data: Path) -> dict[str, Met]:
         """Images of no class that the network knows."""
         rng = np.random.default_rng(1)
-        permuted = rng.permuted(test.images[:IMAGES].reshape(IMAGES, -1, SHAPE[2]), axis=1).reshape(
-            IMAGES, *SHAPE
-        )
+        pixels = test.images[:IMAGES].reshape(IMAGES, -1, SHAPE[2])
+        order = rng.permuted(np.tile(np.arange(pixels.shape[1]), (IMAGES, 1)), axis=1)
+        permuted = np.take_along_axis(pixels, order[..., None], axis=1).reshape(IMAGES, *SHAPE)
         kinds = {
             "the test set": test.images[:IMAGES],
             "its pixels shuffled": permuted,

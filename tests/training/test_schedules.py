@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from models.plans import planned
 from tests.training.conftest import RECIPE
 from training.build import SpikingNetwork
 from training.cli import PAUSED, main
@@ -19,6 +20,7 @@ from training.fit import Fit
 from training.optimizers import learning_rate_factor
 from training.pipeline import Run
 from training.recipe import load_recipe
+from training.run_folder import RunFolder
 
 SGD = RECIPE.replace(
     "learning_rate = 0.03\ntrain_threshold = false",
@@ -139,7 +141,7 @@ def test_a_program_of_another_recipe_is_not_exported(
     assert "spiketrain calibrate" in capsys.readouterr().err
     recipe.write_text(RECIPE + "[quantize]\nweight_bits = 7\n")
     assert main(["calibrate", *arguments]) == 1
-    assert "made by another recipe" in capsys.readouterr().err
+    assert "or by another recipe" in capsys.readouterr().err
 
 
 def test_a_trunk_gives_all_weights_but_the_classifiers(
@@ -165,3 +167,51 @@ def test_a_trunk_gives_all_weights_but_the_classifiers(
     assert {name for name in trunk if not name.startswith(f"stack.{last}.")} <= same
     assert f"stack.{last}.weight" not in same
     assert main(["fit", str(other), *arguments, str(tmp_path / "other"), "--resume"]) == 0
+
+
+def test_one_process_trains_in_a_folder_at_a_time(
+    recipe: Path, cifar: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    arguments = ["fit", str(recipe), "--data", str(cifar), "--run", str(run)]
+    with RunFolder(run).occupied():
+        assert main(arguments) == 1
+    assert "another process is training" in capsys.readouterr().err
+    (run / "recipe.json.partial").touch()  # all that a very early kill leaves
+    assert main([*arguments, "--minutes", "0"]) == PAUSED
+
+
+def test_training_that_diverges_stops_and_saves_nothing(
+    recipe: Path, cifar: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe.write_text(RECIPE.replace("learning_rate = 0.03", "learning_rate = 1e30"))
+    run = tmp_path / "run"
+    assert main(["fit", str(recipe), "--data", str(cifar), "--run", str(run)]) == 1
+    assert "diverged" in capsys.readouterr().err
+    assert {path.name for path in run.iterdir()} <= {"recipe.json", "log.jsonl"}
+
+
+def test_hidden_linear_layers_train_with_their_norms() -> None:
+    network = planned(("8", "P", "F16"), (8, 8, 3), 10, leak_q=256, reset="hard", fire_once=True)
+    model = SpikingNetwork(network, 2, 1.0, normalised=True)
+    for neurons in model.neurons:
+        neurons.activation = "relu"
+    model(torch.rand(1, 4, 3, 8, 8)).square().sum().backward()
+    norms = [synapse.norm for synapse in model.synapses if synapse.norm is not None]
+    assert [len(norm.weight) for norm in norms] == [8, 16]
+    for norm in norms:
+        assert norm.weight.grad is not None
+        assert norm.num_batches_tracked == 1
+
+
+def test_a_trunk_that_held_out_other_images_is_refused(
+    recipe: Path, cifar: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--data", str(cifar), "--minutes", "0", "--run"]
+    assert main(["fit", str(recipe), *arguments, str(tmp_path / "tiny")]) == PAUSED
+    grafted = RECIPE.replace('name = "ann"\n', 'name = "ann"\ntrunk = "tiny/ann"\n')
+    recipe.write_text(grafted.replace('"tiny"', '"other"'))
+    assert main(["fit", str(recipe), *arguments, str(tmp_path / "other")]) == PAUSED
+    recipe.write_text("seed = 2\n" + recipe.read_text())
+    assert main(["fit", str(recipe), *arguments, str(tmp_path / "third")]) == 1
+    assert "another seed or held_out" in capsys.readouterr().err

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import tarfile
 import urllib.request
+import zlib
 from pathlib import Path
 
 from training.errors import DataError
@@ -22,7 +23,7 @@ def unpacked(source: Path, scratch: Path) -> Path:
     try:
         with tarfile.open(source) as archive:
             archive.extractall(scratch, filter="data")
-    except (OSError, tarfile.TarError) as error:
+    except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
         raise DataError(
             f"{source}: not a readable archive: {error}; delete it and retry"
         ) from error

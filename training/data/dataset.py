@@ -40,7 +40,13 @@ class Split:
 
 
 def held_out(train: Split, count: int, seed: int) -> tuple[Split, Split]:
-    """Training images to fit on, and ``count`` others to calibrate on."""
+    """Training images to fit on, and ``count`` others to calibrate on.
+
+    Raises:
+        DataError: none would be left to fit on.
+    """
+    if count >= len(train):
+        raise DataError(f"{count:,} of {len(train):,} training images cannot be held out")
     order = np.random.default_rng(seed).permutation(len(train))
     fit, rest = order[:-count], order[-count:]
     return (
@@ -83,7 +89,7 @@ class Dataset:
         """
         folder = root / self.name
         folder.mkdir(parents=True, exist_ok=True)
-        if all(self._is_stored(folder, name) for name in self.sha256):
+        if all(self._stored(folder, name) is not None for name in self.sha256):
             return
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
             unpacked_ = unpacked(source or self.download(folder), Path(scratch))
@@ -91,7 +97,7 @@ class Dataset:
             if arrays is None:
                 raise DataError(f"{source}: no known layout of {self.title}")
             for name, array in arrays.items():
-                found = hashlib.sha256(array.tobytes()).hexdigest()
+                found = _sha256(array)
                 if found != self.sha256[name]:
                     raise DataError(
                         f"{name} decode to sha256 {found}, not {self.title}'s {self.sha256[name]}"
@@ -106,14 +112,20 @@ class Dataset:
             name = f"{split}_{part}"
             if not (folder / f"{name}.npy").exists():
                 raise DataError(f"{folder} has no {name}.npy; run: spiketrain data {self.name}")
-            arrays.append(np.load(folder / f"{name}.npy", allow_pickle=False))
-            if hashlib.sha256(arrays[-1].tobytes()).hexdigest() != self.sha256[name]:
-                raise DataError(f"{folder}/{name}.npy is damaged; delete it and fetch again")
+            array = self._stored(folder, name)
+            if array is None:
+                raise DataError(f"{folder}/{name}.npy is damaged; run: spiketrain data {self.name}")
+            arrays.append(array)
         return Split(*arrays)
 
-    def _is_stored(self, folder: Path, name: str) -> bool:
-        path = folder / f"{name}.npy"
-        if not path.exists():
-            return False
-        array = np.load(path, allow_pickle=False)
-        return hashlib.sha256(array.tobytes()).hexdigest() == self.sha256[name]
+    def _stored(self, folder: Path, name: str) -> Pixels | None:
+        """An array as it was published; None where it is missing or damaged."""
+        try:
+            array: Pixels = np.load(folder / f"{name}.npy", allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            return None
+        return array if _sha256(array) == self.sha256[name] else None
+
+
+def _sha256(array: Pixels) -> str:
+    return hashlib.sha256(array.tobytes()).hexdigest()

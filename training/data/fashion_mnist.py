@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import math
 import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,7 @@ def read_idx(path: Path) -> Pixels:
         data = gzip.decompress(path.read_bytes())
         zeros, kind, rank = struct.unpack_from(">HBB", data)
         shape = struct.unpack_from(f">{rank}I", data, 4)
-    except (OSError, EOFError, struct.error) as error:
+    except (OSError, EOFError, zlib.error, struct.error) as error:
         raise DataError(f"{path}: not a gzipped IDX file: {error}") from error
     values = np.frombuffer(data, np.uint8, offset=4 + 4 * rank)
     if zeros or kind != UNSIGNED_BYTES or values.size != math.prod(shape):
