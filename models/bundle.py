@@ -80,6 +80,15 @@ class Evaluation(Section):
         return float(np.average(np.mean(self.spikes_per_neuron_and_step, axis=0), weights=neurons))
 
 
+class Trunk(Section):
+    """A run of another recipe whose weights a training began with."""
+
+    recipe: str
+    dataset: str
+    training_seconds: float | None = None
+    """Of the stages that lead to those weights."""
+
+
 class Provenance(Section):
     """Where a bundle comes from."""
 
@@ -93,6 +102,8 @@ class Provenance(Section):
     software: dict[str, str]
     hardware: str
     training_seconds: float | None = None
+    """Without those of the trunks."""
+    trunks: tuple[Trunk, ...] = ()
 
 
 class Manifest(Section):

@@ -95,6 +95,15 @@ def card(manifest: Manifest) -> str:
             if provenance.training_seconds
             else ""
         ),
+        *(
+            f"- began with weights of `{trunk.recipe}`, on {trunk.dataset}"
+            + (
+                f": {trunk.training_seconds / 60:.0f} minutes more"
+                if trunk.training_seconds
+                else ""
+            )
+            for trunk in provenance.trunks
+        ),
         "- software: " + ", ".join(f"{k} {v}" for k, v in provenance.software.items()),
         "",
         "Energy is an estimate for a 65 nm in-memory-computing chip that was not built; absolute "

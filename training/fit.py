@@ -131,10 +131,11 @@ class Fit:
 
     def _graft(self, model: SpikingNetwork, trunk: str) -> None:
         """Take over another network's weights, all but the classifier's."""
-        path = self.folder.path.parent / f"{trunk}.pt"
+        other, stage = self.folder.trunk(trunk)
+        path = other.path / f"{stage}.pt"
         if not path.exists():
             raise TrainingError(f"{path} is missing: train {trunk} first, in a folder beside this")
-        RunFolder(path.parent).check_split(self.recipe)
+        other.check_split(self.recipe)
         classifier = f"stack.{len(model.stack) - 1}."
         own, found = model.state_dict(), load_weights(path, self.device)
         for name in own:

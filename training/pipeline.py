@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import platform
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -21,6 +22,7 @@ from models.bundle import (
     Exits,
     Manifest,
     Provenance,
+    Trunk,
     load_bundle,
     program_from_tensors,
     program_tensors,
@@ -180,7 +182,11 @@ def export(run: Run, bundle: Path) -> Manifest:
             calibration_images=len(rest),
             software={name: version(name) for name in ("torch", "numpy", "onnx")},
             hardware=_hardware(),
-            training_seconds=_training_seconds(run.folder),
+            training_seconds=_training_seconds(
+                RunFolder(run.folder),
+                {run.recipe.stages[index].name for index in run.recipe.needed},
+            ),
+            trunks=tuple(trunks(RunFolder(run.folder), run.recipe, run.recipe.needed)),
         ),
     )
     manifest = save_bundle(bundle, manifest, program, step_graph(program).SerializeToString())
@@ -255,8 +261,28 @@ def _text(path: Path, step: str) -> str:
     return path.read_text()
 
 
-def _training_seconds(folder: Path) -> float | None:
-    seconds = [float(line["seconds"]) for line in RunFolder(folder).log()]
+def trunks(folder: RunFolder, recipe: Recipe, indices: tuple[int, ...]) -> Iterator[Trunk]:
+    """The runs whose weights these stages of a run began with, and those that those began with."""
+    begun: dict[Path, tuple[RunFolder, list[str]]] = {}
+    for index in indices:
+        trunk = recipe.stages[index].trunk
+        if trunk is not None:
+            other, stage = folder.trunk(trunk)
+            begun.setdefault(other.path, (other, []))[1].append(stage)
+    for other, stages in begun.values():
+        theirs = other.recipe()
+        names = [stage.name for stage in theirs.stages]
+        behind = theirs.behind(*map(names.index, stages))
+        yield Trunk(
+            recipe=theirs.name,
+            dataset=DATASETS[theirs.data.dataset].title,
+            training_seconds=_training_seconds(other, {names[index] for index in behind}),
+        )
+        yield from trunks(other, theirs, behind)
+
+
+def _training_seconds(folder: RunFolder, stages: set[str]) -> float | None:
+    seconds = [float(line["seconds"]) for line in folder.log() if line["stage"] in stages]
     return round(sum(seconds), 1) if seconds else None
 
 

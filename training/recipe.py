@@ -170,7 +170,11 @@ class Recipe(Section):
     @cached_property
     def needed(self) -> tuple[int, ...]:
         """Indices of the stages that the last one leans on, itself included, in order."""
-        found, open_ = set[int](), [self.last]
+        return self.behind(self.last)
+
+    def behind(self, *indices: int) -> tuple[int, ...]:
+        """Indices of the stages that any of ``indices`` leans on, these included, in order."""
+        found, open_ = set[int](), list(indices)
         while open_:
             index = open_.pop()
             found.add(index)

@@ -164,19 +164,29 @@ class RunFolder:
         partial.write_text(text)
         partial.replace(self.path / name)
 
+    def trunk(self, trunk: str) -> tuple[RunFolder, str]:
+        """The run folder beside this one and the stage in it that ``recipe/stage`` names."""
+        name, stage = trunk.split("/")
+        return RunFolder(self.path.with_name(name)), stage
+
     def check_split(self, recipe: Recipe) -> None:
         """Raises TrainingError where other images were held out here than ``recipe`` holds out.
 
         Weights that go from data set to data set and back would have seen what is held out.
         """
-        begun = self._begun()
+        begun = self.recipe()
         if (begun.seed, begun.data.held_out) != (recipe.seed, recipe.data.held_out):
             raise TrainingError(
                 f"{self.path} has another seed or held_out than {recipe.name}: images that the one "
                 "holds out may be among those the other was trained on"
             )
 
-    def _begun(self) -> Recipe:
+    def recipe(self) -> Recipe:
+        """The recipe that began the run.
+
+        Raises:
+            TrainingError: the folder does not say.
+        """
         path = self.path / RECIPE
         try:
             return Recipe.model_validate_json(path.read_text())
@@ -186,7 +196,7 @@ class RunFolder:
             ) from error
 
     def _compare(self, recipe: Recipe, stages: Iterable[str]) -> None:
-        begun = self._begun()
+        begun = self.recipe()
         different = [name for name in SHARED if getattr(begun, name) != getattr(recipe, name)]
         different += [
             name for name in SHAPE if getattr(begun.network, name) != getattr(recipe.network, name)

@@ -47,6 +47,7 @@ def measured(folder: Path, data: Path) -> dict[str, Any]:
         "training_images": provenance.training_images,
         "trained_on": provenance.hardware,
         "training_seconds": provenance.training_seconds,
+        "trunks": [trunk.model_dump() for trunk in provenance.trunks],
         "images": len(test),
         "encoding": manifest.encoding.kind,
         "timesteps": manifest.timesteps,

@@ -65,9 +65,10 @@ def _head(documents: list[Document]) -> Iterator[str]:
     yield "# Results"
     yield ""
     yield (
-        "What the shipped bundles do on test images that nothing was tuned on, through the served "
-        "integer program and the event engine. Temperatures, sharpness and thresholds come from "
-        "held-out training images. Written by `make results` from "
+        "What the shipped bundles do on test images, through the served integer program and the "
+        "event engine. Temperatures, sharpness, thresholds and checkpoints come from held-out "
+        "training images; that entropy may be taken sharply at all is an idea that test figures of "
+        "an earlier bundle gave ([LOG.md](LOG.md)). Written by `make results` from "
         "`docs/benchmarks/results/*.json`, which `make bench-results` measures."
     )
     yield ""
@@ -100,14 +101,30 @@ def _accuracy(documents: list[Document]) -> Iterator[str]:
             f"{one['encoding']}, spiking {once}, {one['reset']} reset | "
             f"{by_timestep} | **{100 * one['accuracy']:.2f}** | "
             f"**{one['average_timesteps']:.3f}** | {one['rules']['oracle']:.3f} | "
-            f"{one['mean_spike_rate']:.4f} | {hours:.1f} h, seed {one['seed']} |"
+            f"{one['mean_spike_rate']:.4f} | {hours:.1f} h, seed {one['seed']}{_trunks(one)} |"
         )
     yield ""
+    if any(one["trunks"] for one in documents):
+        yield (
+            "A bundle with hours *before* began with weights of runs on the data sets named, where "
+            "the papers' networks knew one. CIFAR-10 and CIFAR-100 each have a test image "
+            "that is a training image of the other ([LOG.md](LOG.md))."
+        )
+        yield ""
     yield (
         "The oracle stops at the first timestep that is right, and at T where none is (DT-SNN's "
         "AET); a rule may take fewer by letting images go early that are never right."
     )
     yield ""
+
+
+def _trunks(one: Document) -> str:
+    """What came before, and how long it took."""
+    if not one["trunks"]:
+        return ""
+    hours = sum(trunk["training_seconds"] or 0 for trunk in one["trunks"]) / 3600
+    named = " and ".join(f"{trunk['recipe']} ({trunk['dataset']})" for trunk in one["trunks"])
+    return f"; {hours:.1f} h before, for {named}"
 
 
 def _exits(documents: list[Document]) -> Iterator[str]:

@@ -108,6 +108,15 @@ def test_damaged_data_is_refused(cifar: Path) -> None:
     np.save(cifar / "cifar10" / "train_labels.npy", np.zeros(255, np.uint8))
     with pytest.raises(DataError, match="damaged"):
         DATASETS["cifar10"].train(cifar)
+    (cifar / "cifar10" / "train_labels.npy").write_bytes(b"cut off")
+    with pytest.raises(DataError, match="damaged"):
+        DATASETS["cifar10"].train(cifar)
+
+
+def test_no_more_is_held_out_than_there_is(cifar: Path) -> None:
+    train = DATASETS["cifar10"].train(cifar)
+    with pytest.raises(DataError, match="cannot be held out"):
+        held_out(train, len(train), seed=1)
 
 
 def official_archive(path: Path, root: Path) -> None:

@@ -204,14 +204,17 @@ def test_hidden_linear_layers_train_with_their_norms() -> None:
         assert norm.num_batches_tracked == 1
 
 
-def test_a_trunk_that_held_out_other_images_is_refused(
+def test_a_bundle_names_its_trunk_and_refuses_one_that_held_out_other_images(
     recipe: Path, cifar: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["--data", str(cifar), "--minutes", "0", "--run"]
     assert main(["fit", str(recipe), *arguments, str(tmp_path / "tiny")]) == PAUSED
     grafted = RECIPE.replace('name = "ann"\n', 'name = "ann"\ntrunk = "tiny/ann"\n')
     recipe.write_text(grafted.replace('"tiny"', '"other"'))
-    assert main(["fit", str(recipe), *arguments, str(tmp_path / "other")]) == PAUSED
+    assert main(["all", str(recipe), "--data", str(cifar), "--run", str(tmp_path / "other")]) == 0
+    manifest = json.loads((tmp_path / "other" / "bundle" / "manifest.json").read_text())
+    (trunk,) = manifest["provenance"]["trunks"]
+    assert (trunk["recipe"], trunk["dataset"]) == ("tiny", "CIFAR-10")
     recipe.write_text("seed = 2\n" + recipe.read_text())
     assert main(["fit", str(recipe), *arguments, str(tmp_path / "third")]) == 1
     assert "another seed or held_out" in capsys.readouterr().err
