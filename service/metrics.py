@@ -17,8 +17,8 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from models.bundle import Manifest
 from models.exits import StopReason
+from models.manifest import Manifest
 from service.errors import REJECTIONS
 from service.jobs import Job
 from service.scheduler import Scheduler

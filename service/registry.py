@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from models.bundle import Bundle, Manifest, load_bundle, load_manifest
+from models.bundle import Bundle, load_bundle, load_manifest
 from models.curve import Curve
 from models.energy.estimate import EnergyModel
 from models.energy.hardware import HardwareProfile, load_profile
@@ -19,6 +19,7 @@ from models.energy.report import Reporter
 from models.engines.contract import Engine
 from models.engines.selection import build_engine
 from models.errors import BundleError
+from models.manifest import Manifest
 from models.network import Shape
 from service.brownout import Brownout
 from service.capacity import Capacity, measured_capacity

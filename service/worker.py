@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from models.bundle import Manifest
 from models.energy.estimate import EnergyModel
 from models.engines.contract import Engine, State
 from models.inference import Row, advance
+from models.manifest import Manifest
 from service.errors import InferenceFailed, NotReady, ServiceError
 from service.jobs import Job, Progress
 from service.metrics import ModelMetrics

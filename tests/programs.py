@@ -8,8 +8,9 @@ from typing import Literal
 
 import numpy as np
 
-from models.bundle import ExitPoint, Exits, Manifest, Provenance, save_bundle
+from models.bundle import save_bundle
 from models.encoding import Encoding
+from models.manifest import ExitPoint, Exits, Manifest, Provenance
 from models.network import Network, Shape, connections, input_maximum
 from models.plans import planned
 from models.program import CURRENT_LIMIT, Program, Synapses

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from models.bundle import ExitPoint, Manifest
+from models.manifest import ExitPoint, Manifest
 from models.network import fan_out
 from training.data import DATASETS
 

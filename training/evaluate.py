@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.bundle import Bundle, Evaluation, ExitPoint
+from models.bundle import Bundle
 from models.energy.estimate import EnergyModel
 from models.energy.hardware import load_profile
 from models.engines.contract import Engine
 from models.inference import Counts, trace
+from models.manifest import Evaluation, ExitPoint
 from training.calibrate import THRESHOLDS, exit_point
 from training.data import Split
 

@@ -19,10 +19,6 @@ from safetensors.numpy import load_file, save_file
 
 from models.bundle import (
     CARD,
-    Exits,
-    Manifest,
-    Provenance,
-    Trunk,
     load_bundle,
     program_from_tensors,
     program_tensors,
@@ -32,6 +28,7 @@ from models.bundle import (
 from models.engines.event import EventEngine
 from models.engines.selection import build_engine
 from models.inference import trace
+from models.manifest import Exits, Manifest, Provenance, Trunk
 from models.network import Layer, Network
 from models.program import Program
 from training.build import SpikingNetwork

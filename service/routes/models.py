@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Depends, Request
 
-from models.bundle import Manifest
+from models.manifest import Manifest
 from service.registry import Registry, ServedModel
 from service.schemas import Calibration, CalibrationPoint, ModelList, ModelSummary, problems
 
