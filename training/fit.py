@@ -29,6 +29,7 @@ from training.data.batches import Batches
 from training.errors import TrainingError, TrainingPaused
 from training.objective import objective
 from training.optimizers import optimizers_of, set_learning_rates
+from training.precision import compute_type
 from training.recipe import Recipe, Stage
 from training.rounding import PIXEL_UNIT
 from training.run_folder import RunFolder, load_weights, save_whole
@@ -45,10 +46,10 @@ def choose_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def encoded(images: Tensor, table: Tensor, timesteps: int) -> Tensor:
+def encoded(images: Tensor, table: Tensor, timesteps: int, dtype: torch.dtype) -> Tensor:
     """Frames ``[T, B, C, H, W]``, channels last in memory, of ``images [B, H, W, C]`` uint8."""
     frames = table[:timesteps, images.long()]  # [T, B, H, W, C]
-    return frames.to(torch.bfloat16).div_(PIXEL_UNIT).permute(0, 1, 4, 2, 3)
+    return frames.to(dtype).div_(PIXEL_UNIT).permute(0, 1, 4, 2, 3)
 
 
 class Fit:
@@ -63,6 +64,7 @@ class Fit:
                 f"batches of {recipe.batch_size} cannot be shared by {self.team.size} processes"
             )
         self.device = choose_device()
+        self.dtype = compute_type(self.device)
         self.batches = Batches.on(self.device, train)
         self.held_out = Batches.on(self.device, held_out)
         self.table = torch.from_numpy(recipe.encoding.table).to(self.device)
@@ -146,7 +148,14 @@ class Fit:
         model.load_state_dict(own)
 
     def _sample(self, timesteps: int) -> Tensor:
-        return encoded(self.batches.images[:SAMPLE_IMAGES], self.table, timesteps)
+        return self._frames(self.batches.images[:SAMPLE_IMAGES], timesteps)
+
+    def _frames(self, images: Tensor, timesteps: int) -> Tensor:
+        return encoded(images, self.table, timesteps, self.dtype)
+
+    def _precision(self) -> torch.autocast:
+        enabled = self.dtype is not torch.float32
+        return torch.autocast(self.device.type, self.dtype if enabled else None, enabled)
 
     def _compensate(self, model: SpikingNetwork, stage: Stage) -> None:
         pixels = model.synapses[0]
@@ -215,8 +224,8 @@ class Fit:
         size = min(self.recipe.batch_size, len(self.batches.labels))
         batches = self.batches.epoch(size, generator, stage.augmentation)
         for images, _ in islice(batches, SETTLING_BATCHES):
-            with torch.autocast(self.device.type, torch.bfloat16):
-                model(encoded(images, self.table, stage.timesteps))
+            with self._precision():
+                model(self._frames(images, stage.timesteps))
         accuracy = self.evaluate(model, stage)["accuracy"]
         print(f"{stage.name}: held-out % behind settled batch-norm {accuracy}", flush=True)
 
@@ -261,12 +270,12 @@ class Fit:
         )
         for step, (images, labels) in enumerate(batches):
             set_learning_rates(optimizers, stage, epoch + step / per_epoch)
-            frames = encoded(images, self.table, stage.timesteps)
-            with torch.autocast(self.device.type, torch.bfloat16):
+            frames = self._frames(images, stage.timesteps)
+            with self._precision():
                 logits = model(frames)
             target = None
             if teacher is not None:
-                with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16):
+                with torch.no_grad(), self._precision():
                     target = teacher(frames[:1])[0]
             loss, rate = objective(stage, model, logits, labels, target)
             if rate is not None:
@@ -295,8 +304,8 @@ class Fit:
         chunks = range(0, len(labels), EVALUATION_BATCH)
         for start in chunks:
             images = self.held_out.images[start : start + EVALUATION_BATCH]
-            with torch.autocast(self.device.type, torch.bfloat16):
-                logits = model(encoded(images, self.table, stage.timesteps)).cumsum(0)
+            with self._precision():
+                logits = model(self._frames(images, stage.timesteps)).cumsum(0)
             hits = logits.argmax(-1) == labels[start : start + EVALUATION_BATCH]
             right += hits.sum(1).cpu()
             rates += torch.stack([n.rate for n in model.neurons]).cpu() / len(chunks)

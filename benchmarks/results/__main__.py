@@ -1,7 +1,7 @@
 """Measure bundles, and write docs/RESULTS.md and its pictures from what was logged.
 
     python -m benchmarks.results measure [BUNDLE ...]     all in models/zoo unless named
-    python -m benchmarks.results ablate [--run FOLDER]    encodings and spikes, from a trained step
+    python -m benchmarks.results ablate [--runs FOLDER]   encodings and spikes; trains for an hour
     python -m benchmarks.results write                    from docs/benchmarks/results/*.json
 
 Measuring and ablating need the data sets; writing needs nothing but the logged JSON.
@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("command", choices=["measure", "ablate", "write"])
     parser.add_argument("bundles", nargs="*", type=Path)
     parser.add_argument("--data", type=Path, default=Path("data"))
-    parser.add_argument("--run", type=Path, default=Path("runs/early-exit-vgg8-cifar10"))
+    parser.add_argument("--runs", type=Path, default=Path("runs/ablation"))
     options = parser.parse_args()
     LOGGED.mkdir(parents=True, exist_ok=True)
     if options.command == "measure":
@@ -43,7 +43,7 @@ def main() -> None:
     if options.command == "ablate":
         from benchmarks.results.ablation import ablated
 
-        _log({"date": str(date.today())} | ablated(options.run, options.data), LOGGED / ABLATIONS)
+        _log({"date": str(date.today())} | ablated(options.runs, options.data), LOGGED / ABLATIONS)
     write(LOGGED, REPORT)
     print(REPORT)
 

@@ -1,13 +1,12 @@
-"""Direct or hybrid encoding, spiking once or repeatedly: the same start, the same few batches.
+"""Direct or hybrid encoding, spiking once or repeatedly: the same start, the same batches.
 
-Each takes over the single step of a recipe's run and trains all timesteps on a share of an epoch.
-Compared on held-out images, as whatever decides about a recipe is.
+A network is trained for one timestep, in which all four are alike, and from there four times for
+all timesteps. Compared on held-out images, as whatever decides about a recipe is.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -18,59 +17,69 @@ from training.fit import Fit
 from training.recipe import Recipe, load_recipe
 from training.run_folder import RunFolder
 
-RECIPE = "early-exit-vgg8-cifar10"
-SHARE = 0.25
+RECIPE = Path(__file__).with_suffix(".toml")
 VARIANTS: dict[str, dict[str, Any]] = {
-    "direct, repeatedly": {"encoding": "direct", "fire_once": False, "reset": "soft"},
-    "direct, once": {"encoding": "direct", "fire_once": True, "reset": "hard"},
-    "hybrid, repeatedly": {"encoding": "hybrid", "fire_once": False, "reset": "soft"},
-    "hybrid, once": {"encoding": "hybrid", "fire_once": True, "reset": "hard"},
+    "direct-multi-spike": {"encoding": "direct", "fire_once": False, "reset": "soft"},
+    "direct-fire-once": {"encoding": "direct", "fire_once": True, "reset": "hard"},
+    "hybrid-multi-spike": {"encoding": "hybrid", "fire_once": False, "reset": "soft"},
+    "hybrid-fire-once": {"encoding": "hybrid", "fire_once": True, "reset": "hard"},
 }
 
 
-def ablated(run: Path, data: Path) -> dict[str, Any]:
-    """Train every variant, from what a run of the recipe left in the folder ``run``."""
-    recipe, _ = load_recipe(RECIPE)
+def ablated(runs: Path, data: Path) -> dict[str, Any]:
+    """Train every variant in a folder of its own under ``runs``, or go on with what lies there."""
+    recipe, _ = load_recipe(str(RECIPE))
     dataset = DATASETS[recipe.data.dataset]
     train, rest = held_out(dataset.train(data), recipe.data.held_out, recipe.seed)
-    runs = [
-        {"name": name} | _trained(varied(recipe, settings), train.head(SHARE), rest, run)
-        for name, settings in VARIANTS.items()
-    ]
+    network = recipe.build_network(len(dataset.labels), train.images.shape[1:])
+    *_, last = recipe.stages
     return {
         "about": (
-            f"`{RECIPE}` from its trained single step, batch-norm folded, all "
-            f"{recipe.network.timesteps} timesteps trained for {SHARE:g} of an epoch, which is too "
-            f"short to be the best of any; n = {len(rest):,} held-out images, seed {recipe.seed}."
+            f"A VGG-8 of {network.macs / 1e6:.0f} million multiply-accumulates, trained as a ReLU "
+            "network and then spiking for one timestep, in which all four are alike; from there "
+            f"each runs all {recipe.network.timesteps} timesteps for {last.epochs} epoch, "
+            "batch-norm folded. Too short to be the best of any. "
+            f"n = {len(rest):,} held-out images of {dataset.title}, seed {recipe.seed}."
         ),
-        "runs": runs,
+        "runs": compared(recipe, len(dataset.labels), train, rest, runs),
         "machine": machine(),
     }
 
 
-def varied(recipe: Recipe, settings: dict[str, Any]) -> Recipe:
-    """The recipe with other dynamics and one epoch of its last stage."""
+def compared(
+    recipe: Recipe, classes: int, train: Split, rest: Split, runs: Path
+) -> list[dict[str, Any]]:
+    """The last epoch's figures of every variant; all begin with the first one's single step."""
+    first = RunFolder(runs / next(iter(VARIANTS)))
+    rows = []
+    for name in VARIANTS:
+        varied, folder = variant(recipe, name), RunFolder(runs / name)
+        if folder != first and not folder.begun:
+            folder.adopt(varied, first)
+        fit = Fit(varied, classes, train, rest, folder.path)
+        fit.run(resume=True)
+        newest = folder.log()[-1]
+        neurons = [int(np.prod(lif.in_shape)) for lif in fit.network.lifs]
+        rows.append(
+            {
+                "name": name,
+                "accuracy": newest["accuracy"],
+                "rate": float(np.average(newest["rates"], weights=neurons)),
+                "seconds": newest["seconds"],
+            }
+        )
+    return rows
+
+
+def variant(recipe: Recipe, name: str) -> Recipe:
+    """The recipe with a variant's dynamics in its last stage, which takes its name."""
+    settings = VARIANTS[name]
     # A bias that comes again with every frame is a current; with one frame, it is a threshold.
     fold = "current" if settings["encoding"] == "direct" else "threshold"
-    last = recipe.stages[-1].model_copy(update={"name": "ablation", "epochs": 1, "fold": fold})
+    *earlier, last = recipe.stages
     return recipe.model_copy(
         update={
             "network": recipe.network.model_copy(update=settings),
-            "stages": (*recipe.stages[:-1], last),
+            "stages": (*earlier, last.model_copy(update={"name": name, "fold": fold})),
         }
     )
-
-
-def _trained(recipe: Recipe, train: Split, rest: Split, run: Path) -> dict[str, Any]:
-    with TemporaryDirectory() as folder:
-        started = RunFolder(Path(folder) / "run")
-        started.adopt(recipe, RunFolder(run))
-        fit = Fit(recipe, len(DATASETS[recipe.data.dataset].labels), train, rest, started.path)
-        fit.run(resume=True)
-        newest = started.log()[-1]
-    neurons = [int(np.prod(lif.in_shape)) for lif in fit.network.lifs]
-    return {
-        "accuracy": newest["accuracy"],
-        "rate": float(np.average(newest["rates"], weights=neurons)),
-        "seconds": newest["seconds"],
-    }

@@ -277,7 +277,7 @@ def test_rounded_stages_end_with_the_batch_norm_of_their_own_weights(
     with torch.no_grad():
         seen = []
         norm.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
-        model(encoded(trained.batches.images, trained.table, 1).float())
+        model(encoded(trained.batches.images, trained.table, 1, torch.float32))
     off = (seen[0].mean(dim=(0, 2, 3)) - norm.running_mean) / norm.running_var.sqrt()
     assert off.abs().max() < 0.1
 

@@ -75,7 +75,7 @@ def test_integer_program_follows_the_float_network(
     from models.engines.reference import ReferenceEngine
 
     served = trace(ReferenceEngine(program), run.recipe.encoding, rest.images)
-    frames = fit.encoded(torch.from_numpy(rest.images), trainer.table, 3).float()
+    frames = fit.encoded(torch.from_numpy(rest.images), trainer.table, 3, torch.float32)
     with torch.no_grad():
         logits = model(frames).cumsum(0).numpy()
     error = served.logit_sums * program.logit_scale - logits
@@ -119,7 +119,7 @@ def test_folding_keeps_the_first_timestep(recipe: Path, cifar: Path, tmp_path: P
     for neurons in model.neurons:
         neurons.activation = "lif"
     twin = folded(model, "threshold").eval()
-    frames = fit.encoded(torch.from_numpy(rest.images), trainer.table, 1).float()
+    frames = fit.encoded(torch.from_numpy(rest.images), trainer.table, 1, torch.float32)
     with torch.no_grad():
         torch.testing.assert_close(model(frames), twin(frames), atol=1e-3, rtol=1e-3)
 
