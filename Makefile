@@ -28,7 +28,7 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# The whole pipeline on 2 % of CIFAR-10; RECIPE=cifar10-hybrid trains the shipped bundle.
+# The whole pipeline on 2 % of CIFAR-10; RECIPE=cifar10-hybrid trains a model, in an evening.
 RECIPE ?= smoke
 train: $(VENV)/.dev data/cifar10/test_images.npy
 	$(BIN)/spiketrain all $(RECIPE) --resume

@@ -38,7 +38,7 @@ def _hash(text: str) -> str:
 
 
 KeyHash = Annotated[str, AfterValidator(_hash)]
-DEFAULT_BUNDLE = Path(models.__file__).parent / "zoo" / "cifar10-hybrid"
+DEFAULT_BUNDLE = Path(models.__file__).parent / "zoo" / "early-exit-vgg8-cifar10"
 
 
 class Settings(BaseSettings):

@@ -18,8 +18,10 @@ from models.inference import Trace, classify, trace
 from service.settings import DEFAULT_BUNDLE
 from tests.conftest import encoded
 from tests.processes import running_service
-from training.data import DATASETS, Split, titled
+from training.calibrate import calibrated
+from training.data import DATASETS, Split, held_out, titled
 from training.evaluate import evaluated
+from training.recipe import load_recipe
 
 pytestmark = pytest.mark.verify
 
@@ -110,6 +112,18 @@ def test_real_early_exit_equals_post_hoc_selection(
             for n, row in enumerate(rows, start=start):
                 assert row.logit_sum is not None
                 assert np.array_equal(row.logit_sum, event_trace.logit_sums[row.t - 1, n])
+
+
+@pytest.mark.parametrize("folder", ZOO, ids=lambda folder: folder.name)
+def test_the_exit_rule_follows_from_held_out_training_images(folder: Path) -> None:
+    bundle = load_bundle(folder)
+    manifest = bundle.manifest
+    recipe, _ = load_recipe(manifest.provenance.recipe)
+    train = titled(manifest.provenance.dataset).train(DATA)
+    _, rest = held_out(train, recipe.data.held_out, recipe.seed)
+    full = trace(build_engine(bundle, "event"), manifest.encoding, rest.images)
+    tolerance = recipe.calibrate.tolerance
+    assert calibrated(full, rest.labels, manifest.logit_scale, tolerance) == manifest.exits
 
 
 @pytest.mark.parametrize("folder", ZOO, ids=lambda folder: folder.name)
