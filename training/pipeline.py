@@ -53,6 +53,12 @@ class _ProgramFile(BaseModel):
     logit_scale: float
 
 
+class _ExitsFile(BaseModel):
+    made_by: str
+    tolerance: float
+    exits: Exits
+
+
 @dataclass(frozen=True)
 class Run:
     """A recipe, where its data lies and where its results go."""
@@ -83,7 +89,8 @@ class Run:
                 "stages": stages,
             }
         )
-        folder = self.folder.with_name(f"{self.folder.name}-trial")
+        folder = self.folder.resolve()  # "." has no name
+        folder = folder.with_name(f"{folder.name}-trial")
         digest = hashlib.sha256(trial.model_dump_json().encode()).hexdigest()
         return replace(self, recipe=trial, recipe_sha256=digest, folder=folder)
 
@@ -145,8 +152,10 @@ def calibrate(run: Run) -> Exits:
     program = _program(run)
     _, rest = run.splits()
     full = trace(EventEngine(program), run.recipe.encoding, rest.images)
-    exits = calibrated(full, rest.labels, program.logit_scale, run.recipe.calibrate.tolerance)
-    (run.folder / EXITS).write_text(exits.model_dump_json(indent=1))
+    tolerance = run.recipe.calibrate.tolerance
+    exits = calibrated(full, rest.labels, program.logit_scale, tolerance)
+    described = _ExitsFile(made_by=_maker(run), tolerance=tolerance, exits=exits)
+    (run.folder / EXITS).write_text(described.model_dump_json(indent=1))
     accuracy = " ".join(f"{100 * value:.2f}" for value in exits.accuracy_by_timestep)
     print(f"calibrated on {len(rest):,} held-out images: % by timestep {accuracy}")
     print(f"default entropy threshold {exits.default_entropy_threshold}")
@@ -156,7 +165,7 @@ def calibrate(run: Run) -> Exits:
 def export(run: Run, bundle: Path) -> Manifest:
     """Write the bundle: weights, step graph, manifest and card."""
     program = _program(run)
-    exits = Exits.model_validate_json(_text(run.folder / EXITS, "calibrate"))
+    exits = _exits(run)
     train, rest = run.splits()
     manifest = Manifest(
         name=run.recipe.name,
@@ -250,6 +259,21 @@ def _program(run: Run) -> Program:
         )
     tensors = load_file(run.folder / PROGRAM_TENSORS)
     return program_from_tensors(Network(described.layers), tensors, described.logit_scale)
+
+
+def _exits(run: Run) -> Exits:
+    try:
+        described = _ExitsFile.model_validate_json(_text(run.folder / EXITS, "calibrate"))
+    except ValidationError as error:
+        raise TrainingError(
+            f"{run.folder / EXITS} is of no use to this version; run: spiketrain calibrate"
+        ) from error
+    if (described.made_by, described.tolerance) != (_maker(run), run.recipe.calibrate.tolerance):
+        raise TrainingError(
+            f"{run.folder / EXITS} is another program's or of another tolerance; "
+            "run: spiketrain calibrate"
+        )
+    return described.exits
 
 
 def _text(path: Path, step: str) -> str:

@@ -162,6 +162,12 @@ def test_official_archive_and_npm_package_decode_to_the_same(cifar: Path, tmp_pa
         assert np.array_equal(loaded.labels, train.labels)
 
 
+def test_incomplete_package_is_refused(tmp_path: Path) -> None:
+    Image.new("RGB", (1024, 1)).save(tmp_path / "test_batch.png")
+    with pytest.raises(DataError, match=r"data_batch_1\.png"):
+        DATASETS["cifar10"].fetch(tmp_path / "out", tmp_path)
+
+
 def test_other_images_are_refused(cifar: Path, tmp_path: Path) -> None:
     archive = tmp_path / "cifar-10-python.tar.gz"
     official_archive(archive, cifar)

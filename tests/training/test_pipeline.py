@@ -55,6 +55,18 @@ def test_all_makes_a_bundle_that_serves(recipe: Path, cifar: Path, tmp_path: Pat
     ]  # fmt: skip
 
 
+def test_exits_are_calibrated_anew_for_another_tolerance(
+    recipe: Path, cifar: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [str(recipe), "--data", str(cifar), "--run", str(tmp_path / "run")]
+    assert main(["all", *arguments]) == 0
+    recipe.write_text(recipe.read_text() + "[calibrate]\ntolerance = 0.5\n")
+    assert main(["export", *arguments]) == 1
+    assert "spiketrain calibrate" in capsys.readouterr().err
+    assert main(["calibrate", *arguments]) == 0
+    assert main(["export", *arguments]) == 0
+
+
 RESIDUAL = 'plan = ["8", "R8", "P", "R12/2", "R12", "G"]'
 
 

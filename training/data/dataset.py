@@ -93,9 +93,7 @@ class Dataset:
             return
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
             unpacked_ = unpacked(source or self.download(folder), Path(scratch))
-            arrays = next(filter(None, (decode(unpacked_) for decode in self.decoders)), None)
-            if arrays is None:
-                raise DataError(f"{source}: no known layout of {self.title}")
+            arrays = self._decoded(unpacked_, str(source or "the download"))
             for name, array in arrays.items():
                 found = _sha256(array)
                 if found != self.sha256[name]:
@@ -105,6 +103,15 @@ class Dataset:
                 partial = folder / f"{name}.partial.npy"
                 np.save(partial, array)
                 partial.rename(folder / f"{name}.npy")
+
+    def _decoded(self, folder: Path, source: str) -> Arrays:
+        try:
+            arrays = next(filter(None, (decode(folder) for decode in self.decoders)), None)
+        except (OSError, ValueError, KeyError) as error:  # as zipfile, json, numpy, Pillow raise
+            raise DataError(f"{source}: {self.title} cannot be read: {error}") from error
+        if arrays is None:
+            raise DataError(f"{source}: no known layout of {self.title}")
+        return arrays
 
     def _load(self, folder: Path, split: str) -> Split:
         arrays = []
