@@ -111,8 +111,9 @@ class Ann:
 def trained(run: Path | None, data: Path) -> dict[str, NDArray[np.float16]]:
     """The tensors of a training run's ``relu`` stage, batch-norm and pixel scale folded in."""
     from training.build import folded
-    from training.pipeline import Run, relu_network
+    from training.pipeline import relu_network
     from training.rounding import PIXEL_UNIT
+    from training.run import Run
 
     model = folded(relu_network(Run.of(DEFAULT_BUNDLE.name, data, run)), "current")
     tensors = {}

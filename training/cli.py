@@ -11,7 +11,7 @@ from models.errors import ModelError
 from training import pipeline
 from training.data import DATASETS
 from training.errors import TrainingError, TrainingPaused
-from training.pipeline import Run
+from training.run import Run
 from training.team import Team
 
 PAUSED = 75  # sysexits.h: try again later

@@ -6,104 +6,28 @@ fit -> <stage>.pt    quantize -> program.*    calibrate -> exits.json    export 
 from __future__ import annotations
 
 import datetime
-import hashlib
-import platform
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 
-import torch
-from pydantic import BaseModel, ValidationError
-from safetensors.numpy import load_file, save_file
-
-from models.bundle import (
-    CARD,
-    load_bundle,
-    program_from_tensors,
-    program_tensors,
-    save_bundle,
-    save_manifest,
-)
+from models.bundle import CARD, load_bundle, save_bundle, save_manifest
 from models.engines.event import EventEngine
 from models.engines.selection import build_engine
 from models.inference import trace
-from models.manifest import Exits, Manifest, Provenance, Trunk
-from models.network import Layer, Network
+from models.manifest import Exits, Manifest
 from models.program import Program
 from training.build import SpikingNetwork
 from training.calibrate import calibrated
 from training.card import card
-from training.data import DATASETS, Dataset, Split, held_out, titled
-from training.errors import TrainingError
+from training.data import titled
 from training.evaluate import evaluated
 from training.export import step_graph
-from training.fit import Fit, choose_device
+from training.fit import Fit
+from training.provenance import provenance
 from training.quantize import quantised
-from training.recipe import Recipe, load_recipe
+from training.results import read_exits, read_program, write_exits, write_program
+from training.run import Run
 from training.run_folder import LOG, RunFolder
 
 TRAINING_LOG = "training.jsonl"
-PROGRAM_LAYERS, PROGRAM_TENSORS, EXITS = "program.json", "program.safetensors", "exits.json"
-
-
-class _ProgramFile(BaseModel):
-    made_by: str
-    layers: tuple[Layer, ...]
-    logit_scale: float
-
-
-class _ExitsFile(BaseModel):
-    made_by: str
-    tolerance: float
-    exits: Exits
-
-
-@dataclass(frozen=True)
-class Run:
-    """A recipe, where its data lies and where its results go."""
-
-    recipe: Recipe
-    recipe_sha256: str
-    data_root: Path
-    folder: Path
-
-    @classmethod
-    def of(cls, recipe: str, data_root: Path, folder: Path | None) -> Run:
-        loaded, digest = load_recipe(recipe)
-        return cls(loaded, digest, data_root, folder or Path("runs") / loaded.name)
-
-    def shortened(self, fraction: float, epochs: int) -> Run:
-        """The same on a share of the data with few epochs a stage: a trial, named so."""
-        recipe = self.recipe
-        share = recipe.data.model_copy(update={"fraction": recipe.data.fraction * fraction})
-        stages = tuple(
-            stage.model_copy(update={"epochs": min(stage.epochs, epochs), "trunk": None})
-            for stage in recipe.stages
-        )
-        trial = recipe.model_copy(
-            update={
-                "name": f"{recipe.name}-trial",
-                "description": f"Trial on {fraction:.0%} of the data. {recipe.description}",
-                "data": share,
-                "stages": stages,
-            }
-        )
-        folder = self.folder.resolve()  # "." has no name
-        folder = folder.with_name(f"{folder.name}-trial")
-        digest = hashlib.sha256(trial.model_dump_json().encode()).hexdigest()
-        return replace(self, recipe=trial, recipe_sha256=digest, folder=folder)
-
-    @property
-    def dataset(self) -> Dataset:
-        return DATASETS[self.recipe.data.dataset]
-
-    def splits(self) -> tuple[Split, Split]:
-        """Images to fit on and images to calibrate on, both from the training set."""
-        settings = self.recipe.data
-        train = self.dataset.train(self.data_root)
-        fitting, rest = held_out(train, settings.held_out, self.recipe.seed)
-        return fitting.head(settings.fraction), rest.head(settings.fraction)
 
 
 def fit(
@@ -136,26 +60,18 @@ def quantize(run: Run) -> Program:
     RunFolder(run.folder).check(run.recipe)
     model = _fit(run).trained(run.recipe.last)
     program = quantised(model.cpu(), bits)
-    described = _ProgramFile(
-        made_by=_maker(run), layers=program.network.layers, logit_scale=program.logit_scale
-    )
-    (run.folder / EXITS).unlink(missing_ok=True)  # of another program
-    (run.folder / PROGRAM_LAYERS).unlink(missing_ok=True)  # last, so that a kill leaves no mixture
-    save_file(program_tensors(program), run.folder / PROGRAM_TENSORS)
-    (run.folder / PROGRAM_LAYERS).write_text(described.model_dump_json())
+    write_program(run, program)
     print(f"quantized to {bits} bits: {program.network.parameters:,} weights")
     return program
 
 
 def calibrate(run: Run) -> Exits:
     """Choose temperatures, exit table and default threshold on the held-out split."""
-    program = _program(run)
+    program = read_program(run)
     _, rest = run.splits()
     full = trace(EventEngine(program), run.recipe.encoding, rest.images)
-    tolerance = run.recipe.calibrate.tolerance
-    exits = calibrated(full, rest.labels, program.logit_scale, tolerance)
-    described = _ExitsFile(made_by=_maker(run), tolerance=tolerance, exits=exits)
-    (run.folder / EXITS).write_text(described.model_dump_json(indent=1))
+    exits = calibrated(full, rest.labels, program.logit_scale, run.recipe.calibrate.tolerance)
+    write_exits(run, exits)
     accuracy = " ".join(f"{100 * value:.2f}" for value in exits.accuracy_by_timestep)
     print(f"calibrated on {len(rest):,} held-out images: % by timestep {accuracy}")
     print(f"default entropy threshold {exits.default_entropy_threshold}")
@@ -164,9 +80,8 @@ def calibrate(run: Run) -> Exits:
 
 def export(run: Run, bundle: Path) -> Manifest:
     """Write the bundle: weights, step graph, manifest and card."""
-    program = _program(run)
-    exits = _exits(run)
-    train, rest = run.splits()
+    program = read_program(run)
+    exits = read_exits(run)
     manifest = Manifest(
         name=run.recipe.name,
         version=run.recipe.version,
@@ -178,22 +93,7 @@ def export(run: Run, bundle: Path) -> Manifest:
         logit_scale=program.logit_scale,
         weight_bits=run.recipe.quantize.weight_bits,
         exits=exits,
-        provenance=Provenance(
-            recipe=run.recipe.name,
-            recipe_sha256=run.recipe_sha256,
-            dataset=run.dataset.title,
-            dataset_sha256=run.dataset.sha256,
-            seed=run.recipe.seed,
-            training_images=len(train),
-            calibration_images=len(rest),
-            software={name: version(name) for name in ("torch", "numpy", "onnx")},
-            hardware=_hardware(),
-            training_seconds=_training_seconds(
-                RunFolder(run.folder),
-                {run.recipe.stages[index].name for index in run.recipe.needed},
-            ),
-            trunks=tuple(trunks(RunFolder(run.folder), run.recipe, run.recipe.needed)),
-        ),
+        provenance=provenance(run),
     )
     manifest = save_bundle(bundle, manifest, program, step_graph(program).SerializeToString())
     log = run.folder / LOG
@@ -233,89 +133,3 @@ def write_card(bundle_folder: Path) -> None:
 def _fit(run: Run) -> Fit:
     train, rest = run.splits()
     return Fit(run.recipe, len(run.dataset.labels), train, rest, run.folder)
-
-
-def _maker(run: Run) -> str:
-    """A digest of all that decides which program a run gives."""
-    recipe = run.recipe
-    weights = RunFolder(run.folder).weights(recipe.stages[recipe.last])
-    trained = hashlib.sha256(weights.read_bytes()).hexdigest() if weights.exists() else None
-    decisive = (recipe.lineage(recipe.last), recipe.network, recipe.quantize, trained)
-    return hashlib.sha256(repr(decisive).encode()).hexdigest()
-
-
-def _program(run: Run) -> Program:
-    RunFolder(run.folder).check(run.recipe)
-    try:
-        described = _ProgramFile.model_validate_json(_text(run.folder / PROGRAM_LAYERS, "quantize"))
-    except ValidationError as error:
-        raise TrainingError(
-            f"{run.folder / PROGRAM_LAYERS} is no program of this version; run: spiketrain quantize"
-        ) from error
-    if described.made_by != _maker(run):
-        raise TrainingError(
-            f"{run.folder / PROGRAM_LAYERS} was made of other weights or by another recipe; "
-            "run: spiketrain quantize"
-        )
-    tensors = load_file(run.folder / PROGRAM_TENSORS)
-    return program_from_tensors(Network(described.layers), tensors, described.logit_scale)
-
-
-def _exits(run: Run) -> Exits:
-    try:
-        described = _ExitsFile.model_validate_json(_text(run.folder / EXITS, "calibrate"))
-    except ValidationError as error:
-        raise TrainingError(
-            f"{run.folder / EXITS} is of no use to this version; run: spiketrain calibrate"
-        ) from error
-    if (described.made_by, described.tolerance) != (_maker(run), run.recipe.calibrate.tolerance):
-        raise TrainingError(
-            f"{run.folder / EXITS} is another program's or of another tolerance; "
-            "run: spiketrain calibrate"
-        )
-    return described.exits
-
-
-def _text(path: Path, step: str) -> str:
-    if not path.exists():
-        raise TrainingError(f"{path} is missing; run: spiketrain {step}")
-    return path.read_text()
-
-
-def trunks(folder: RunFolder, recipe: Recipe, indices: tuple[int, ...]) -> Iterator[Trunk]:
-    """The runs whose weights these stages of a run began with, and those that those began with."""
-    begun: dict[Path, tuple[RunFolder, list[str]]] = {}
-    for index in indices:
-        trunk = recipe.stages[index].trunk
-        if trunk is not None:
-            other, stage = folder.trunk(trunk)
-            begun.setdefault(other.path, (other, []))[1].append(stage)
-    for other, stages in begun.values():
-        theirs = other.recipe()
-        names = [stage.name for stage in theirs.stages]
-        behind = theirs.behind(*map(names.index, stages))
-        yield Trunk(
-            recipe=theirs.name,
-            dataset=DATASETS[theirs.data.dataset].title,
-            training_seconds=_training_seconds(other, {names[index] for index in behind}),
-        )
-        yield from trunks(other, theirs, behind)
-
-
-def _training_seconds(folder: RunFolder, stages: set[str]) -> float | None:
-    seconds = [float(line["seconds"]) for line in folder.log() if line["stage"] in stages]
-    return round(sum(seconds), 1) if seconds else None
-
-
-def _hardware() -> str:
-    device = choose_device()
-    if device.type == "cuda":
-        return torch.cuda.get_device_name()
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        model = next(
-            line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")
-        )
-    except (OSError, ValueError):
-        model = platform.processor() or platform.machine()
-    return f"{torch.get_num_threads()} cores of {model.strip()}"

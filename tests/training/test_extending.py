@@ -19,10 +19,11 @@ from training.build import SpikingNetwork
 from training.cli import main
 from training.errors import RecipeError
 from training.fit import Fit, encoded
-from training.pipeline import Run, fit
+from training.pipeline import fit
 from training.quantize import quantised
 from training.recipe import load_recipe
 from training.rounding import Way, fake_quantised, integers, membrane_units
+from training.run import Run
 
 NARROW = """
 extends = "tiny"

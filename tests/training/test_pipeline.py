@@ -21,9 +21,9 @@ from training.cli import main
 from training.data import DATASETS
 from training.errors import RecipeError, TrainingError
 from training.objective import activity
-from training.pipeline import Run
 from training.quantize import quantised
 from training.recipe import load_recipe
+from training.run import Run
 
 
 def test_all_makes_a_bundle_that_serves(recipe: Path, cifar: Path, tmp_path: Path) -> None:

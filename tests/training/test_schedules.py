@@ -18,8 +18,8 @@ from training.cli import PAUSED, main
 from training.conversion import set_thresholds
 from training.fit import Fit
 from training.optimizers import learning_rate_factor
-from training.pipeline import Run
 from training.recipe import load_recipe
+from training.run import Run
 from training.run_folder import RunFolder
 
 SGD = RECIPE.replace(

@@ -1,0 +1,107 @@
+"""What quantising and calibrating leave in a run folder, and whose results those are."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from pydantic import BaseModel, ValidationError
+from safetensors.numpy import load_file, save_file
+
+from models.bundle import program_from_tensors, program_tensors
+from models.manifest import Exits
+from models.network import Layer, Network
+from models.program import Program
+from training.errors import TrainingError
+from training.run import Run
+from training.run_folder import RunFolder
+
+PROGRAM_LAYERS, PROGRAM_TENSORS, EXITS = "program.json", "program.safetensors", "exits.json"
+
+
+class _ProgramFile(BaseModel):
+    made_by: str
+    layers: tuple[Layer, ...]
+    logit_scale: float
+
+
+class _ExitsFile(BaseModel):
+    made_by: str
+    tolerance: float
+    exits: Exits
+
+
+def write_program(run: Run, program: Program) -> None:
+    """Replace the run's program; an exit rule that lies there is no longer its own."""
+    described = _ProgramFile(
+        made_by=_maker(run), layers=program.network.layers, logit_scale=program.logit_scale
+    )
+    (run.folder / EXITS).unlink(missing_ok=True)
+    (run.folder / PROGRAM_LAYERS).unlink(missing_ok=True)  # last, so that a kill leaves no mixture
+    save_file(program_tensors(program), run.folder / PROGRAM_TENSORS)
+    (run.folder / PROGRAM_LAYERS).write_text(described.model_dump_json())
+
+
+def read_program(run: Run) -> Program:
+    """The integer program of this very recipe and weights.
+
+    Raises:
+        TrainingError: there is none.
+    """
+    RunFolder(run.folder).check(run.recipe)
+    try:
+        described = _ProgramFile.model_validate_json(_text(run.folder / PROGRAM_LAYERS, "quantize"))
+    except ValidationError as error:
+        raise TrainingError(
+            f"{run.folder / PROGRAM_LAYERS} is no program of this version; run: spiketrain quantize"
+        ) from error
+    if described.made_by != _maker(run):
+        raise TrainingError(
+            f"{run.folder / PROGRAM_LAYERS} was made of other weights or by another recipe; "
+            "run: spiketrain quantize"
+        )
+    tensors = load_file(run.folder / PROGRAM_TENSORS)
+    return program_from_tensors(Network(described.layers), tensors, described.logit_scale)
+
+
+def write_exits(run: Run, exits: Exits) -> None:
+    """Keep the exit rule that was calibrated for the run's program."""
+    described = _ExitsFile(
+        made_by=_maker(run), tolerance=run.recipe.calibrate.tolerance, exits=exits
+    )
+    (run.folder / EXITS).write_text(described.model_dump_json(indent=1))
+
+
+def read_exits(run: Run) -> Exits:
+    """The exit rule of that program, of the recipe's tolerance.
+
+    Raises:
+        TrainingError: there is none.
+    """
+    try:
+        described = _ExitsFile.model_validate_json(_text(run.folder / EXITS, "calibrate"))
+    except ValidationError as error:
+        raise TrainingError(
+            f"{run.folder / EXITS} is of no use to this version; run: spiketrain calibrate"
+        ) from error
+    if (described.made_by, described.tolerance) != (_maker(run), run.recipe.calibrate.tolerance):
+        raise TrainingError(
+            f"{run.folder / EXITS} is another program's or of another tolerance; "
+            "run: spiketrain calibrate"
+        )
+    return described.exits
+
+
+def _maker(run: Run) -> str:
+    """A digest of all that decides which program a run gives."""
+    recipe = run.recipe
+    weights = RunFolder(run.folder).weights(recipe.stages[recipe.last])
+    trained = hashlib.sha256(weights.read_bytes()).hexdigest() if weights.exists() else None
+    decisive = (recipe.lineage(recipe.last), recipe.network, recipe.quantize, trained)
+    return hashlib.sha256(repr(decisive).encode()).hexdigest()
+
+
+def _text(path: Path, step: str) -> str:
+    if not path.exists():
+        raise TrainingError(f"{path} is missing; run: spiketrain {step}")
+    return path.read_text()
