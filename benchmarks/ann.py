@@ -1,7 +1,7 @@
 """The ReLU network that the spiking one is compared with: same layers, at least its accuracy.
 
-Its weights are those of the ``relu`` stage of the default bundle's recipe, which also teaches the
-spiking network, with batch-norm folded away. They lie beside this file in float16 and are computed
+Its weights are those of the ``relu`` stage of a recipe with the default bundle's layers, trained on
+CIFAR-10 alone, with batch-norm folded away. They lie beside this file in float16 and are computed
 with in float32; every contender made of them measures its own accuracy on the test images.
 
     python -m benchmarks.ann          writes them anew from the run in runs/
@@ -21,8 +21,8 @@ from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import load_file, save_file
 
 from models.network import Conv, Linear, Network, Pool, Shortcut, Synaptic
-from service.settings import DEFAULT_BUNDLE
 
+RECIPE = "hybrid-vgg8-cifar10"
 STORED = Path(__file__).with_name("ann.safetensors")
 OPSET, IR_VERSION = 17, 8
 
@@ -115,7 +115,7 @@ def trained(run: Path | None, data: Path) -> dict[str, NDArray[np.float16]]:
     from training.rounding import PIXEL_UNIT
     from training.run import Run
 
-    model = folded(relu_network(Run.of(DEFAULT_BUNDLE.name, data, run)), "current")
+    model = folded(relu_network(Run.of(RECIPE, data, run)), "current")
     tensors = {}
     for index, synapse in enumerate(model.synapses):
         layer = synapse.layer
