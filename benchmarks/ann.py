@@ -124,7 +124,8 @@ def trained(run: Path | None, data: Path) -> dict[str, NDArray[np.float16]]:
         extent = layer.in_shape[:2] if isinstance(layer, Linear) else (layer.kernel, layer.kernel)
         kernel = matrix.reshape(len(matrix), *extent, -1).transpose(0, 3, 1, 2)
         shape = (len(matrix), -1) if isinstance(layer, Linear) else kernel.shape
-        tensors[f"{layer.name}.weight"] = kernel.astype(np.float16).reshape(shape)
+        narrow = kernel.astype(np.float16).reshape(shape)
+        tensors[f"{layer.name}.weight"] = np.ascontiguousarray(narrow)  # what safetensors writes
         tensors[f"{layer.name}.bias"] = synapse.bias.detach().cpu().numpy().astype(np.float16)
     return tensors
 

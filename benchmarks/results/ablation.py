@@ -31,6 +31,7 @@ def ablated(runs: Path, data: Path) -> dict[str, Any]:
     recipe, _ = load_recipe(str(RECIPE))
     dataset = DATASETS[recipe.data.dataset]
     train, rest = held_out(dataset.train(data), recipe.data.held_out, recipe.seed)
+    fitted = train.head(recipe.data.fraction)
     network = recipe.build_network(len(dataset.labels), train.images.shape[1:])
     *_, last = recipe.stages
     return {
@@ -38,10 +39,10 @@ def ablated(runs: Path, data: Path) -> dict[str, Any]:
             f"A VGG-8 of {network.macs / 1e6:.0f} million multiply-accumulates, trained as a ReLU "
             "network and then spiking for one timestep, in which all four are alike; from there "
             f"each runs all {recipe.network.timesteps} timesteps for {last.epochs} epoch, "
-            "batch-norm folded. Too short to be the best of any. "
+            f"batch-norm folded, on {len(fitted):,} images. Too short to be the best of any. "
             f"n = {len(rest):,} held-out images of {dataset.title}, seed {recipe.seed}."
         ),
-        "runs": compared(recipe, len(dataset.labels), train, rest, runs),
+        "runs": compared(recipe, len(dataset.labels), fitted, rest, runs),
         "machine": machine(),
     }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ from benchmarks.engines import accuracy, builds, measured, prepared, summary
 from models.bundle import Bundle, load_bundle
 from models.engines.selection import build_engine
 from models.inference import classify
+from service.images import decode_image
 from service.settings import DEFAULT_BUNDLE
 from tests.programs import IMAGE_SHAPE
 
@@ -69,17 +72,21 @@ def test_untrained_frameworks_have_no_accuracy(images: Pixels) -> None:
     assert accuracy(contender, images, np.zeros(6)) is None
 
 
-def test_the_ann_has_the_layers_of_the_default_bundle_and_its_runtimes_agree() -> None:
-    network = load_bundle(DEFAULT_BUNDLE).manifest.network
+def test_the_ann_has_the_default_bundles_layers_knows_a_cat_and_its_runtimes_agree() -> None:
+    manifest = load_bundle(DEFAULT_BUNDLE).manifest
+    network = manifest.network
     ann = Ann.stored(network)
     assert sum(weight.size for weight in ann.weights) == network.parameters
     photos = np.random.default_rng(1).integers(0, 256, (4, *network.input_shape), np.uint8)
+    cat = Path("docs/cat.jpg").read_bytes()
+    photos[0] = decode_image(cat, network.input_shape, max_pixels=1_000_000)
     candidates = anns.contenders(ann, photos)
     first, second = (
         candidates[name](1).predict(photos)
         for name in ("ANN, torch float32", "ANN, ONNX Runtime float32")
     )
     assert np.array_equal(first, second)
+    assert manifest.labels[first[0]] == "cat"
 
 
 def test_the_default_comparison_names_every_peer() -> None:
