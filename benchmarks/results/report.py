@@ -62,6 +62,7 @@ def text(logged: Path) -> str:
 
 def _head(documents: list[Document]) -> Iterator[str]:
     machine = documents[0]["machine"]
+    trained_on = sorted({one["trained_on"] for one in documents})
     yield "# Results"
     yield ""
     yield (
@@ -73,9 +74,9 @@ def _head(documents: list[Document]) -> Iterator[str]:
     )
     yield ""
     yield (
-        f"Measured on {machine['cores']} cores of an {machine['processor']}; all bundles here were "
-        "trained on two such cores, one seed each. The papers' networks at full size have recipes "
-        "(`training/recipes`) that need a GPU and have not been run to their end."
+        f"Measured on {machine['cores']} cores of an {machine['processor']}; the bundles were "
+        f"trained on {', '.join(trained_on)}, one seed each. The papers' networks at full size "
+        "have recipes (`training/recipes`) that need a GPU and have not been run to their end."
     )
     yield ""
 
