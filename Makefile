@@ -33,7 +33,7 @@ RECIPE ?= smoke
 train: $(VENV)/.dev data/cifar10/test_images.npy
 	$(BIN)/spiketrain all $(RECIPE) --resume
 
-# Every performance figure of the README and docs/ENGINES.md; about fifteen idle minutes.
+# Every performance figure of the README and docs/ENGINES.md; half an idle hour.
 bench: $(VENV)/.bench data/cifar10/test_images.npy
 	$(BIN)/python -m benchmarks.layers
 	$(BIN)/python -m benchmarks.engines
