@@ -50,7 +50,7 @@ bench-energy: $(VENV)/.dev data/cifar10/test_images.npy
 energy-validation: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.energy.validation --write
 
-# Accuracy, exits, energy and robustness of every bundle, into docs/RESULTS.md; an idle minute a bundle.
+# Accuracy, exits, energy and robustness of every bundle, into docs/RESULTS.md; one or two idle minutes a bundle.
 bench-results: $(VENV)/.bench $(DATASETS:%=data/%/test_images.npy)
 	$(BIN)/python -m benchmarks.results measure
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 from safetensors.numpy import load_file, save_file
@@ -17,6 +18,7 @@ from training.run import Run
 from training.run_folder import RunFolder
 
 PROGRAM_LAYERS, PROGRAM_TENSORS, EXITS = "program.json", "program.safetensors", "exits.json"
+File = TypeVar("File", bound=BaseModel)
 
 
 class _ProgramFile(BaseModel):
@@ -49,12 +51,7 @@ def read_program(run: Run) -> Program:
         TrainingError: there is none.
     """
     RunFolder(run.folder).check(run.recipe)
-    try:
-        described = _ProgramFile.model_validate_json(_text(run.folder / PROGRAM_LAYERS, "quantize"))
-    except ValidationError as error:
-        raise TrainingError(
-            f"{run.folder / PROGRAM_LAYERS} is no program of this version; run: spiketrain quantize"
-        ) from error
+    described = _read(_ProgramFile, run.folder / PROGRAM_LAYERS, "quantize")
     if described.made_by != _maker(run):
         raise TrainingError(
             f"{run.folder / PROGRAM_LAYERS} was made of other weights or by another recipe; "
@@ -78,12 +75,7 @@ def read_exits(run: Run) -> Exits:
     Raises:
         TrainingError: there is none.
     """
-    try:
-        described = _ExitsFile.model_validate_json(_text(run.folder / EXITS, "calibrate"))
-    except ValidationError as error:
-        raise TrainingError(
-            f"{run.folder / EXITS} is of no use to this version; run: spiketrain calibrate"
-        ) from error
+    described = _read(_ExitsFile, run.folder / EXITS, "calibrate")
     if (described.made_by, described.tolerance) != (_maker(run), run.recipe.calibrate.tolerance):
         raise TrainingError(
             f"{run.folder / EXITS} is another program's or of another tolerance; "
@@ -101,7 +93,13 @@ def _maker(run: Run) -> str:
     return hashlib.sha256(repr(decisive).encode()).hexdigest()
 
 
-def _text(path: Path, step: str) -> str:
+def _read(kind: type[File], path: Path, step: str) -> File:
+    """What a step left at ``path``."""
     if not path.exists():
         raise TrainingError(f"{path} is missing; run: spiketrain {step}")
-    return path.read_text()
+    try:
+        return kind.model_validate_json(path.read_text())
+    except ValidationError as error:
+        raise TrainingError(
+            f"{path} is damaged or another version's; run: spiketrain {step}"
+        ) from error
