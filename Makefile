@@ -6,8 +6,9 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PINS := pyproject.toml constraints.txt
 DATASETS := cifar10 cifar100 fashion-mnist
+ZOO_DATA := data/cifar10/test_images.npy data/cifar100/test_images.npy
 
-.PHONY: serve test train bench bench-serving bench-energy bench-results results energy-validation verify check format clean
+.PHONY: serve test train bench bench-serving bench-energy bench-results ablation results energy-validation verify check format clean
 
 serve: $(VENV)/.service
 	$(BIN)/spikeserve serve --port $(PORT)
@@ -15,7 +16,7 @@ serve: $(VENV)/.service
 test: $(VENV)/.dev
 	$(BIN)/pytest
 
-verify: $(VENV)/.dev data/cifar10/test_images.npy data/cifar100/test_images.npy
+verify: $(VENV)/.dev $(ZOO_DATA)
 	$(BIN)/pytest -m "verify or not verify"
 
 check: $(VENV)/.dev
@@ -28,12 +29,12 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# The whole pipeline on 2 % of CIFAR-10; RECIPE=cifar10-hybrid trains a model, in an evening.
+# The whole pipeline on 2 % of CIFAR-10; RECIPE=cifar10-hybrid trains a model, in two hours.
 RECIPE ?= smoke
 train: $(VENV)/.dev data/cifar10/test_images.npy
 	$(BIN)/spiketrain all $(RECIPE) --resume
 
-# Every performance figure of the README and docs/ENGINES.md; half an idle hour.
+# This network in every runtime, and its layers, for the README and docs/ENGINES.md; half an idle hour.
 bench: $(VENV)/.bench data/cifar10/test_images.npy
 	$(BIN)/python -m benchmarks.layers
 	$(BIN)/python -m benchmarks.engines
@@ -42,8 +43,8 @@ bench: $(VENV)/.bench data/cifar10/test_images.npy
 bench-serving: $(VENV)/.bench data/cifar10/test_images.npy
 	$(BIN)/python -m benchmarks.serving
 
-# What early exit saves on 10,000 test images, and what the estimate costs; half a minute.
-bench-energy: $(VENV)/.dev data/cifar10/test_images.npy
+# What early exit saves on every bundle's 10,000 test images, and what the estimate costs; half a minute.
+bench-energy: $(VENV)/.dev $(ZOO_DATA)
 	$(BIN)/python -m benchmarks.energy
 
 # Published energies beside ours, into docs/ENERGY.md; needs no data, but what the tests need.
@@ -53,6 +54,10 @@ energy-validation: $(VENV)/.dev
 # Accuracy, exits, energy and robustness of every bundle, into docs/RESULTS.md; one or two idle minutes a bundle.
 bench-results: $(VENV)/.bench $(DATASETS:%=data/%/test_images.npy)
 	$(BIN)/python -m benchmarks.results measure
+
+# Direct or hybrid encoding, spiking once or repeatedly, trained side by side; half an hour.
+ablation: $(VENV)/.bench data/cifar10/test_images.npy
+	$(BIN)/python -m benchmarks.results ablate
 
 # docs/RESULTS.md and its pictures anew from what was logged.
 results: $(VENV)/.bench

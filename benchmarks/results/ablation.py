@@ -42,6 +42,7 @@ def ablated(runs: Path, data: Path) -> dict[str, Any]:
             f"batch-norm folded, on {len(fitted):,} images. Too short to be the best of any. "
             f"n = {len(rest):,} held-out images of {dataset.title}, seed {recipe.seed}."
         ),
+        "images": len(rest),
         "runs": compared(recipe, len(dataset.labels), fitted, rest, runs),
         "machine": machine(),
     }
@@ -66,7 +67,6 @@ def compared(
                 "name": name,
                 "accuracy": newest["accuracy"],
                 "rate": float(np.average(newest["rates"], weights=neurons)),
-                "seconds": newest["seconds"],
             }
         )
     return rows

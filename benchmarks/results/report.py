@@ -67,10 +67,11 @@ def _head(documents: list[Document]) -> Iterator[str]:
     yield ""
     yield (
         "What the shipped bundles do on test images, through the served integer program and the "
-        "event engine. Temperatures, sharpness, thresholds and checkpoints come from held-out "
-        "training images; that entropy may be taken sharply at all is an idea that test figures of "
-        "an earlier bundle gave ([LOG.md](LOG.md)). Written by `make results` from "
-        "`docs/benchmarks/results/*.json`, which `make bench-results` measures."
+        "event engine. Temperatures, sharpness and thresholds come from held-out training images, "
+        "weights are those of the last epoch; that entropy may be taken sharply at all is an idea "
+        "that test figures of an earlier bundle gave ([LOG.md](LOG.md)). Written by `make results` "
+        "from `docs/benchmarks/results/*.json`, which `make bench-results` measures, and `make "
+        "ablation` for what it says of encodings."
     )
     yield ""
     yield (
@@ -244,13 +245,15 @@ def _shift(documents: list[Document]) -> Iterator[str]:
 def _ablation(document: Document) -> Iterator[str]:
     yield "## Encoding and spikes: direct or hybrid, once or repeatedly"
     yield ""
-    yield document["about"]
+    best = max(value for row in document["runs"] for value in row["accuracy"])
+    error = 100 * (best * (1 - best) / document["images"]) ** 0.5
+    yield f"{document['about']} Standard error of an accuracy: {error:.1f} points."
     yield ""
-    yield "| run | held-out accuracy at t = 1 … T, % | spikes per neuron and step | seconds |"
-    yield "|---|---|---|---|"
+    yield "| run | held-out accuracy at t = 1 … T, % | spikes per neuron and step |"
+    yield "|---|---|---|"
     for row in document["runs"]:
         accuracy = " / ".join(f"{100 * value:.2f}" for value in row["accuracy"])
-        yield f"| {row['name']} | {accuracy} | {row['rate']:.4f} | {row['seconds']:.0f} |"
+        yield f"| {row['name']} | {accuracy} | {row['rate']:.4f} |"
     yield ""
 
 
