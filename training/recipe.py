@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import tomllib
 from functools import cached_property
@@ -220,10 +221,11 @@ class Recipe(Section):
 
 
 def load_recipe(name_or_path: str) -> tuple[Recipe, str]:
-    """A recipe by name (in ``training/recipes``) or path, and the sha256 of its text.
+    """A recipe by name (in ``training/recipes``) or path, and the sha256 of what it says.
 
     A recipe that ``extends`` another (beside it, or a shipped one) takes over what it does not
-    say itself and adds its stages to the other's; the sha256 is then that of both texts.
+    say itself and adds its stages to the other's. The sha256 is that of all settings together, as
+    JSON with sorted keys: comments and order are free to change.
 
     Raises:
         RecipeError: no such file, not TOML, or a field is wrong; names the field.
@@ -231,22 +233,22 @@ def load_recipe(name_or_path: str) -> tuple[Recipe, str]:
     path = Path(name_or_path)
     if not path.suffix:
         path = RECIPES / f"{name_or_path}.toml"
-    text, document = _read(path)
+    document = _read(path)
     if "extends" in document:
         base_path = _extended(path, document.pop("extends"))
-        base_text, base = _read(base_path)
+        base = _read(base_path)
         if "extends" in base:
             raise RecipeError(f"{path}: {base_path} extends another recipe itself")
         if "name" not in document:
             raise RecipeError(f"{path}: name: a recipe that extends another needs its own")
         stages = [_stages(base_path, base), _stages(path, document)]
         document = overlaid(base, document) | {"stages": [*stages[0], *stages[1]]}
-        text = base_text + text
     try:
         recipe = Recipe.model_validate(document)
     except ValidationError as error:
         raise RecipeError(f"{path}: {error}") from error
-    return recipe, hashlib.sha256(text).hexdigest()
+    settings = json.dumps(document, sort_keys=True)
+    return recipe, hashlib.sha256(settings.encode()).hexdigest()
 
 
 def _extended(path: Path, name: object) -> Path:
@@ -263,10 +265,9 @@ def _stages(path: Path, document: dict[str, Any]) -> list[Any]:
     return stages
 
 
-def _read(path: Path) -> tuple[bytes, dict[str, Any]]:
+def _read(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_bytes()
-        return text, tomllib.loads(text.decode())
+        return tomllib.loads(path.read_bytes().decode())
     except (OSError, ValueError, RecursionError) as error:
         known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.toml")))
         raise RecipeError(f"cannot read recipe {path}: {error}; known recipes: {known}") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -68,7 +67,10 @@ def test_it_takes_over_what_it_does_not_say_and_trains_only_what_it_needs(narrow
     assert extended.needed == (0, 2, 3)
     assert base.needed == (0, 1)
     assert extended.quantize.weight_bits == 4
-    assert digest == hashlib.sha256((RECIPE + NARROW).encode()).hexdigest()
+    narrow.write_text("# said otherwise\n" + NARROW)
+    assert load_recipe(str(narrow))[1] == digest
+    narrow.with_name("tiny.toml").write_text(RECIPE.replace("[data]", "seed = 7\n[data]"))
+    assert load_recipe(str(narrow))[1] != digest
 
 
 def test_a_base_that_is_none_is_named(narrow: Path) -> None:

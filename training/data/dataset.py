@@ -74,7 +74,7 @@ class Dataset:
         return self._load(root / self.name, "train")
 
     def test(self, root: Path) -> Split:
-        """The test images. Only ``evaluate`` reads them."""
+        """The test images. Nothing that trains, quantises or calibrates reads them."""
         return self._load(root / self.name, "test")
 
     def fetch(self, root: Path, source: Path | None) -> None:
