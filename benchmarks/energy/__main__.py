@@ -2,7 +2,8 @@
 
     python -m benchmarks.energy [--quick]
 
-Writes ``docs/benchmarks/energy.json`` and ``energy.md``. Needs the CIFAR-10 test images.
+Writes ``docs/benchmarks/energy.json`` and ``energy.md``. Needs the test images of every data set
+that a shipped bundle was made for.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What early exit saves on the shipped bundles, over every CIFAR-10 test image.
+"""What early exit saves on the shipped bundles, over every test image of their data sets.
 
 Every image runs all T timesteps once; its energy, delay and their product are those of the
 timestep at which its bundle's default threshold lets it go, against those of its own full run.
