@@ -15,7 +15,6 @@ from training.run import Run
 from training.team import Team
 
 PAUSED = 75  # sysexits.h: try again later
-TRIAL_EPOCHS = 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,7 +46,7 @@ def _run(options: argparse.Namespace) -> None:
 def _run_recipe(options: argparse.Namespace) -> None:
     run = Run.of(options.recipe, options.data, options.run)
     if options.trial is not None:
-        run = run.shortened(options.trial, TRIAL_EPOCHS)
+        run = run.shortened(options.trial)
     bundle = getattr(options, "bundle", None) or run.folder / "bundle"
     if options.command in ("fit", "all"):
         pipeline.fit(run, resume=options.resume, adopted=options.adopted, minutes=options.minutes)
@@ -89,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
             "--trial",
             type=_share,
             metavar="SHARE",
-            help="only this share of the data, one epoch a stage: does it all work?",
+            help="only this share of the data, one epoch a stage, small batches: does it all work?",
         )
         if name in ("fit", "all"):
             sub.add_argument("--resume", action="store_true", help="go on where the run stopped")

@@ -82,6 +82,16 @@ def test_training_in_slices_ends_where_training_at_once_does(
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
 
 
+def test_a_trial_of_large_batches_takes_small_ones_at_a_lower_rate(recipe: Path) -> None:
+    """Batches made for a GPU need more memory than a machine without one may have."""
+    recipe.write_text(RECIPE.replace("batch_size = 32", "batch_size = 256"))
+    whole = Run.of(str(recipe), Path("data"), None)
+    trial = whole.shortened(0.1).recipe
+    assert trial.batch_size == 64
+    rates = [stage.learning_rate for stage in whole.recipe.stages]
+    assert [stage.learning_rate for stage in trial.stages] == [rate / 4 for rate in rates]
+
+
 def test_a_trial_is_short_and_says_so(recipe: Path, cifar: Path, tmp_path: Path) -> None:
     arguments = [str(recipe), "--data", str(cifar), "--run", str(tmp_path / "run")]
     assert main(["all", *arguments, "--trial", "0.5", "--bundle", str(tmp_path / "bundle")]) == 0
