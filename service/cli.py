@@ -146,20 +146,19 @@ def _bar(entropy: float) -> str:
 
 def _models(settings: Settings) -> None:
     table = Table()
-    for heading in ("model", "T", "encoding", "threshold", "accuracy", "⌀ t"):
+    table.add_column("model, path", overflow="fold")
+    for heading in ("T", "encoding", "threshold", "accuracy", "⌀ t"):
         table.add_column(heading, no_wrap=True)
-    table.add_column("path", overflow="fold")
     for path in settings.bundles:
         manifest = load_manifest(path)
         evaluation = manifest.evaluation
         table.add_row(
-            f"{manifest.name} {manifest.version}",
+            f"{manifest.name} {manifest.version}\n{path}",
             str(manifest.timesteps),
             manifest.encoding.kind,
             str(manifest.exits.default_entropy_threshold),
             f"{evaluation.default.accuracy:.2%}" if evaluation else "–",
             f"{evaluation.default.average_timesteps:.3f}" if evaluation else "–",
-            str(path),
         )
     Console().print(table)
 

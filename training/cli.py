@@ -15,6 +15,7 @@ from training.run import Run
 from training.team import Team
 
 PAUSED = 75  # sysexits.h: try again later
+INTERRUPTED = 130  # as shells have it for SIGINT
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,17 +25,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TrainingPaused as pause:
         print(f"spiketrain: {pause}", file=sys.stderr)
         return PAUSED
-    except (TrainingError, ModelError) as error:
+    except (TrainingError, ModelError, OSError) as error:
         print(f"spiketrain: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("spiketrain: stopped; what has finished is kept (--resume)", file=sys.stderr)
+        return INTERRUPTED
     return 0
 
 
 def _run(options: argparse.Namespace) -> None:
     match options.command:
         case "data":
-            DATASETS[options.dataset].fetch(options.data, options.source)
-            print(f"{options.dataset} verified in {options.data / options.dataset}")
+            new = DATASETS[options.dataset].fetch(options.data, options.source)
+            before = "" if new else "; it was there already, nothing was fetched or read"
+            print(f"{options.dataset} verified in {options.data / options.dataset}{before}")
         case "evaluate":
             pipeline.evaluate(options.bundle, options.data)
         case "card":

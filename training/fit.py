@@ -78,15 +78,18 @@ class Fit:
             TrainingPaused: another epoch would take more than ``minutes`` altogether.
         """
         limit = TimeLimit(minutes)
+        stages = [self.recipe.stages[index] for index in self.recipe.needed]
         with ExitStack() as stack:
 
             def begin() -> None:
                 stack.enter_context(self.folder.occupied())
+                for stage in stages:  # or the folder would hold a run that cannot go on
+                    if stage.trunk is not None and not self.folder.weights(stage).exists():
+                        self.folder.trunk_weights(stage.trunk, self.recipe)
                 self.folder.begin(self.recipe, resume=resume)
 
             self.team.lead(begin)
-            for index in self.recipe.needed:
-                stage = self.recipe.stages[index]
+            for index, stage in zip(self.recipe.needed, stages, strict=True):
                 if not self.folder.weights(stage).exists():
                     torch.manual_seed(self.recipe.seed + index)
                     model = self._entering(index)
@@ -133,11 +136,7 @@ class Fit:
 
     def _graft(self, model: SpikingNetwork, trunk: str) -> None:
         """Take over another network's weights, all but the classifier's."""
-        other, stage = self.folder.trunk(trunk)
-        path = other.path / f"{stage}.pt"
-        if not path.exists():
-            raise TrainingError(f"{path} is missing: train {trunk} first, in a folder beside this")
-        other.check_split(self.recipe)
+        path = self.folder.trunk_weights(trunk, self.recipe)
         classifier = f"stack.{len(model.stack) - 1}."
         own, found = model.state_dict(), load_weights(path, self.device)
         for name in own:

@@ -50,7 +50,7 @@ class Run:
         trial = recipe.model_copy(
             update={
                 "name": f"{recipe.name}-trial",
-                "description": f"Trial on {fraction:.0%} of the data. {recipe.description}",
+                "description": f"Trial on {100 * fraction:g} % of the data. {recipe.description}",
                 "batch_size": batch_size,
                 "data": share,
                 "stages": stages,

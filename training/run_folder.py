@@ -169,17 +169,25 @@ class RunFolder:
         name, stage = trunk.split("/")
         return RunFolder(self.path.with_name(name)), stage
 
-    def check_split(self, recipe: Recipe) -> None:
-        """Raises TrainingError where other images were held out here than ``recipe`` holds out.
+    def trunk_weights(self, trunk: str, recipe: Recipe) -> Path:
+        """Where the weights lie that a stage of ``recipe`` begins with.
 
-        Weights that go from data set to data set and back would have seen what is held out.
+        Raises:
+            TrainingError: they are missing, or other images were held out there than ``recipe``
+                holds out: weights that go from data set to data set and back would have seen
+                what is held out.
         """
-        begun = self.recipe()
+        other, stage = self.trunk(trunk)
+        path = other.path / f"{stage}.pt"
+        if not path.exists():
+            raise TrainingError(f"{path} is missing: train {trunk} first, in a folder beside this")
+        begun = other.recipe()
         if (begun.seed, begun.data.held_out) != (recipe.seed, recipe.data.held_out):
             raise TrainingError(
-                f"{self.path} has another seed or held_out than {recipe.name}: images that the one "
-                "holds out may be among those the other was trained on"
+                f"{other.path} has another seed or held_out than {recipe.name}: images that the "
+                "one holds out may be among those the other was trained on"
             )
+        return path
 
     def recipe(self) -> Recipe:
         """The recipe that began the run.

