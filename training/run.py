@@ -11,7 +11,7 @@ from training.recipe import Recipe, load_recipe
 
 TRIAL_EPOCHS = 1
 TRIAL_BATCH = 64
-"""Images a step: ResNet-19 keeps 60 MB of float32 for each while it trains all four timesteps."""
+"""Images a step: ResNet-19 keeps up to 100 MB for each while it trains all four timesteps."""
 
 
 @dataclass(frozen=True)
