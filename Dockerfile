@@ -19,6 +19,6 @@ RUN ["python", "-c", "import importlib.util, sys; sys.exit('torch is for trainin
 USER 10001:10001
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 \
-    CMD ["python", "-m", "deploy.healthcheck", "/livez"]
+    CMD ["python", "-m", "spikeserve.deploy.healthcheck", "/livez"]
 STOPSIGNAL SIGTERM
 CMD ["spikeserve", "serve"]

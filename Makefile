@@ -23,7 +23,7 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m deploy.grafana.dashboard --check
+	$(BIN)/python -m spikeserve.deploy.grafana.dashboard --check
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

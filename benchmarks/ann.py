@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import load_file, save_file
 
-from models.network import Conv, Linear, Network, Pool, Shortcut, Synaptic
+from spikeserve.models.network import Conv, Linear, Network, Pool, Shortcut, Synaptic
 
 RECIPE = "hybrid-vgg8-cifar10"
 STORED = Path(__file__).with_name("ann.safetensors")
@@ -110,10 +110,10 @@ class Ann:
 
 def trained(run: Path | None, data: Path) -> dict[str, NDArray[np.float16]]:
     """The tensors of a training run's ``relu`` stage, batch-norm and pixel scale folded in."""
-    from training.build import folded
-    from training.pipeline import relu_network
-    from training.rounding import PIXEL_UNIT
-    from training.run import Run
+    from spikeserve.training.build import folded
+    from spikeserve.training.pipeline import relu_network
+    from spikeserve.training.rounding import PIXEL_UNIT
+    from spikeserve.training.run import Run
 
     model = folded(relu_network(Run.of(RECIPE, data, run)), "current")
     tensors = {}

@@ -11,14 +11,14 @@ import numpy as np
 from benchmarks.contenders import Pixels
 from benchmarks.outcomes import Document
 from benchmarks.servers.processes import on_cores
-from models.bundle import Bundle
-from models.energy.estimate import EnergyModel
-from models.energy.hardware import load_profile
-from models.engines.selection import EngineChoice, build_engine
-from models.inference import classify
-from service.jobs import Job
-from service.metrics import Metrics
-from service.scheduler import Scheduler
+from spikeserve.models.bundle import Bundle
+from spikeserve.models.energy.estimate import EnergyModel
+from spikeserve.models.energy.hardware import load_profile
+from spikeserve.models.engines.selection import EngineChoice, build_engine
+from spikeserve.models.inference import classify
+from spikeserve.service.jobs import Job
+from spikeserve.service.metrics import Metrics
+from spikeserve.service.scheduler import Scheduler
 
 BATCHES = (1, 16)
 REPETITIONS = 3

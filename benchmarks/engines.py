@@ -25,12 +25,12 @@ from rich.progress import track
 from benchmarks.ann import Ann
 from benchmarks.contenders import Build, Contender, Pixels, Unavailable, anns, frameworks, spiking
 from benchmarks.machine import libraries, machine
-from models.bundle import Bundle, load_bundle
-from models.engines.contract import Engine
-from models.engines.selection import build_engine
-from models.inference import classify
-from service.settings import DEFAULT_BUNDLE
-from training.data import DATASETS
+from spikeserve.models.bundle import Bundle, load_bundle
+from spikeserve.models.engines.contract import Engine
+from spikeserve.models.engines.selection import build_engine
+from spikeserve.models.inference import classify
+from spikeserve.service.settings import DEFAULT_BUNDLE
+from spikeserve.training.data import DATASETS
 
 RESULTS = Path("docs/benchmarks")
 SETTINGS = ((1, 1), (1, 16), (2, 1), (2, 16))  # threads, batch

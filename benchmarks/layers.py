@@ -30,12 +30,12 @@ from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.machine import libraries, machine
 from benchmarks.pictures import growth, roofline
-from models.engines.kernels.events import mask_events
-from models.engines.kernels.layout import Layout
-from models.engines.kernels.network import sparse_row, synaptic_layer
-from models.engines.kernels.vectors import WORD
-from models.network import Conv, Lif, Linear, Network
-from models.program import Program, Synapses
+from spikeserve.models.engines.kernels.events import mask_events
+from spikeserve.models.engines.kernels.layout import Layout
+from spikeserve.models.engines.kernels.network import sparse_row, synaptic_layer
+from spikeserve.models.engines.kernels.vectors import WORD
+from spikeserve.models.network import Conv, Lif, Linear, Network
+from spikeserve.models.program import Program, Synapses
 
 RESULTS = Path("docs/benchmarks")
 DENSITY = 0.10

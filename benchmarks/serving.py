@@ -63,10 +63,10 @@ from benchmarks.trials import (
     repeated,
     started,
 )
-from models.bundle import Bundle, load_bundle
-from models.engines.selection import EngineChoice
-from service.settings import DEFAULT_BUNDLE
-from training.data import DATASETS
+from spikeserve.models.bundle import Bundle, load_bundle
+from spikeserve.models.engines.selection import EngineChoice
+from spikeserve.service.settings import DEFAULT_BUNDLE
+from spikeserve.training.data import DATASETS
 
 RESULTS = Path("docs/benchmarks")
 CHOICES: tuple[EngineChoice, ...] = ("event", "onnx")

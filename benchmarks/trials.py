@@ -28,9 +28,9 @@ from benchmarks.servers import (
     Server,
 )
 from benchmarks.servers.processes import ServerProcess, on_cores
-from models.bundle import Bundle
-from models.engines.selection import build_engine
-from models.inference import classify
+from spikeserve.models.bundle import Bundle
+from spikeserve.models.engines.selection import build_engine
+from spikeserve.models.inference import classify
 
 SEED = 1
 REQUESTS_PER_RUN = 600

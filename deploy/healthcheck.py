@@ -1,4 +1,4 @@
-"""``python -m deploy.healthcheck /livez``: exit 0 if the service in this container answers 2xx."""
+"""Exit 0 if the service in this container answers 2xx to the path given, ``/livez`` say."""
 
 from __future__ import annotations
 

@@ -20,10 +20,10 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_safetensors
 from safetensors.numpy import save as save_safetensors
 
-from models.errors import BundleError, InvalidProgram, ModelError
-from models.manifest import Manifest
-from models.network import Network
-from models.program import Program, Synapses
+from spikeserve.models.errors import BundleError, InvalidProgram, ModelError
+from spikeserve.models.manifest import Manifest
+from spikeserve.models.network import Network
+from spikeserve.models.program import Program, Synapses
 
 SCHEMA_VERSION = 1
 MANIFEST, WEIGHTS, GRAPH, CARD = "manifest.json", "weights.safetensors", "step.onnx", "CARD.md"

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
-from models.energy.estimate import EnergyModel
-from models.errors import Unreachable
-from models.exits import ExitPolicy
+from spikeserve.models.energy.estimate import EnergyModel
+from spikeserve.models.errors import Unreachable
+from spikeserve.models.exits import ExitPolicy
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import InvalidPolicy
+from spikeserve.models.errors import InvalidPolicy
 
 TINY = float(np.finfo(np.float64).tiny)  # stands in for a probability of 0: 0 ln 0 = 0
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from models.encoding import Encoding, Pixels
-from models.engines.contract import Engine, State
-from models.exits import ExitPolicy, Floats, Readout, StopReason
-from models.manifest import Manifest
+from spikeserve.models.encoding import Encoding, Pixels
+from spikeserve.models.engines.contract import Engine, State
+from spikeserve.models.exits import ExitPolicy, Floats, Readout, StopReason
+from spikeserve.models.manifest import Manifest
 
 Counts = NDArray[np.int64]
 

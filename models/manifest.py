@@ -10,9 +10,9 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from models.encoding import Encoding, Pixels
-from models.exits import ExitPolicy, Readout
-from models.network import Layer, Network, connections
+from spikeserve.models.encoding import Encoding, Pixels
+from spikeserve.models.exits import ExitPolicy, Readout
+from spikeserve.models.network import Layer, Network, connections
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]

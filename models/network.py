@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from models.errors import InvalidNetwork
+from spikeserve.models.errors import InvalidNetwork
 
 Extent = Annotated[int, Field(ge=1, le=65_536)]
 Shape = tuple[Extent, Extent, Extent]
@@ -141,7 +141,7 @@ class Pool:
 
 @dataclass(frozen=True)
 class Lif:
-    """Leaky integrate-and-fire neurons; the equations stand in :mod:`models.neurons`."""
+    """Leaky integrate-and-fire neurons; the equations stand in :mod:`spikeserve.models.neurons`."""
 
     name: str
     in_shape: Shape

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from models.network import Lif
+from spikeserve.models.network import Lif
 
 MEMBRANE_MIN, MEMBRANE_MAX = -32768, 32767
 

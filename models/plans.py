@@ -15,8 +15,8 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from models.errors import InvalidNetwork
-from models.network import Conv, Layer, Lif, Linear, Network, Pool, Shape, Shortcut
+from spikeserve.models.errors import InvalidNetwork
+from spikeserve.models.network import Conv, Layer, Lif, Linear, Network, Pool, Shape, Shortcut
 
 PIXEL_SHIFT = 5  # brings 3x3x3 sums of 8-bit weights and 8-bit pixels into int16
 

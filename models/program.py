@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import InvalidProgram
-from models.network import Network, input_maximum, is_matrix
+from spikeserve.models.errors import InvalidProgram
+from spikeserve.models.network import Network, input_maximum, is_matrix
 
 CURRENT_LIMIT = 32767
 EXACT_IN_FLOAT32 = 1 << 24

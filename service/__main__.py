@@ -2,6 +2,6 @@
 
 import sys
 
-from service.cli import main
+from spikeserve.service.cli import main
 
 sys.exit(main(["serve", *sys.argv[1:]]))

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Self
 
-from service.errors import BodyTimeout, InvalidParameter, NotReady, QueueFull
+from spikeserve.service.errors import BodyTimeout, InvalidParameter, NotReady, QueueFull
 
 
 class Admission:

@@ -12,17 +12,17 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from service.admission import Admission
-from service.classification import Classifier
-from service.context import RequestContext
-from service.direct import Application
-from service.errors import install_handlers
-from service.keys import Gate
-from service.metrics import Metrics
-from service.registry import Registry
-from service.routes import admin, batch, classify, health, models, openinference, stream
-from service.settings import Settings
-from service.watchdog import watch
+from spikeserve.service.admission import Admission
+from spikeserve.service.classification import Classifier
+from spikeserve.service.context import RequestContext
+from spikeserve.service.direct import Application
+from spikeserve.service.errors import install_handlers
+from spikeserve.service.keys import Gate
+from spikeserve.service.metrics import Metrics
+from spikeserve.service.registry import Registry
+from spikeserve.service.routes import admin, batch, classify, health, models, openinference, stream
+from spikeserve.service.settings import Settings
+from spikeserve.service.watchdog import watch
 
 logger = logging.getLogger("spikeserve")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
-from service.bodies import (
+from spikeserve.service.bodies import (
     content_type,
     decoded_base64,
     json_content,
@@ -16,14 +16,14 @@ from service.bodies import (
     read_body,
     validated,
 )
-from service.errors import (
+from spikeserve.service.errors import (
     InvalidParameter,
     MalformedRequest,
     ServiceError,
     UnsupportedMedia,
     frameless,
 )
-from service.schemas import BatchDocument, ClassifyDocument, ClassifyParameters
+from spikeserve.service.schemas import BatchDocument, ClassifyDocument, ClassifyParameters
 
 
 @dataclass(frozen=True)

@@ -13,15 +13,15 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
-from service.admission import Upload
-from service.errors import (
+from spikeserve.service.admission import Upload
+from spikeserve.service.errors import (
     BodyTooLarge,
     InvalidParameter,
     MalformedRequest,
     UnsupportedMedia,
     describe,
 )
-from service.schemas import ClassifyDocument, ClassifyParameters
+from spikeserve.service.schemas import ClassifyDocument, ClassifyParameters
 
 Model = TypeVar("Model", bound=BaseModel)
 

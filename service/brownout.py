@@ -8,7 +8,7 @@ the clock is the caller's.
 
 from __future__ import annotations
 
-from models.curve import Curve
+from spikeserve.models.curve import Curve
 
 LEVELS = 4
 RISE_ABOVE, FALL_BELOW = 0.5, 0.1

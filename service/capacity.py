@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from models.engines.contract import Engine
-from models.inference import Row, advance
-from models.manifest import Manifest
+from spikeserve.models.engines.contract import Engine
+from spikeserve.models.inference import Row, advance
+from spikeserve.models.manifest import Manifest
 
 SIZES = (1, 2, 4, 8, 16, 32, 64)
 REPETITIONS = 3

@@ -11,18 +11,23 @@ from dataclasses import dataclass
 
 from starlette.types import Receive
 
-from models.curve import CurvePoint
-from models.encoding import Pixels
-from models.energy.estimate import EnergyEstimate
-from models.errors import InvalidPolicy, Unreachable
-from models.exits import ExitPolicy, Floats
-from models.inference import Row
-from service.errors import DeadlineExceeded, InvalidParameter, NotReady, OutcomeUnreachable
-from service.images import decode_image, is_small_png
-from service.jobs import Job, Progress
-from service.presence import while_present
-from service.registry import Registry, ServedModel
-from service.schemas import (
+from spikeserve.models.curve import CurvePoint
+from spikeserve.models.encoding import Pixels
+from spikeserve.models.energy.estimate import EnergyEstimate
+from spikeserve.models.errors import InvalidPolicy, Unreachable
+from spikeserve.models.exits import ExitPolicy, Floats
+from spikeserve.models.inference import Row
+from spikeserve.service.errors import (
+    DeadlineExceeded,
+    InvalidParameter,
+    NotReady,
+    OutcomeUnreachable,
+)
+from spikeserve.service.images import decode_image, is_small_png
+from spikeserve.service.jobs import Job, Progress
+from spikeserve.service.presence import while_present
+from spikeserve.service.registry import Registry, ServedModel
+from spikeserve.service.schemas import (
     Classification,
     ClassifyParameters,
     Energy,

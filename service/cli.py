@@ -17,19 +17,19 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from models.bundle import load_bundle, load_manifest
-from models.energy.estimate import EnergyModel
-from models.energy.hardware import load_profile
-from models.engines.selection import build_engine
-from models.errors import ModelError
-from models.inference import classify
-from service.energy_table import energy_table
-from service.errors import ServiceError, describe
-from service.images import decode_image
-from service.keys import key_hash
-from service.server import serve
-from service.settings import CONFIG, Settings, unknown_variables
-from service.supervisor import supervise
+from spikeserve.models.bundle import load_bundle, load_manifest
+from spikeserve.models.energy.estimate import EnergyModel
+from spikeserve.models.energy.hardware import load_profile
+from spikeserve.models.engines.selection import build_engine
+from spikeserve.models.errors import ModelError
+from spikeserve.models.inference import classify
+from spikeserve.service.energy_table import energy_table
+from spikeserve.service.errors import ServiceError, describe
+from spikeserve.service.images import decode_image
+from spikeserve.service.keys import key_hash
+from spikeserve.service.server import serve
+from spikeserve.service.settings import CONFIG, Settings, unknown_variables
+from spikeserve.service.supervisor import supervise
 
 BAR_WIDTH = 12
 PICTURE_WIDTH, NARROWEST = 118, 72

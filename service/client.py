@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import httpx
 
-from service.schemas import (
+from spikeserve.service.schemas import (
     BatchClassification,
     Calibration,
     Classification,

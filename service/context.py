@@ -9,7 +9,7 @@ from random import getrandbits
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.metrics import Metrics
+from spikeserve.service.metrics import Metrics
 
 NAME = b"x-request-id"
 REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")

@@ -17,10 +17,10 @@ from pydantic import ValidationError
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from service.context import RequestContext
-from service.errors import InvalidParameter, ServiceError, describe, refusal, unexpected
-from service.metrics import Metrics
-from service.schemas import ClassifyParameters
+from spikeserve.service.context import RequestContext
+from spikeserve.service.errors import InvalidParameter, ServiceError, describe, refusal, unexpected
+from spikeserve.service.metrics import Metrics
+from spikeserve.service.schemas import ClassifyParameters
 
 DEFAULTS = ClassifyParameters()
 

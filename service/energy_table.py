@@ -13,12 +13,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from models.encoding import Encoding
-from models.energy.estimate import EnergyModel
-from models.energy.hardware import HardwareProfile
-from models.energy.report import EnergyReport, Reporter
-from models.errors import InvalidPolicy
-from models.manifest import Manifest
+from spikeserve.models.encoding import Encoding
+from spikeserve.models.energy.estimate import EnergyModel
+from spikeserve.models.energy.hardware import HardwareProfile
+from spikeserve.models.energy.report import EnergyReport, Reporter
+from spikeserve.models.errors import InvalidPolicy
+from spikeserve.models.manifest import Manifest
 
 LONGEST_BAR, SHORTEST_BAR = 60, 12
 COLUMNS = 59

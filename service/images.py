@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from models.network import Shape
-from service.errors import ServiceError, UnsupportedMedia, UnusableImage
+from spikeserve.models.network import Shape
+from spikeserve.service.errors import ServiceError, UnsupportedMedia, UnusableImage
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")  # magic bytes decide, never the Content-Type
 # A scan costs the decoder time in proportion to the picture, and the file 95 bytes.

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any, Protocol
 
-from models.energy.estimate import EnergyEstimate
-from models.exits import Floats
-from models.inference import Counts, Row
-from service.errors import ServiceError
+from spikeserve.models.energy.estimate import EnergyEstimate
+from spikeserve.models.exits import Floats
+from spikeserve.models.inference import Counts, Row
+from spikeserve.service.errors import ServiceError
 
 
 class Future(Protocol):

@@ -8,7 +8,7 @@ import time
 
 from starlette.requests import Request
 
-from service.errors import InvalidParameter, RateLimited, Unauthorised
+from spikeserve.service.errors import InvalidParameter, RateLimited, Unauthorised
 
 SCHEME = "bearer "
 

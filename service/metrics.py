@@ -17,11 +17,11 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from models.exits import StopReason
-from models.manifest import Manifest
-from service.errors import REJECTIONS
-from service.jobs import Job
-from service.scheduler import Scheduler
+from spikeserve.models.exits import StopReason
+from spikeserve.models.manifest import Manifest
+from spikeserve.service.errors import REJECTIONS
+from spikeserve.service.jobs import Job
+from spikeserve.service.scheduler import Scheduler
 
 # fmt: off
 REQUEST_SECONDS = (

@@ -11,24 +11,24 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from models.bundle import Bundle, load_bundle, load_manifest
-from models.curve import Curve
-from models.energy.estimate import EnergyModel
-from models.energy.hardware import HardwareProfile, load_profile
-from models.energy.report import Reporter
-from models.engines.contract import Engine
-from models.engines.selection import build_engine
-from models.errors import BundleError
-from models.manifest import Manifest
-from models.network import Shape
-from service.brownout import Brownout
-from service.capacity import Capacity, measured_capacity
-from service.errors import InferenceFailed, UnknownModel
-from service.metrics import Metrics, ModelMetrics
-from service.scheduler import Scheduler
-from service.schemas import ModelReference
-from service.settings import Settings
-from service.worker import Call, Worker, run_here
+from spikeserve.models.bundle import Bundle, load_bundle, load_manifest
+from spikeserve.models.curve import Curve
+from spikeserve.models.energy.estimate import EnergyModel
+from spikeserve.models.energy.hardware import HardwareProfile, load_profile
+from spikeserve.models.energy.report import Reporter
+from spikeserve.models.engines.contract import Engine
+from spikeserve.models.engines.selection import build_engine
+from spikeserve.models.errors import BundleError
+from spikeserve.models.manifest import Manifest
+from spikeserve.models.network import Shape
+from spikeserve.service.brownout import Brownout
+from spikeserve.service.capacity import Capacity, measured_capacity
+from spikeserve.service.errors import InferenceFailed, UnknownModel
+from spikeserve.service.metrics import Metrics, ModelMetrics
+from spikeserve.service.scheduler import Scheduler
+from spikeserve.service.schemas import ModelReference
+from spikeserve.service.settings import Settings
+from spikeserve.service.worker import Call, Worker, run_here
 
 logger = logging.getLogger("spikeserve")
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections import deque
 
-from service.errors import DeadlineExceeded, QueueFull
-from service.jobs import Job
+from spikeserve.service.errors import DeadlineExceeded, QueueFull
+from spikeserve.service.jobs import Job
 
 
 class Scheduler:

@@ -7,11 +7,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.curve import CurvePoint
-from models.energy.estimate import EnergyEstimate
-from models.energy.report import EnergyReport
-from models.exits import StopReason
-from service.capacity import TickSize
+from spikeserve.models.curve import CurvePoint
+from spikeserve.models.energy.estimate import EnergyEstimate
+from spikeserve.models.energy.report import EnergyReport
+from spikeserve.models.exits import StopReason
+from spikeserve.service.capacity import TickSize
 
 
 class ClassifyParameters(BaseModel):

@@ -18,10 +18,10 @@ from fastapi import FastAPI
 from uvicorn.config import LOGGING_CONFIG
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from models.errors import ModelError
-from service.app import create_app
-from service.errors import NotReady
-from service.settings import Settings
+from spikeserve.models.errors import ModelError
+from spikeserve.service.app import create_app
+from spikeserve.service.errors import NotReady
+from spikeserve.service.settings import Settings
 
 logger = logging.getLogger("spikeserve")
 

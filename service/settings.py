@@ -20,9 +20,9 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-import models
-from models.energy.hardware import DEFAULT_PROFILE
-from models.engines.selection import EngineChoice
+from spikeserve import models
+from spikeserve.models.energy.hardware import DEFAULT_PROFILE
+from spikeserve.models.engines.selection import EngineChoice
 
 PREFIX = "SPIKESERVE_"
 CONFIG = f"{PREFIX}CONFIG"

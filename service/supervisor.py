@@ -19,10 +19,10 @@ from multiprocessing.context import SpawnProcess
 
 from prometheus_client.multiprocess import mark_process_dead
 
-from models.engines.event import usable_cores
-from models.errors import ModelError
-from service.server import serve
-from service.settings import Settings
+from spikeserve.models.engines.event import usable_cores
+from spikeserve.models.errors import ModelError
+from spikeserve.service.server import serve
+from spikeserve.service.settings import Settings
 
 logger = logging.getLogger("spikeserve")
 

@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field, StrictBool
 
-from models.encoding import Pixels
-from models.network import Shape
-from service.bodies import Model, decoded_base64, json_content, validated
-from service.errors import InvalidParameter, MalformedRequest
+from spikeserve.models.encoding import Pixels
+from spikeserve.models.network import Shape
+from spikeserve.service.bodies import Model, decoded_base64, json_content, validated
+from spikeserve.service.errors import InvalidParameter, MalformedRequest
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 INPUT = "image"

@@ -7,9 +7,9 @@ import logging
 from collections.abc import Callable
 from weakref import WeakKeyDictionary
 
-from service.errors import InferenceFailed
-from service.registry import Registry
-from service.worker import Worker
+from spikeserve.service.errors import InferenceFailed
+from spikeserve.service.registry import Registry
+from spikeserve.service.worker import Worker
 
 logger = logging.getLogger("spikeserve")
 

@@ -8,14 +8,14 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from models.energy.estimate import EnergyModel
-from models.engines.contract import Engine, State
-from models.inference import Row, advance
-from models.manifest import Manifest
-from service.errors import InferenceFailed, NotReady, ServiceError
-from service.jobs import Job, Progress
-from service.metrics import ModelMetrics
-from service.scheduler import Scheduler
+from spikeserve.models.energy.estimate import EnergyModel
+from spikeserve.models.engines.contract import Engine, State
+from spikeserve.models.inference import Row, advance
+from spikeserve.models.manifest import Manifest
+from spikeserve.service.errors import InferenceFailed, NotReady, ServiceError
+from spikeserve.service.jobs import Job, Progress
+from spikeserve.service.metrics import ModelMetrics
+from spikeserve.service.scheduler import Scheduler
 
 logger = logging.getLogger("spikeserve")
 

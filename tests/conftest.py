@@ -9,9 +9,9 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from models.bundle import Bundle, load_bundle
-from service.app import create_app
-from service.settings import Settings
+from spikeserve.models.bundle import Bundle, load_bundle
+from spikeserve.service.app import create_app
+from spikeserve.service.settings import Settings
 from tests.programs import IMAGE_SHAPE, save_tiny_bundle
 
 

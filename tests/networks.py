@@ -8,15 +8,24 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from models.engines.contract import Engine, Step
-from models.engines.event import EventEngine
-from models.engines.onnx import OnnxEngine
-from models.engines.reference import ReferenceEngine
-from models.engines.torch import TorchEngine
-from models.network import Conv, Layer, Lif, Linear, Network, Pool, Shortcut, input_maximum
-from models.neurons import MEMBRANE_MAX, MEMBRANE_MIN
-from models.program import CURRENT_LIMIT, EXACT_IN_FLOAT32, Program, Synapses
-from training.export import step_graph
+from spikeserve.models.engines.contract import Engine, Step
+from spikeserve.models.engines.event import EventEngine
+from spikeserve.models.engines.onnx import OnnxEngine
+from spikeserve.models.engines.reference import ReferenceEngine
+from spikeserve.models.engines.torch import TorchEngine
+from spikeserve.models.network import (
+    Conv,
+    Layer,
+    Lif,
+    Linear,
+    Network,
+    Pool,
+    Shortcut,
+    input_maximum,
+)
+from spikeserve.models.neurons import MEMBRANE_MAX, MEMBRANE_MIN
+from spikeserve.models.program import CURRENT_LIMIT, EXACT_IN_FLOAT32, Program, Synapses
+from spikeserve.training.export import step_graph
 
 Frames = NDArray[np.uint8]
 

@@ -69,7 +69,7 @@ def running_service(bundle: Path, log: Path) -> Iterator[httpx.Client]:
     """``python -m service`` with one bundle."""
     port = free_port()
     command = [
-        *(sys.executable, "-m", "service", "--host", "127.0.0.1", "--port", str(port)),
+        *(sys.executable, "-m", "spikeserve.service", "--host", "127.0.0.1", "--port", str(port)),
         *("--bundle", str(bundle)),
     ]
     with running(command, port, "/readyz", log) as client:

@@ -8,13 +8,13 @@ from typing import Literal
 
 import numpy as np
 
-from models.bundle import save_bundle
-from models.encoding import Encoding
-from models.manifest import ExitPoint, Exits, Manifest, Provenance
-from models.network import Network, Shape, connections, input_maximum
-from models.plans import planned
-from models.program import CURRENT_LIMIT, Program, Synapses
-from training.export import step_graph
+from spikeserve.models.bundle import save_bundle
+from spikeserve.models.encoding import Encoding
+from spikeserve.models.manifest import ExitPoint, Exits, Manifest, Provenance
+from spikeserve.models.network import Network, Shape, connections, input_maximum
+from spikeserve.models.plans import planned
+from spikeserve.models.program import CURRENT_LIMIT, Program, Synapses
+from spikeserve.training.export import step_graph
 
 TIMESTEPS = 4
 PLAN = ("12", "16/2", "P", "24")

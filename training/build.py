@@ -9,9 +9,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.network import Conv, Lif, Linear, Network, Pool, Shortcut, Synaptic, is_matrix
-from training.neurons import clipped_relu, lif
-from training.rounding import Way, fake_quantised, membrane_units
+from spikeserve.models.network import (
+    Conv,
+    Lif,
+    Linear,
+    Network,
+    Pool,
+    Shortcut,
+    Synaptic,
+    is_matrix,
+)
+from spikeserve.training.neurons import clipped_relu, lif
+from spikeserve.training.rounding import Way, fake_quantised, membrane_units
 
 ANN_LEVELS = 4
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from models.exits import ExitPolicy, Floats, Readout, select_exits
-from models.inference import Trace
-from models.manifest import ExitPoint, Exits
+from spikeserve.models.exits import ExitPolicy, Floats, Readout, select_exits
+from spikeserve.models.inference import Trace
+from spikeserve.models.manifest import ExitPoint, Exits
 
 THRESHOLDS = tuple(round(k / 100, 2) for k in [0, 1, 2, 5, *range(10, 100, 5), 100])
 TEMPERATURE_GRID = np.geomspace(0.05, 20.0, 241)

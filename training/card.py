@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from models.manifest import ExitPoint, Manifest
-from models.network import fan_out
-from training.data import DATASETS
+from spikeserve.models.manifest import ExitPoint, Manifest
+from spikeserve.models.network import fan_out
+from spikeserve.training.data import DATASETS
 
 BAR = 40
 

@@ -7,12 +7,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from models.errors import ModelError
-from training import pipeline
-from training.data import DATASETS
-from training.errors import TrainingError, TrainingPaused
-from training.run import Run
-from training.team import Team
+from spikeserve.models.errors import ModelError
+from spikeserve.training import pipeline
+from spikeserve.training.data import DATASETS
+from spikeserve.training.errors import TrainingError, TrainingPaused
+from spikeserve.training.run import Run
+from spikeserve.training.team import Team
 
 PAUSED = 75  # sysexits.h: try again later
 INTERRUPTED = 130  # as shells have it for SIGINT

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from training.build import Neurons, SpikingNetwork
+from spikeserve.training.build import Neurons, SpikingNetwork
 
 LARGEST_SAMPLE = 1 << 22  # values a percentile is taken from
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.bundle import Bundle
-from models.energy.estimate import EnergyModel
-from models.energy.hardware import load_profile
-from models.engines.contract import Engine
-from models.inference import Counts, trace
-from models.manifest import Evaluation, ExitPoint
-from training.calibrate import THRESHOLDS, exit_point
-from training.data import Split
+from spikeserve.models.bundle import Bundle
+from spikeserve.models.energy.estimate import EnergyModel
+from spikeserve.models.energy.hardware import load_profile
+from spikeserve.models.engines.contract import Engine
+from spikeserve.models.inference import Counts, trace
+from spikeserve.models.manifest import Evaluation, ExitPoint
+from spikeserve.training.calibrate import THRESHOLDS, exit_point
+from spikeserve.training.data import Split
 
 
 def evaluated(bundle: Bundle, engine: Engine, test: Split, dataset: str) -> Evaluation:

@@ -12,8 +12,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from models.exits import Floats, Readout
-from models.inference import Counts, Trace
+from spikeserve.models.exits import Floats, Readout
+from spikeserve.models.inference import Counts, Trace
 
 Score = Literal["entropy", "confidence", "margin"]
 Bools = NDArray[np.bool_]

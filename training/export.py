@@ -17,9 +17,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from models.network import Conv, Lif, Linear, Pool, Shortcut, Synaptic, coverage
-from models.neurons import MEMBRANE_MAX, MEMBRANE_MIN
-from models.program import Program, Synapses
+from spikeserve.models.network import Conv, Lif, Linear, Pool, Shortcut, Synaptic, coverage
+from spikeserve.models.neurons import MEMBRANE_MAX, MEMBRANE_MIN
+from spikeserve.models.program import Program, Synapses
 
 OPSET = 17
 IR_VERSION = 8

@@ -20,21 +20,21 @@ from rich.progress import track
 from torch import Tensor
 from torch.optim import Optimizer
 
-from models.network import Conv
-from training.build import SpikingNetwork, folded
-from training.compensation import compensated, patch_covariance
-from training.conversion import set_thresholds
-from training.data import Split
-from training.data.batches import Batches
-from training.errors import TrainingError, TrainingPaused
-from training.objective import objective
-from training.optimizers import optimizers_of, set_learning_rates
-from training.precision import compute_type
-from training.recipe import Recipe, Stage
-from training.rounding import PIXEL_UNIT
-from training.run_folder import RunFolder, load_weights, save_whole
-from training.team import Team
-from training.time_limit import TimeLimit
+from spikeserve.models.network import Conv
+from spikeserve.training.build import SpikingNetwork, folded
+from spikeserve.training.compensation import compensated, patch_covariance
+from spikeserve.training.conversion import set_thresholds
+from spikeserve.training.data import Split
+from spikeserve.training.data.batches import Batches
+from spikeserve.training.errors import TrainingError, TrainingPaused
+from spikeserve.training.objective import objective
+from spikeserve.training.optimizers import optimizers_of, set_learning_rates
+from spikeserve.training.precision import compute_type
+from spikeserve.training.recipe import Recipe, Stage
+from spikeserve.training.rounding import PIXEL_UNIT
+from spikeserve.training.run_folder import RunFolder, load_weights, save_whole
+from spikeserve.training.team import Team
+from spikeserve.training.time_limit import TimeLimit
 
 EVALUATION_BATCH = 500
 SAMPLE_IMAGES = 2000  # that rounding and thresholds begin with

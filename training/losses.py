@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from training.neurons import heaviside
+from spikeserve.training.neurons import heaviside
 
 
 def timestep_cross_entropy(

@@ -5,15 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from models.network import Shortcut, Synaptic, is_matrix
-from training.build import SpikingNetwork
-from training.losses import (
+from spikeserve.models.network import Shortcut, Synaptic, is_matrix
+from spikeserve.training.build import SpikingNetwork
+from spikeserve.training.losses import (
     distillation,
     logit_deviation,
     spike_time_cross_entropy,
     timestep_cross_entropy,
 )
-from training.recipe import Stage
+from spikeserve.training.recipe import Stage
 
 
 def objective(

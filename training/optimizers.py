@@ -7,9 +7,9 @@ from typing import Any
 
 from torch.optim import SGD, AdamW, Muon, Optimizer
 
-from models.network import is_matrix
-from training.build import SpikingNetwork
-from training.recipe import Stage
+from spikeserve.models.network import is_matrix
+from spikeserve.training.build import SpikingNetwork
+from spikeserve.training.recipe import Stage
 
 MUON_MOMENTUM = 0.9
 SGD_MOMENTUM = 0.9

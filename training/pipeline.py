@@ -8,24 +8,24 @@ from __future__ import annotations
 import datetime
 from pathlib import Path
 
-from models.bundle import CARD, load_bundle, save_bundle, save_manifest
-from models.engines.event import EventEngine
-from models.engines.selection import build_engine
-from models.inference import trace
-from models.manifest import Exits, Manifest
-from models.program import Program
-from training.build import SpikingNetwork
-from training.calibrate import calibrated
-from training.card import card
-from training.data import titled
-from training.evaluate import evaluated
-from training.export import step_graph
-from training.fit import Fit
-from training.provenance import provenance
-from training.quantize import quantised
-from training.results import read_exits, read_program, write_exits, write_program
-from training.run import Run
-from training.run_folder import LOG, RunFolder
+from spikeserve.models.bundle import CARD, load_bundle, save_bundle, save_manifest
+from spikeserve.models.engines.event import EventEngine
+from spikeserve.models.engines.selection import build_engine
+from spikeserve.models.inference import trace
+from spikeserve.models.manifest import Exits, Manifest
+from spikeserve.models.program import Program
+from spikeserve.training.build import SpikingNetwork
+from spikeserve.training.calibrate import calibrated
+from spikeserve.training.card import card
+from spikeserve.training.data import titled
+from spikeserve.training.evaluate import evaluated
+from spikeserve.training.export import step_graph
+from spikeserve.training.fit import Fit
+from spikeserve.training.provenance import provenance
+from spikeserve.training.quantize import quantised
+from spikeserve.training.results import read_exits, read_program, write_exits, write_program
+from spikeserve.training.run import Run
+from spikeserve.training.run_folder import LOG, RunFolder
 
 TRAINING_LOG = "training.jsonl"
 

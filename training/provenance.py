@@ -9,12 +9,12 @@ from pathlib import Path
 
 import torch
 
-from models.manifest import Provenance, Trunk
-from training.data import DATASETS
-from training.fit import choose_device
-from training.recipe import Recipe
-from training.run import Run
-from training.run_folder import RunFolder
+from spikeserve.models.manifest import Provenance, Trunk
+from spikeserve.training.data import DATASETS
+from spikeserve.training.fit import choose_device
+from spikeserve.training.recipe import Recipe
+from spikeserve.training.run import Run
+from spikeserve.training.run_folder import RunFolder
 
 
 def provenance(run: Run) -> Provenance:

@@ -15,10 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.network import Conv, Layer, Linear, Network, input_maximum, is_matrix
-from models.program import CURRENT_LIMIT, Program, Synapses, largest_current
-from training.build import SpikingNetwork
-from training.rounding import Way, integers, membrane_units
+from spikeserve.models.network import Conv, Layer, Linear, Network, input_maximum, is_matrix
+from spikeserve.models.program import CURRENT_LIMIT, Program, Synapses, largest_current
+from spikeserve.training.build import SpikingNetwork
+from spikeserve.training.rounding import Way, integers, membrane_units
 
 
 @torch.no_grad()

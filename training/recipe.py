@@ -12,12 +12,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from models.encoding import Encoding
-from models.network import Network
-from models.overlay import overlaid
-from models.plans import PLANS, planned
-from training.data.augmentation import Augmentation
-from training.errors import RecipeError
+from spikeserve.models.encoding import Encoding
+from spikeserve.models.network import Network
+from spikeserve.models.overlay import overlaid
+from spikeserve.models.plans import PLANS, planned
+from spikeserve.training.data.augmentation import Augmentation
+from spikeserve.training.errors import RecipeError
 
 RECIPES = Path(__file__).parent / "recipes"
 NAME = "[a-z0-9][a-z0-9._-]{0,99}"
@@ -37,7 +37,7 @@ class DataSection(Section):
 
 class NetworkSection(Section):
     plan: tuple[str, ...]
-    """A plan's items, or the name of one in :mod:`models.plans`."""
+    """A plan's items, or the name of one in :mod:`spikeserve.models.plans`."""
     encoding: Literal["direct", "hybrid"] = "hybrid"
     timesteps: Annotated[int, Field(ge=1, le=64)] = 4
     fire_once: bool = True

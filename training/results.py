@@ -9,13 +9,13 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 from safetensors.numpy import load_file, save_file
 
-from models.bundle import program_from_tensors, program_tensors
-from models.manifest import Exits
-from models.network import Layer, Network
-from models.program import Program
-from training.errors import TrainingError
-from training.run import Run
-from training.run_folder import RunFolder
+from spikeserve.models.bundle import program_from_tensors, program_tensors
+from spikeserve.models.manifest import Exits
+from spikeserve.models.network import Layer, Network
+from spikeserve.models.program import Program
+from spikeserve.training.errors import TrainingError
+from spikeserve.training.run import Run
+from spikeserve.training.run_folder import RunFolder
 
 PROGRAM_LAYERS, PROGRAM_TENSORS, EXITS = "program.json", "program.safetensors", "exits.json"
 File = TypeVar("File", bound=BaseModel)

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from models.network import Network, Synaptic, input_maximum, is_matrix
-from models.program import CURRENT_LIMIT
-from training.errors import TrainingError
+from spikeserve.models.network import Network, Synaptic, input_maximum, is_matrix
+from spikeserve.models.program import CURRENT_LIMIT
+from spikeserve.training.errors import TrainingError
 
 PIXEL_UNIT = 256.0  # training divides frames by it: exact in bfloat16, unlike 255
 CLIPPING = torch.linspace(0.3, 1.0, 15)

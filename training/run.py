@@ -6,8 +6,8 @@ import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from training.data import DATASETS, Dataset, Split, held_out
-from training.recipe import Recipe, load_recipe
+from spikeserve.training.data import DATASETS, Dataset, Split, held_out
+from spikeserve.training.recipe import Recipe, load_recipe
 
 TRIAL_EPOCHS = 1
 TRIAL_BATCH = 64

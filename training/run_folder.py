@@ -19,8 +19,8 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
-from training.errors import TrainingError
-from training.recipe import Recipe, Stage
+from spikeserve.training.errors import TrainingError
+from spikeserve.training.recipe import Recipe, Stage
 
 RECIPE, CHECKPOINT, LOG = "recipe.json", "checkpoint.pt", "log.jsonl"
 PARTIAL = ".partial"  # what a kill has left half written

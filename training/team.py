@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from training.errors import TrainingError
+from spikeserve.training.errors import TrainingError
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.contenders import Build, Classes, Contender, Pixels, Unavailable
-from models.encoding import FULL_BRIGHTNESS, Encoding
-from models.network import Conv, Linear, Network, Pool
+from spikeserve.models.encoding import FULL_BRIGHTNESS, Encoding
+from spikeserve.models.network import Conv, Linear, Network, Pool
 
 
 def contenders(network: Network, encoding: Encoding) -> dict[str, Build]:

@@ -7,11 +7,11 @@ from functools import partial
 import numpy as np
 
 from benchmarks.contenders import Build, Classes, Contender, Pixels, Unavailable
-from models.bundle import Bundle
-from models.engines.selection import EngineChoice, build_engine
-from models.errors import EngineUnavailable
-from models.exits import ExitPolicy
-from models.inference import classify
+from spikeserve.models.bundle import Bundle
+from spikeserve.models.engines.selection import EngineChoice, build_engine
+from spikeserve.models.errors import EngineUnavailable
+from spikeserve.models.exits import ExitPolicy
+from spikeserve.models.inference import classify
 
 ENGINES: tuple[EngineChoice, ...] = ("event", "onnx", "torch")
 

@@ -16,9 +16,9 @@ from pathlib import Path
 from benchmarks.energy.cost import cost, cost_table
 from benchmarks.energy.reduction import as_document, reduction_table, reductions
 from benchmarks.machine import libraries, machine
-from models.bundle import load_bundle, load_manifest
-from service.settings import DEFAULT_BUNDLE
-from training.data import DATASETS, titled
+from spikeserve.models.bundle import load_bundle, load_manifest
+from spikeserve.service.settings import DEFAULT_BUNDLE
+from spikeserve.training.data import DATASETS, titled
 
 OUT = Path("docs/benchmarks")
 ZOO = DEFAULT_BUNDLE.parent

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from models.bundle import Bundle
-from models.encoding import Pixels
-from models.energy.estimate import EnergyModel
-from models.energy.hardware import load_profile
-from models.energy.report import Reporter
-from models.engines.event import EventEngine
-from models.inference import Counts, classify
+from spikeserve.models.bundle import Bundle
+from spikeserve.models.encoding import Pixels
+from spikeserve.models.energy.estimate import EnergyModel
+from spikeserve.models.energy.hardware import load_profile
+from spikeserve.models.energy.report import Reporter
+from spikeserve.models.engines.event import EventEngine
+from spikeserve.models.inference import Counts, classify
 
 MANY = 10_000
 

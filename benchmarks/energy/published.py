@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from models.network import Conv, Linear, Shape, Synaptic
-from models.plans import planned
+from spikeserve.models.network import Conv, Linear, Shape, Synaptic
+from spikeserve.models.plans import planned
 
 CIFAR: Shape = (32, 32, 3)
 CLASSES = 10

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
-from models.bundle import load_bundle
-from models.energy.baselines import operations
-from models.energy.estimate import EnergyModel
-from models.energy.hardware import PROFILES, load_profile
-from models.engines.event import EventEngine
-from models.exits import select_exits
-from models.inference import trace
-from training.data import Split
+from spikeserve.models.bundle import load_bundle
+from spikeserve.models.energy.baselines import operations
+from spikeserve.models.energy.estimate import EnergyModel
+from spikeserve.models.energy.hardware import PROFILES, load_profile
+from spikeserve.models.engines.event import EventEngine
+from spikeserve.models.exits import select_exits
+from spikeserve.models.inference import trace
+from spikeserve.training.data import Split
 
 PUBLISHED = (
     "DT-SNN, VGG-16: 80 % at 1.46 timesteps",

@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.energy.published import CLASSES, spikesim_vgg9, vgg9, vgg16
-from models.encoding import Encoding
-from models.energy.baselines import ann_baseline
-from models.energy.chip import Chip
-from models.energy.hardware import DIGITAL_PERIPHERALS, load_profile
-from models.network import Synaptic
+from spikeserve.models.encoding import Encoding
+from spikeserve.models.energy.baselines import ann_baseline
+from spikeserve.models.energy.chip import Chip
+from spikeserve.models.energy.hardware import DIGITAL_PERIPHERALS, load_profile
+from spikeserve.models.network import Synaptic
 
 DOCUMENT = Path("docs/ENERGY.md")
 BEGIN, END = "<!-- validation: make energy-validation -->", "<!-- end of validation -->"

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.results.report import ABLATIONS, write
-from service.settings import DEFAULT_BUNDLE
+from spikeserve.service.settings import DEFAULT_BUNDLE
 
 LOGGED = Path("docs/benchmarks/results")
 REPORT = Path("docs/RESULTS.md")

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks.machine import machine
-from training.data import DATASETS, Split, held_out
-from training.fit import Fit
-from training.recipe import Recipe, load_recipe
-from training.run_folder import RunFolder
+from spikeserve.training.data import DATASETS, Split, held_out
+from spikeserve.training.fit import Fit
+from spikeserve.training.recipe import Recipe, load_recipe
+from spikeserve.training.run_folder import RunFolder
 
 RECIPE = Path(__file__).with_suffix(".toml")
 VARIANTS: dict[str, dict[str, Any]] = {

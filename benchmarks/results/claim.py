@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from models.energy.baselines import ARITHMETICS, Operations
-from models.plans import planned
+from spikeserve.models.energy.baselines import ARITHMETICS, Operations
+from spikeserve.models.plans import planned
 
 PUBLISHED_RATIO = 125.0
 INT32 = next(arithmetic for arithmetic in ARITHMETICS if arithmetic.name == "int32")

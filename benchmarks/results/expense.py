@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from training.data import DATASETS
-from training.recipe import RECIPES, Recipe, load_recipe
+from spikeserve.training.data import DATASETS
+from spikeserve.training.recipe import RECIPES, Recipe, load_recipe
 
 IMAGES = 50_000
 SHAPE = (32, 32, 3)

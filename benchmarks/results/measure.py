@@ -15,13 +15,13 @@ from benchmarks.energy.reduction import as_document, reductions
 from benchmarks.machine import libraries, machine
 from benchmarks.results import rules, shift
 from benchmarks.results.claim import claimed
-from models.bundle import Bundle, load_bundle
-from models.encoding import Pixels
-from models.energy.baselines import operations
-from models.engines.event import EventEngine
-from models.exits import select_exits
-from models.inference import Counts, Trace, trace
-from training.data import Split, held_out, titled
+from spikeserve.models.bundle import Bundle, load_bundle
+from spikeserve.models.encoding import Pixels
+from spikeserve.models.energy.baselines import operations
+from spikeserve.models.engines.event import EventEngine
+from spikeserve.models.exits import select_exits
+from spikeserve.models.inference import Counts, Trace, trace
+from spikeserve.training.data import Split, held_out, titled
 
 EXAMPLES = 16
 CURVE = tuple(round(k / 50, 2) for k in range(51))

@@ -10,8 +10,8 @@ from typing import Any
 from benchmarks.results.claim import PUBLISHED_RATIO, first_share, needed_zeta
 from benchmarks.results.expense import ONE_GPU, TWO_CORES, expense_table
 from benchmarks.results.published import FIGURES
-from models.plans import VGG16
-from service.settings import DEFAULT_BUNDLE
+from spikeserve.models.plans import VGG16
+from spikeserve.service.settings import DEFAULT_BUNDLE
 
 Document = dict[str, Any]
 ABLATIONS = "ablation.json"

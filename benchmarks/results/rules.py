@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from models.bundle import Bundle
-from models.exits import Floats, Readout
-from models.inference import Trace
-from training.calibrate import best_fixed
-from training.data import Split
-from training.exit_rules import (
+from spikeserve.models.bundle import Bundle
+from spikeserve.models.exits import Floats, Readout
+from spikeserve.models.inference import Trace
+from spikeserve.training.calibrate import best_fixed
+from spikeserve.training.data import Split
+from spikeserve.training.exit_rules import (
     Bools,
     Score,
     exits,

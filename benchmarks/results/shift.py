@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.results.corruptions import CORRUPTIONS, SEVERITIES, Pixels
-from models.bundle import Bundle
-from models.engines.contract import Engine
-from models.exits import select_exits
-from models.inference import trace
-from training.data import DATASETS, Split
+from spikeserve.models.bundle import Bundle
+from spikeserve.models.engines.contract import Engine
+from spikeserve.models.exits import select_exits
+from spikeserve.models.inference import trace
+from spikeserve.training.data import DATASETS, Split
 
 IMAGES = 2000
 SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)

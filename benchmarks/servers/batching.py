@@ -18,8 +18,8 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 
 from benchmarks.servers.model import Document, Model, parser, pixels
-from models.encoding import Pixels
-from models.exits import ExitPolicy
+from spikeserve.models.encoding import Pixels
+from spikeserve.models.exits import ExitPolicy
 
 BATCH = 16
 WAIT_S = 0.002

@@ -10,9 +10,9 @@ from fastapi import Depends, Request, Response
 
 from benchmarks.servers.batching import BATCH, WAIT_S
 from benchmarks.servers.model import Document, Model, parser, pixels
-from models.encoding import Pixels
-from models.engines.selection import EngineChoice
-from models.exits import ExitPolicy
+from spikeserve.models.encoding import Pixels
+from spikeserve.models.engines.selection import EngineChoice
+from spikeserve.models.exits import ExitPolicy
 
 Payload = tuple[bytes, float | None]
 Item = tuple[Pixels, ExitPolicy]

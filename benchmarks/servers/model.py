@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from models.bundle import load_bundle
-from models.encoding import Pixels
-from models.engines.selection import EngineChoice, build_engine
-from models.exits import ExitPolicy
-from models.inference import Row, advance, classify
-from service.settings import DEFAULT_BUNDLE
+from spikeserve.models.bundle import load_bundle
+from spikeserve.models.encoding import Pixels
+from spikeserve.models.engines.selection import EngineChoice, build_engine
+from spikeserve.models.exits import ExitPolicy
+from spikeserve.models.inference import Row, advance, classify
+from spikeserve.service.settings import DEFAULT_BUNDLE
 
 Document = dict[str, Any]
 

@@ -1,6 +1,6 @@
-"""The Grafana dashboard: ``python -m deploy.grafana.dashboard`` writes ``spikeserve.json``.
+"""The Grafana dashboard, ``spikeserve.json``, written by this module run as a program.
 
-Lays out :mod:`deploy.grafana.panels` and spells it as Grafana's JSON. With ``--check``
+Lays out :mod:`spikeserve.deploy.grafana.panels` and spells it as Grafana's JSON. With ``--check``
 nothing is written and drift from the checked-in file is an error.
 """
 
@@ -14,11 +14,12 @@ from pathlib import Path
 from string import ascii_uppercase
 from typing import Any
 
-from deploy.grafana.panels import ROWS, Panel
-from deploy.grafana.queries import SERVICE
+from spikeserve.deploy.grafana.panels import ROWS, Panel
+from spikeserve.deploy.grafana.queries import SERVICE
 
 FILE = Path(__file__).with_name("spikeserve.json")
 COLUMNS = 24
+COMMAND = "python -m spikeserve.deploy.grafana.dashboard"
 
 Json = dict[str, Any]
 DATASOURCE: Json = {"type": "prometheus", "uid": "${datasource}"}
@@ -165,7 +166,10 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="fail if the file is out of date")
     if parser.parse_args().check:
         if FILE.read_text() != text():
-            print(f"{FILE} is stale; run: python -m deploy.grafana.dashboard", file=sys.stderr)
+            print(
+                f"{FILE} is stale; run: {COMMAND}",
+                file=sys.stderr,
+            )
             return 1
     else:
         FILE.write_text(text())

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from models.encoding import Encoding
-from models.energy.chip import Chip, Counts, Floats
-from models.network import Synaptic, fan_out
+from spikeserve.models.encoding import Encoding
+from spikeserve.models.energy.chip import Chip, Counts, Floats
+from spikeserve.models.network import Synaptic, fan_out
 
 ANN_BITS = (4, 8)
 """Activation bits that are always shown, besides the fair ones."""

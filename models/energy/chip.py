@@ -20,10 +20,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from models.encoding import Encoding
-from models.energy.hardware import HardwareProfile
-from models.energy.mapping import Mapping, mapped
-from models.network import Synaptic
+from spikeserve.models.encoding import Encoding
+from spikeserve.models.energy.hardware import HardwareProfile
+from spikeserve.models.energy.mapping import Mapping, mapped
+from spikeserve.models.network import Synaptic
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]

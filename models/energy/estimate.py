@@ -14,11 +14,11 @@ from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 
-from models.energy.baselines import ann_baseline, fair_bits
-from models.energy.chip import Chip, Counts, Floats
-from models.energy.hardware import HardwareProfile
-from models.energy.interval import intervals
-from models.manifest import Manifest
+from spikeserve.models.energy.baselines import ann_baseline, fair_bits
+from spikeserve.models.energy.chip import Chip, Counts, Floats
+from spikeserve.models.energy.hardware import HardwareProfile
+from spikeserve.models.energy.interval import intervals
+from spikeserve.models.manifest import Manifest
 
 Pairs = Sequence[Counts] | Counts
 """``[t, L]``, in one array or one a timestep."""

@@ -21,8 +21,8 @@ from pydantic import (
     model_validator,
 )
 
-from models.errors import InvalidProfile
-from models.overlay import overlaid, table
+from spikeserve.models.errors import InvalidProfile
+from spikeserve.models.overlay import overlaid, table
 
 PROFILES = Path(__file__).parent / "profiles"
 DEFAULT_PROFILE = "dtsnn-calibrated-65nm"

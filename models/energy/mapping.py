@@ -10,8 +10,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from models.energy.hardware import HardwareProfile
-from models.network import Synaptic, is_matrix
+from spikeserve.models.energy.hardware import HardwareProfile
+from spikeserve.models.network import Synaptic, is_matrix
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.energy.baselines import (
+from spikeserve.models.energy.baselines import (
     ANN_BITS,
     ARITHMETICS,
     OPERATIONS_WARNING,
@@ -16,9 +16,9 @@ from models.energy.baselines import (
     fair_bits,
     operations,
 )
-from models.energy.chip import EXIT, Chip
-from models.energy.estimate import EnergyModel, Pairs
-from models.network import Pool, Shortcut, connections
+from spikeserve.models.energy.chip import EXIT, Chip
+from spikeserve.models.energy.estimate import EnergyModel, Pairs
+from spikeserve.models.network import Pool, Shortcut, connections
 
 BIT_SERIAL = 8
 

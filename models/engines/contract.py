@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from models.network import Network
+from spikeserve.models.network import Network
 
 
 @dataclass(frozen=True)

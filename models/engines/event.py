@@ -2,8 +2,8 @@
 
 For every output position it adds up the weight rows that the active inputs of its window
 address. One row addition is one synaptic operation for each output channel, so time follows
-activity. The kernels are in :mod:`models.engines.kernels`; how they work and how fast they
-are is in ``docs/ENGINES.md``.
+activity. The kernels are in :mod:`spikeserve.models.engines.kernels`; how they work and how
+fast they are is in ``docs/ENGINES.md``.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.engines.contract import State, Step
-from models.engines.kernels.compiled import step_kernel
-from models.engines.kernels.layout import Layout
-from models.engines.kernels.memory import MemoryPool, RowMemory
-from models.network import Network
-from models.program import Program
+from spikeserve.models.engines.contract import State, Step
+from spikeserve.models.engines.kernels.compiled import step_kernel
+from spikeserve.models.engines.kernels.layout import Layout
+from spikeserve.models.engines.kernels.memory import MemoryPool, RowMemory
+from spikeserve.models.network import Network
+from spikeserve.models.program import Program
 
 
 class EventEngine:

@@ -13,9 +13,9 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from models.engines.contract import State, Step
-from models.errors import EngineUnavailable
-from models.network import Network
+from spikeserve.models.engines.contract import State, Step
+from spikeserve.models.errors import EngineUnavailable
+from spikeserve.models.network import Network
 
 OUTPUTS = ("logits", "active_pairs", "spikes")
 DTYPES: dict[str, type[np.generic]] = {"tensor(float)": np.float32, "tensor(bool)": np.bool_}

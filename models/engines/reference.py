@@ -8,10 +8,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from models.engines.contract import State, Step
-from models.network import Conv, Lif, Linear, Network, Pool, Shortcut, Synaptic, coverage
-from models.neurons import Ints, lif_step
-from models.program import Program, Synapses
+from spikeserve.models.engines.contract import State, Step
+from spikeserve.models.network import Conv, Lif, Linear, Network, Pool, Shortcut, Synaptic, coverage
+from spikeserve.models.neurons import Ints, lif_step
+from spikeserve.models.program import Program, Synapses
 
 
 def patches(layer: Conv | Linear, x: Ints) -> Ints:

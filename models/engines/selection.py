@@ -7,11 +7,11 @@ from typing import Literal
 
 import numpy as np
 
-from models.bundle import Bundle
-from models.engines.contract import Engine
-from models.engines.onnx import OnnxEngine
-from models.engines.reference import ReferenceEngine
-from models.errors import EngineUnavailable
+from spikeserve.models.bundle import Bundle
+from spikeserve.models.engines.contract import Engine
+from spikeserve.models.engines.onnx import OnnxEngine
+from spikeserve.models.engines.reference import ReferenceEngine
+from spikeserve.models.errors import EngineUnavailable
 
 ADVICE = {"onnx": "; step graph and weights do not belong together: export the bundle again"}
 
@@ -50,7 +50,9 @@ def _engine(bundle: Bundle, choice: EngineChoice, threads: int) -> Engine:
         case "onnx":
             return OnnxEngine(bundle.manifest.network, bundle.graph, threads)
         case "torch":
-            from models.engines.torch import TorchEngine  # keeps torch out of the service
+            from spikeserve.models.engines.torch import (
+                TorchEngine,  # keeps torch out of the service
+            )
 
             return TorchEngine(bundle.program)
         case _:
@@ -59,7 +61,7 @@ def _engine(bundle: Bundle, choice: EngineChoice, threads: int) -> Engine:
 
 def _event_engine(bundle: Bundle, threads: int) -> Engine:
     try:
-        from models.engines.event import EventEngine
+        from spikeserve.models.engines.event import EventEngine
 
         return EventEngine(bundle.program, threads)
     except EngineUnavailable:

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.engines.contract import State, Step
-from models.errors import EngineUnavailable
-from models.network import Conv, Lif, Linear, Network, Pool, Shortcut, Synaptic, coverage
-from models.neurons import MEMBRANE_MAX, MEMBRANE_MIN
-from models.program import Program
+from spikeserve.models.engines.contract import State, Step
+from spikeserve.models.errors import EngineUnavailable
+from spikeserve.models.network import Conv, Lif, Linear, Network, Pool, Shortcut, Synaptic, coverage
+from spikeserve.models.neurons import MEMBRANE_MAX, MEMBRANE_MIN
+from spikeserve.models.program import Program
 
 
 class TorchEngine:

@@ -8,10 +8,10 @@ import signal
 
 from fastapi import APIRouter, Depends, Request
 
-from models.errors import ModelError
-from service.errors import ReloadRefused
-from service.routes.models import summaries
-from service.schemas import ModelList, problems
+from spikeserve.models.errors import ModelError
+from spikeserve.service.errors import ReloadRefused
+from spikeserve.service.routes.models import summaries
+from spikeserve.service.schemas import ModelList, problems
 
 
 def operator(request: Request) -> None:

@@ -10,12 +10,12 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
-from service.batches import Item, read_batch
-from service.classification import Ticket, answer, cancel, finished
-from service.direct import DirectRoute, JsonAnswer
-from service.errors import ServiceError, count, frameless, problem_document
-from service.routes.classify import BINARY, DOCUMENT, PROBLEMS
-from service.schemas import (
+from spikeserve.service.batches import Item, read_batch
+from spikeserve.service.classification import Ticket, answer, cancel, finished
+from spikeserve.service.direct import DirectRoute, JsonAnswer
+from spikeserve.service.errors import ServiceError, count, frameless, problem_document
+from spikeserve.service.routes.classify import BINARY, DOCUMENT, PROBLEMS
+from spikeserve.service.schemas import (
     BatchClassification,
     BatchItem,
     ClassifyParameters,

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
-from service.bodies import read_image
-from service.classification import answer, finished
-from service.direct import DirectRoute, JsonAnswer
-from service.schemas import Classification, ClassifyParameters, problems
+from spikeserve.service.bodies import read_image
+from spikeserve.service.classification import answer, finished
+from spikeserve.service.direct import DirectRoute, JsonAnswer
+from spikeserve.service.schemas import Classification, ClassifyParameters, problems
 
 router = APIRouter(route_class=DirectRoute)
 

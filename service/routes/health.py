@@ -6,8 +6,8 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client.exposition import choose_encoder
 
-from service.errors import NotReady, problem
-from service.schemas import problems
+from spikeserve.service.errors import NotReady, problem
+from spikeserve.service.schemas import problems
 
 router = APIRouter()
 RETRY = NotReady("").headers

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Depends, Request
 
-from models.manifest import Manifest
-from service.registry import Registry, ServedModel
-from service.schemas import Calibration, CalibrationPoint, ModelList, ModelSummary, problems
+from spikeserve.models.manifest import Manifest
+from spikeserve.service.registry import Registry, ServedModel
+from spikeserve.service.schemas import (
+    Calibration,
+    CalibrationPoint,
+    ModelList,
+    ModelSummary,
+    problems,
+)
 
 
 def allowed(request: Request) -> None:

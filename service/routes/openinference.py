@@ -21,10 +21,10 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 
-from models.encoding import Pixels
-from service.bodies import read_body, validated
-from service.classification import Ticket, answer, cancel, finished, ranking
-from service.errors import (
+from spikeserve.models.encoding import Pixels
+from spikeserve.service.bodies import read_body, validated
+from spikeserve.service.classification import Ticket, answer, cancel, finished, ranking
+from spikeserve.service.errors import (
     DeadlineExceeded,
     InvalidParameter,
     MalformedRequest,
@@ -33,12 +33,12 @@ from service.errors import (
     UnsupportedMedia,
     count,
 )
-from service.registry import ServedModel
-from service.routes.classify import BINARY, PROBLEMS
-from service.routes.health import RETRY, broken, ready
-from service.routes.models import allowed
-from service.schemas import Classification, ClassifyParameters, Energy
-from service.tensors import (
+from spikeserve.service.registry import ServedModel
+from spikeserve.service.routes.classify import BINARY, PROBLEMS
+from spikeserve.service.routes.health import RETRY, broken, ready
+from spikeserve.service.routes.models import allowed
+from spikeserve.service.schemas import Classification, ClassifyParameters, Energy
+from spikeserve.service.tensors import (
     DTYPES,
     HEADER_LENGTH,
     INPUT,

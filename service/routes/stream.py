@@ -16,14 +16,14 @@ from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
-from service.bodies import read_image
-from service.classification import Ticket, answer, cancel, ranking
-from service.direct import DirectRoute
-from service.errors import ServiceError, count, problem_document
-from service.jobs import Progress
-from service.presence import while_present
-from service.routes.classify import BODY, PROBLEMS
-from service.schemas import ClassifyParameters, Problem, Timestep, problems
+from spikeserve.service.bodies import read_image
+from spikeserve.service.classification import Ticket, answer, cancel, ranking
+from spikeserve.service.direct import DirectRoute
+from spikeserve.service.errors import ServiceError, count, problem_document
+from spikeserve.service.jobs import Progress
+from spikeserve.service.presence import while_present
+from spikeserve.service.routes.classify import BODY, PROBLEMS
+from spikeserve.service.schemas import ClassifyParameters, Problem, Timestep, problems
 
 router = APIRouter(route_class=DirectRoute)
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from benchmarks.results.ablation import RECIPE, VARIANTS, compared, variant
-from training import neurons
-from training.data import Split
-from training.recipe import Recipe, load_recipe
+from spikeserve.training import neurons
+from spikeserve.training.data import Split
+from spikeserve.training.recipe import Recipe, load_recipe
 
 
 def test_variants_share_all_but_their_last_stage() -> None:

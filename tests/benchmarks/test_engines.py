@@ -10,11 +10,11 @@ import pytest
 from benchmarks.ann import Ann
 from benchmarks.contenders import Contender, Pixels, Unavailable, anns, spiking
 from benchmarks.engines import accuracy, builds, measured, prepared, summary
-from models.bundle import Bundle, load_bundle
-from models.engines.selection import build_engine
-from models.inference import classify
-from service.images import decode_image
-from service.settings import DEFAULT_BUNDLE
+from spikeserve.models.bundle import Bundle, load_bundle
+from spikeserve.models.engines.selection import build_engine
+from spikeserve.models.inference import classify
+from spikeserve.service.images import decode_image
+from spikeserve.service.settings import DEFAULT_BUNDLE
 from tests.programs import IMAGE_SHAPE
 
 

@@ -11,7 +11,7 @@ from benchmarks.results import report
 from benchmarks.results.claim import Claim, claimed, needed_zeta
 from benchmarks.results.corruptions import CORRUPTIONS, SEVERITIES
 from benchmarks.results.shift import as_cifar
-from models.energy.baselines import Operations
+from spikeserve.models.energy.baselines import Operations
 
 
 @pytest.mark.parametrize("name", sorted(CORRUPTIONS))

@@ -25,8 +25,8 @@ from benchmarks.outcomes import (
 from benchmarks.servers import BARE, OURS, OURS_ONNX, SERVERS, Server
 from benchmarks.servers.model import Model
 from benchmarks.trials import repeated
-from models.encoding import Pixels
-from models.exits import ExitPolicy
+from spikeserve.models.encoding import Pixels
+from spikeserve.models.exits import ExitPolicy
 
 
 def run(offered: float, p99: float | None, good: float) -> dict[str, Any]:

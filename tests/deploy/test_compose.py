@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from deploy.grafana.dashboard import dashboard
-from service.server import LAST_WORDS_S
-from service.settings import Settings
+from spikeserve.deploy.grafana.dashboard import dashboard
+from spikeserve.service.server import LAST_WORDS_S
+from spikeserve.service.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()

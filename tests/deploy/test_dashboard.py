@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from prometheus_client.metrics import MetricWrapperBase
 
-from deploy.grafana import dashboard
-from deploy.grafana.panels import ROWS
-from service.metrics import Metrics
+from spikeserve.deploy.grafana import dashboard
+from spikeserve.deploy.grafana.panels import ROWS
+from spikeserve.service.metrics import Metrics
 
 PANELS: list[dict[str, Any]] = dashboard.dashboard()["panels"]
 CHARTS = [panel for panel in PANELS if panel["type"] != "row"]
@@ -50,7 +50,7 @@ EXPORTED = exported()
 
 
 def test_the_checked_in_file_is_current() -> None:
-    assert dashboard.FILE.read_text() == dashboard.text(), "run: python -m deploy.grafana.dashboard"
+    assert dashboard.FILE.read_text() == dashboard.text(), f"run: {dashboard.COMMAND}"
 
 
 def test_ids_are_unique() -> None:

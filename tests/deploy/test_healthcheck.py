@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from deploy import healthcheck
+from spikeserve.deploy import healthcheck
 
 
 class Health(BaseHTTPRequestHandler):

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import yaml
 
-from deploy.grafana.panels import ROWS
+from spikeserve.deploy.grafana.panels import ROWS
 from tests.conftest import encoded
 from tests.processes import free_port, running, running_service, wait_until
 

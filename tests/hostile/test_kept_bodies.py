@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from service.app import create_app
-from service.errors import ServiceError
-from service.settings import Settings
+from spikeserve.service.app import create_app
+from spikeserve.service.errors import ServiceError
+from spikeserve.service.settings import Settings
 
 NO_IMAGE = base64.b64encode(b"no image").decode()
 Ask = Callable[[TestClient, bytes], Any]

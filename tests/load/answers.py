@@ -10,13 +10,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from models.bundle import load_bundle
-from models.encoding import Pixels
-from models.energy.estimate import EnergyModel
-from models.energy.hardware import load_profile
-from models.engines.onnx import OnnxEngine
-from models.exits import ExitPolicy
-from models.inference import Row, classify
+from spikeserve.models.bundle import load_bundle
+from spikeserve.models.encoding import Pixels
+from spikeserve.models.energy.estimate import EnergyModel
+from spikeserve.models.energy.hardware import load_profile
+from spikeserve.models.engines.onnx import OnnxEngine
+from spikeserve.models.exits import ExitPolicy
+from spikeserve.models.inference import Row, classify
 from tests.conftest import encoded
 from tests.load.clients import Response, post
 

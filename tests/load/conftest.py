@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.settings import DEFAULT_BUNDLE
+from spikeserve.service.settings import DEFAULT_BUNDLE
+from spikeserve.training.data import DATASETS
 from tests.load.answers import World
 from tests.load.servers import Service, served
 from tests.programs import IMAGE_SHAPE
-from training.data import DATASETS
 
 QUEUE = 100_000
 

@@ -12,10 +12,10 @@ import numpy as np
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from models.encoding import Pixels
-from models.engines.contract import Engine, State, Step
-from service.app import create_app
-from service.settings import Settings
+from spikeserve.models.encoding import Pixels
+from spikeserve.models.engines.contract import Engine, State, Step
+from spikeserve.service.app import create_app
+from spikeserve.service.settings import Settings
 
 UNLUCKY = 13
 """What the first pixel of a row is that makes an engine fail at its first timestep."""

@@ -68,7 +68,7 @@ def served(
     """
     port = port or free_port()
     command = [
-        *(sys.executable, "-m", "service", "--host", "127.0.0.1", "--port", str(port)),
+        *(sys.executable, "-m", "spikeserve.service", "--host", "127.0.0.1", "--port", str(port)),
         *("--bundle", str(bundle), *flags),
     ]
     log = folder / f"service-{port}.log"

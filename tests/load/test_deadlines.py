@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.inference import Row
+from spikeserve.models.inference import Row
 from tests.load.answers import Ask, World, assert_rules
 from tests.load.clients import Connection, Response
 from tests.load.servers import served

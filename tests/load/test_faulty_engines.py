@@ -9,8 +9,8 @@ import httpx2
 import numpy as np
 import pytest
 
-from models.exits import ExitPolicy
-from service.worker import FAILURES_UNTIL_BROKEN
+from spikeserve.models.exits import ExitPolicy
+from spikeserve.service.worker import FAILURES_UNTIL_BROKEN
 from tests.conftest import encoded
 from tests.load.answers import Ask, World
 from tests.load.clients import Response

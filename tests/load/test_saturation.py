@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from models.exits import ExitPolicy
+from spikeserve.models.exits import ExitPolicy
 from tests.load.answers import Ask, World
 from tests.load.clients import Connection, Response, ask, get
 from tests.load.servers import served

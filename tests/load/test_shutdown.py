@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from service.metrics import CODES
+from spikeserve.service.metrics import CODES
 from tests.load.answers import World
 from tests.load.clients import LOST, Connection, ask, connected, get
 from tests.load.servers import Service, counted, served

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from models.inference import Row
+from spikeserve.models.inference import Row
 from tests.load.answers import Ask, World
 from tests.load.clients import Connection
 from tests.load.servers import Service

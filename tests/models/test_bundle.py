@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from models.bundle import load_bundle, load_manifest, save_manifest
-from models.errors import BundleError, InvalidNetwork, InvalidProgram
-from models.network import Conv, Lif, Linear, Network, connections
-from models.program import Program, Synapses
+from spikeserve.models.bundle import load_bundle, load_manifest, save_manifest
+from spikeserve.models.errors import BundleError, InvalidNetwork, InvalidProgram
+from spikeserve.models.network import Conv, Lif, Linear, Network, connections
+from spikeserve.models.program import Program, Synapses
 from tests.programs import random_network, random_program
 
 BEHIND = (Lif("n", (1, 1, 1)), Linear("l", (1, 1, 1), 2))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models.encoding import Encoding, spike_times
+from spikeserve.models.encoding import Encoding, spike_times
 
 
 def test_hybrid_is_analog_first_and_then_one_spike_per_pixel() -> None:

@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models.bundle import Bundle
-from models.encoding import Encoding
-from models.engines.contract import Engine, State, Step
-from models.engines.onnx import OnnxEngine
-from models.engines.reference import synaptic_current
-from models.engines.selection import build_engine
-from models.errors import EngineUnavailable
-from models.network import Conv
-from models.program import Synapses
+from spikeserve.models.bundle import Bundle
+from spikeserve.models.encoding import Encoding
+from spikeserve.models.engines.contract import Engine, State, Step
+from spikeserve.models.engines.onnx import OnnxEngine
+from spikeserve.models.engines.reference import synaptic_current
+from spikeserve.models.engines.selection import build_engine
+from spikeserve.models.errors import EngineUnavailable
+from spikeserve.models.network import Conv
+from spikeserve.models.program import Synapses
+from spikeserve.training.export import step_graph
 from tests.networks import engines, same
 from tests.programs import IMAGE_SHAPE, TIMESTEPS, random_network, random_program
-from training.export import step_graph
 
 NETWORKS: dict[str, dict[str, Any]] = {
     "fire-once": {},

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.engines.contract import State
-from models.engines.event import EventEngine, usable_cores
-from models.engines.kernels.packing import packed
-from models.engines.reference import ReferenceEngine
-from models.errors import EngineUnavailable
-from models.network import Conv, Layer, Lif, Linear, Network, Pool
-from models.program import Program, Synapses
+from spikeserve.models.engines.contract import State
+from spikeserve.models.engines.event import EventEngine, usable_cores
+from spikeserve.models.engines.kernels.packing import packed
+from spikeserve.models.engines.reference import ReferenceEngine
+from spikeserve.models.errors import EngineUnavailable
+from spikeserve.models.network import Conv, Layer, Lif, Linear, Network, Pool
+from spikeserve.models.program import Program, Synapses
 from tests.networks import frames_of, layers, program_of, same
 from tests.programs import IMAGE_SHAPE, random_network, random_program
 

@@ -3,11 +3,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.bundle import Bundle
-from models.engines.onnx import OnnxEngine
-from models.errors import InvalidPolicy
-from models.exits import ExitPolicy, Readout, normalised_entropy, select_exits, softmax
-from models.inference import classify, trace
+from spikeserve.models.bundle import Bundle
+from spikeserve.models.engines.onnx import OnnxEngine
+from spikeserve.models.errors import InvalidPolicy
+from spikeserve.models.exits import ExitPolicy, Readout, normalised_entropy, select_exits, softmax
+from spikeserve.models.inference import classify, trace
 
 Images = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 THRESHOLDS = np.linspace(0.0, 1.0, 20)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from models.engines.kernels import compiled
-from models.errors import EngineUnavailable
+from spikeserve.models.engines.kernels import compiled
+from spikeserve.models.errors import EngineUnavailable
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from models.errors import InvalidNetwork
-from models.network import Conv, Lif, Linear, Network, Pool, Shape, Shortcut
-from models.plans import PLANS, planned
+from spikeserve.models.errors import InvalidNetwork
+from spikeserve.models.network import Conv, Lif, Linear, Network, Pool, Shape, Shortcut
+from spikeserve.models.plans import PLANS, planned
 
 CIFAR = (32, 32, 3)
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models.bundle import Bundle
-from models.engines.contract import Step
-from models.engines.event import EventEngine
-from models.engines.selection import build_engine
-from models.errors import EngineUnavailable
+from spikeserve.models.bundle import Bundle
+from spikeserve.models.engines.contract import Step
+from spikeserve.models.engines.event import EventEngine
+from spikeserve.models.engines.selection import build_engine
+from spikeserve.models.errors import EngineUnavailable
 
 
 def test_auto_is_the_event_engine(bundle: Bundle) -> None:
@@ -23,7 +23,7 @@ def test_auto_is_the_event_engine(bundle: Bundle) -> None:
 def test_without_numba_auto_says_so_and_event_is_refused(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setitem(sys.modules, "models.engines.event", None)
+    monkeypatch.setitem(sys.modules, "spikeserve.models.engines.event", None)
     with pytest.raises(EngineUnavailable, match="pip install numba"):
         build_engine(bundle, "event")
     assert build_engine(bundle, "auto").name == "onnx"
@@ -39,7 +39,7 @@ def test_a_kernel_that_computes_wrongly_is_refused(
             step.active_pairs[-1, 0] += 1
             return step
 
-    monkeypatch.setattr("models.engines.event.EventEngine", Wrong)
+    monkeypatch.setattr("spikeserve.models.engines.event.EventEngine", Wrong)
     with pytest.raises(EngineUnavailable, match="active_pairs"):
         build_engine(bundle, "event")
     assert build_engine(bundle, "auto").name == "onnx"
@@ -52,6 +52,6 @@ def test_whatever_fails_in_building_auto_falls_back(
     def full() -> None:
         raise MemoryError
 
-    monkeypatch.setattr("models.engines.event.step_kernel", full)
+    monkeypatch.setattr("spikeserve.models.engines.event.step_kernel", full)
     assert build_engine(bundle, "auto").name == "onnx"
     assert "MemoryError" in caplog.text

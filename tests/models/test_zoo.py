@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from models.bundle import load_bundle, load_manifest
-from models.energy.estimate import EnergyModel
-from models.energy.hardware import load_profile
-from models.engines.selection import build_engine
-from models.inference import classify
-from models.manifest import Manifest
-from service.images import decode_image
-from service.settings import DEFAULT_BUNDLE
-from training.card import card
-from training.recipe import RECIPES, load_recipe
+from spikeserve.models.bundle import load_bundle, load_manifest
+from spikeserve.models.energy.estimate import EnergyModel
+from spikeserve.models.energy.hardware import load_profile
+from spikeserve.models.engines.selection import build_engine
+from spikeserve.models.inference import classify
+from spikeserve.models.manifest import Manifest
+from spikeserve.service.images import decode_image
+from spikeserve.service.settings import DEFAULT_BUNDLE
+from spikeserve.training.card import card
+from spikeserve.training.recipe import load_recipe
 
 ZOO = sorted(path for path in DEFAULT_BUNDLE.parent.iterdir() if path.is_dir())
 
@@ -28,7 +30,7 @@ def test_bundle_loads_answers_and_matches_its_card_and_recipe(folder) -> None:  
     manifest = bundle.manifest
     engine = build_engine(bundle)
     cat = decode_image(
-        (RECIPES.parents[1] / "docs" / "cat.jpg").read_bytes(),
+        (Path(__file__).parents[2] / "docs" / "cat.jpg").read_bytes(),
         manifest.network.input_shape,
         max_pixels=1_000_000,
     )

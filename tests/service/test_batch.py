@@ -11,8 +11,8 @@ import pytest
 from fastapi.testclient import TestClient
 from numpy.typing import NDArray
 
-from service.app import create_app
-from service.settings import Settings
+from spikeserve.service.app import create_app
+from spikeserve.service.settings import Settings
 from tests.conftest import encoded
 
 SAME = ("prediction", "timesteps_used", "entropy", "entropy_threshold", "energy")

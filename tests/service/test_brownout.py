@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from models.curve import Curve, CurvePoint
-from service.brownout import FALL_AFTER_S, LEVELS, RISE_AFTER_S, Brownout
+from spikeserve.models.curve import Curve, CurvePoint
+from spikeserve.service.brownout import FALL_AFTER_S, LEVELS, RISE_AFTER_S, Brownout
 
 CURVE = Curve(
     tuple(

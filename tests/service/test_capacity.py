@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models.bundle import Bundle
-from models.engines.contract import State, Step
-from models.engines.reference import ReferenceEngine
-from service.capacity import measured_capacity
+from spikeserve.models.bundle import Bundle
+from spikeserve.models.engines.contract import State, Step
+from spikeserve.models.engines.reference import ReferenceEngine
+from spikeserve.service.capacity import measured_capacity
 
 
 class Paced(ReferenceEngine):

@@ -13,13 +13,13 @@ import pytest
 from fastapi.testclient import TestClient
 from numpy.typing import NDArray
 
-from models.bundle import Bundle
-from models.engines.contract import Engine, State, Step
-from models.engines.onnx import OnnxEngine
-from models.inference import classify
-from service.app import create_app
-from service.images import decode_image
-from service.settings import Settings
+from spikeserve.models.bundle import Bundle
+from spikeserve.models.engines.contract import Engine, State, Step
+from spikeserve.models.engines.onnx import OnnxEngine
+from spikeserve.models.inference import classify
+from spikeserve.service.app import create_app
+from spikeserve.service.images import decode_image
+from spikeserve.service.settings import Settings
 from tests.conftest import encoded
 from tests.hostile.files import PHOTO, rotated_jpeg, saved, sixteen_bit_png
 from tests.programs import TIMESTEPS, save_tiny_bundle

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from service.cli import main
-from service.settings import Settings
+from spikeserve.service.cli import main
+from spikeserve.service.settings import Settings
 
 
 @pytest.fixture

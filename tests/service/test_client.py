@@ -9,8 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.client import AsyncSpikeServeClient, SpikeServeClient, SpikeServeError
-from service.schemas import Classification, Timestep
+from spikeserve.service.client import AsyncSpikeServeClient, SpikeServeClient, SpikeServeError
+from spikeserve.service.schemas import Classification, Timestep
 from tests.processes import running_service
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from models.errors import InvalidProfile
-from service.app import create_app
-from service.cli import main
-from service.metrics import Metrics
-from service.registry import Registry
-from service.settings import Settings
+from spikeserve.models.errors import InvalidProfile
+from spikeserve.service.app import create_app
+from spikeserve.service.cli import main
+from spikeserve.service.metrics import Metrics
+from spikeserve.service.registry import Registry
+from spikeserve.service.settings import Settings
 from tests.programs import save_tiny_bundle
 
 OTHER = "spikesim-ela-65nm"

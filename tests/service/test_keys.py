@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from service.app import create_app
-from service.keys import TokenBucket, key_hash
-from service.settings import Settings
+from spikeserve.service.app import create_app
+from spikeserve.service.keys import TokenBucket, key_hash
+from spikeserve.service.settings import Settings
 
 KEYS = ("first-key", "second-key")
 

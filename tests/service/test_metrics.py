@@ -11,8 +11,8 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families as parse
 
-from service.app import create_app
-from service.settings import Settings
+from spikeserve.service.app import create_app
+from spikeserve.service.settings import Settings
 
 # Removing or renaming one of these breaks somebody's dashboard.
 MODEL = {"model", "version"}

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from starlette.types import Message
 from tritonclient.utils import InferenceServerException
 
-from models.bundle import Bundle
-from models.engines.contract import State, Step
-from service import tensors
-from service.app import create_app
-from service.classification import Classifier
-from service.keys import key_hash
-from service.settings import Settings
+from spikeserve.models.bundle import Bundle
+from spikeserve.models.engines.contract import State, Step
+from spikeserve.service import tensors
+from spikeserve.service.app import create_app
+from spikeserve.service.classification import Classifier
+from spikeserve.service.keys import key_hash
+from spikeserve.service.settings import Settings
 from tests.conftest import encoded
 from tests.processes import running_service
 from tests.programs import IMAGE_SHAPE, LABELS, TIMESTEPS, save_tiny_bundle

@@ -12,11 +12,11 @@ import pytest
 from fastapi.testclient import TestClient
 from numpy.typing import NDArray
 
-from models.bundle import load_bundle, save_manifest
-from models.engines.contract import Engine, State, Step
-from models.manifest import ExitPoint
-from service.app import create_app
-from service.settings import Settings
+from spikeserve.models.bundle import load_bundle, save_manifest
+from spikeserve.models.engines.contract import Engine, State, Step
+from spikeserve.models.manifest import ExitPoint
+from spikeserve.service.app import create_app
+from spikeserve.service.settings import Settings
 from tests.programs import TIMESTEPS, save_tiny_bundle
 
 TABLE = tuple(

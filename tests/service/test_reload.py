@@ -7,10 +7,10 @@ from pathlib import Path
 
 from fastapi.testclient import TestClient
 
-from models.bundle import load_bundle, save_manifest
-from service.app import create_app
-from service.keys import key_hash
-from service.settings import Settings
+from spikeserve.models.bundle import load_bundle, save_manifest
+from spikeserve.service.app import create_app
+from spikeserve.service.keys import key_hash
+from spikeserve.service.settings import Settings
 from tests.programs import save_tiny_bundle
 
 ADMIN = {"Authorization": "Bearer operator"}

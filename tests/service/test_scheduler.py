@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.exits import ExitPolicy
-from models.inference import Row
-from service.errors import DeadlineExceeded, InferenceFailed, QueueFull
-from service.jobs import Job
-from service.scheduler import Scheduler
+from spikeserve.models.exits import ExitPolicy
+from spikeserve.models.inference import Row
+from spikeserve.service.errors import DeadlineExceeded, InferenceFailed, QueueFull
+from spikeserve.service.jobs import Job
+from spikeserve.service.scheduler import Scheduler
 
 
 def job(need: int = 1) -> Job:

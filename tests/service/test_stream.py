@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from models.engines.contract import State, Step
-from service.app import create_app
-from service.settings import Settings
+from spikeserve.models.engines.contract import State, Step
+from spikeserve.service.app import create_app
+from spikeserve.service.settings import Settings
 
 
 def events(response: httpx2.Response) -> list[tuple[str, dict[str, Any]]]:

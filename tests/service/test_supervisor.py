@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from service.settings import Settings
-from service.supervisor import Supervisor
+from spikeserve.service.settings import Settings
+from spikeserve.service.supervisor import Supervisor
 
 
 def test_a_port_is_not_shared_with_another_service(bundle_folder: Path) -> None:

@@ -10,19 +10,19 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models.bundle import Bundle
-from models.energy.estimate import EnergyModel
-from models.energy.hardware import load_profile
-from models.engines.contract import Engine, State, Step
-from models.engines.onnx import OnnxEngine
-from models.exits import ExitPolicy
-from models.inference import Row, classify
-from models.network import Network
-from service.errors import InferenceFailed, NotReady
-from service.jobs import Job
-from service.metrics import Metrics
-from service.scheduler import Scheduler
-from service.worker import Worker
+from spikeserve.models.bundle import Bundle
+from spikeserve.models.energy.estimate import EnergyModel
+from spikeserve.models.energy.hardware import load_profile
+from spikeserve.models.engines.contract import Engine, State, Step
+from spikeserve.models.engines.onnx import OnnxEngine
+from spikeserve.models.exits import ExitPolicy
+from spikeserve.models.inference import Row, classify
+from spikeserve.models.network import Network
+from spikeserve.service.errors import InferenceFailed, NotReady
+from spikeserve.service.jobs import Job
+from spikeserve.service.metrics import Metrics
+from spikeserve.service.scheduler import Scheduler
+from spikeserve.service.worker import Worker
 
 Images = NDArray[np.uint8]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training import neurons
-from training.data import DATASETS
+from spikeserve.training import neurons
+from spikeserve.training.data import DATASETS
 
 RECIPE = """
 name = "tiny"

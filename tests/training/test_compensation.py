@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.network import Conv
-from training.compensation import compensated, patch_covariance
-from training.errors import RecipeError
-from training.recipe import load_recipe
-from training.rounding import rounded
+from spikeserve.models.network import Conv
+from spikeserve.training.compensation import compensated, patch_covariance
+from spikeserve.training.errors import RecipeError
+from spikeserve.training.recipe import load_recipe
+from spikeserve.training.rounding import rounded
 
 BITS = 4
 

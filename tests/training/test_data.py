@@ -15,14 +15,14 @@ import pytest
 import torch
 from PIL import Image
 
-from training.data import DATASETS, Split, held_out
-from training.data.archives import downloaded
-from training.data.augmentation import Augmentation
-from training.data.batches import Batches
-from training.data.cifar import decode_mosaics, decode_official
-from training.data.fashion_mnist import FILES, decode
-from training.data.policy import OPERATIONS, applied
-from training.errors import DataError
+from spikeserve.training.data import DATASETS, Split, held_out
+from spikeserve.training.data.archives import downloaded
+from spikeserve.training.data.augmentation import Augmentation
+from spikeserve.training.data.batches import Batches
+from spikeserve.training.data.cifar import decode_mosaics, decode_official
+from spikeserve.training.data.fashion_mnist import FILES, decode
+from spikeserve.training.data.policy import OPERATIONS, applied
+from spikeserve.training.errors import DataError
 
 BATCHES = 5
 

@@ -7,11 +7,11 @@ from itertools import product
 import numpy as np
 import pytest
 
-from models.encoding import Pixels
-from models.exits import ExitPolicy, Readout, select_exits
-from models.inference import Trace
-from training.calibrate import calibrated
-from training.exit_rules import (
+from spikeserve.models.encoding import Pixels
+from spikeserve.models.exits import ExitPolicy, Readout, select_exits
+from spikeserve.models.inference import Trace
+from spikeserve.training.calibrate import calibrated
+from spikeserve.training.exit_rules import (
     exits,
     global_threshold,
     oracle,

@@ -9,20 +9,20 @@ import numpy as np
 import pytest
 import torch
 
-from models.bundle import load_bundle
-from models.network import Conv, Linear
-from models.plans import PIXEL_SHIFT, planned
-from models.program import CURRENT_LIMIT
+from spikeserve.models.bundle import load_bundle
+from spikeserve.models.network import Conv, Linear
+from spikeserve.models.plans import PIXEL_SHIFT, planned
+from spikeserve.models.program import CURRENT_LIMIT
+from spikeserve.training.build import SpikingNetwork
+from spikeserve.training.cli import main
+from spikeserve.training.errors import RecipeError
+from spikeserve.training.fit import Fit, encoded
+from spikeserve.training.pipeline import fit
+from spikeserve.training.quantize import quantised
+from spikeserve.training.recipe import load_recipe
+from spikeserve.training.rounding import Way, fake_quantised, integers, membrane_units
+from spikeserve.training.run import Run
 from tests.training.conftest import RECIPE
-from training.build import SpikingNetwork
-from training.cli import main
-from training.errors import RecipeError
-from training.fit import Fit, encoded
-from training.pipeline import fit
-from training.quantize import quantised
-from training.recipe import load_recipe
-from training.rounding import Way, fake_quantised, integers, membrane_units
-from training.run import Run
 
 NARROW = """
 extends = "tiny"

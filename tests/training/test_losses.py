@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from training.losses import (
+from spikeserve.training.losses import (
     logit_deviation,
     spike_time_cross_entropy,
     timestep_cross_entropy,

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.network import Lif
-from models.neurons import lif_step
-from training.neurons import clipped_relu, lif, lif_backward, lif_forward
+from spikeserve.models.network import Lif
+from spikeserve.models.neurons import lif_step
+from spikeserve.training.neurons import clipped_relu, lif, lif_backward, lif_forward
 
 
 class Surrogate(torch.autograd.Function):

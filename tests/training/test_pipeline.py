@@ -9,21 +9,21 @@ import numpy as np
 import pytest
 import torch
 
-from models.bundle import load_bundle
-from models.engines.selection import build_engine
-from models.exits import ExitPolicy
-from models.inference import classify, trace
-from models.plans import PIXEL_SHIFT, planned
+from spikeserve.models.bundle import load_bundle
+from spikeserve.models.engines.selection import build_engine
+from spikeserve.models.exits import ExitPolicy
+from spikeserve.models.inference import classify, trace
+from spikeserve.models.plans import PIXEL_SHIFT, planned
+from spikeserve.training import fit
+from spikeserve.training.build import SpikingNetwork, folded
+from spikeserve.training.cli import INTERRUPTED, main
+from spikeserve.training.data import DATASETS
+from spikeserve.training.errors import RecipeError, TrainingError
+from spikeserve.training.objective import activity
+from spikeserve.training.quantize import quantised
+from spikeserve.training.recipe import load_recipe
+from spikeserve.training.run import Run
 from tests.training.conftest import RECIPE
-from training import fit
-from training.build import SpikingNetwork, folded
-from training.cli import INTERRUPTED, main
-from training.data import DATASETS
-from training.errors import RecipeError, TrainingError
-from training.objective import activity
-from training.quantize import quantised
-from training.recipe import load_recipe
-from training.run import Run
 
 
 def test_all_makes_a_bundle_that_serves(recipe: Path, cifar: Path, tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_integer_program_follows_the_float_network(
         synapse.weight_bits = bits
     program = quantised(model, bits)
     assert program.network.synaptic[0].shift <= {8: PIXEL_SHIFT, 4: 2}[bits]
-    from models.engines.reference import ReferenceEngine
+    from spikeserve.models.engines.reference import ReferenceEngine
 
     served = trace(ReferenceEngine(program), run.recipe.encoding, rest.images)
     frames = fit.encoded(torch.from_numpy(rest.images), trainer.table, 3, torch.float32)

@@ -11,16 +11,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.plans import planned
+from spikeserve.models.plans import planned
+from spikeserve.training.build import SpikingNetwork
+from spikeserve.training.cli import PAUSED, main
+from spikeserve.training.conversion import set_thresholds
+from spikeserve.training.fit import Fit
+from spikeserve.training.optimizers import learning_rate_factor
+from spikeserve.training.recipe import load_recipe
+from spikeserve.training.run import Run
+from spikeserve.training.run_folder import RunFolder
 from tests.training.conftest import RECIPE
-from training.build import SpikingNetwork
-from training.cli import PAUSED, main
-from training.conversion import set_thresholds
-from training.fit import Fit
-from training.optimizers import learning_rate_factor
-from training.recipe import load_recipe
-from training.run import Run
-from training.run_folder import RunFolder
 
 SGD = RECIPE.replace(
     "learning_rate = 0.03\ntrain_threshold = false",
@@ -109,7 +109,8 @@ def test_two_processes_train_one_network(recipe: Path, tmp_path: Path) -> None:
     recipe.write_text(RECIPE.replace("held_out = 64", "held_out = 5000\nfraction = 0.02"))
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     run = tmp_path / "run"
-    command = [*launch, "--module", "training.cli", "--", "fit", str(recipe), "--run", str(run)]
+    fit = ["spikeserve.training.cli", "--", "fit", str(recipe), "--run", str(run)]
+    command = [*launch, "--module", *fit]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "SPIKETRAIN_COMPILE": "0"}
     subprocess.run([*command, "--minutes", "0"], check=False, env=environment, timeout=300)
     assert not (run / "temporal.pt").exists()

@@ -10,18 +10,18 @@ import httpx
 import numpy as np
 import pytest
 
-from models.bundle import Bundle, load_bundle
-from models.engines.contract import Engine, State
-from models.engines.selection import EngineChoice, build_engine
-from models.exits import ExitPolicy, select_exits
-from models.inference import Trace, classify, trace
-from service.settings import DEFAULT_BUNDLE
+from spikeserve.models.bundle import Bundle, load_bundle
+from spikeserve.models.engines.contract import Engine, State
+from spikeserve.models.engines.selection import EngineChoice, build_engine
+from spikeserve.models.exits import ExitPolicy, select_exits
+from spikeserve.models.inference import Trace, classify, trace
+from spikeserve.service.settings import DEFAULT_BUNDLE
+from spikeserve.training.calibrate import calibrated
+from spikeserve.training.data import DATASETS, Split, held_out, titled
+from spikeserve.training.evaluate import evaluated
+from spikeserve.training.recipe import load_recipe
 from tests.conftest import encoded
 from tests.processes import running_service
-from training.calibrate import calibrated
-from training.data import DATASETS, Split, held_out, titled
-from training.evaluate import evaluated
-from training.recipe import load_recipe
 
 pytestmark = pytest.mark.verify
 

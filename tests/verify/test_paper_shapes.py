@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.plans import PLANS, planned
+from spikeserve.models.plans import PLANS, planned
 from tests.networks import engines, frames_of, program_of, same
 
 ROWS, STEPS = 2, 3

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from service.app import create_app
-from service.settings import Settings
-from training.recipe import RECIPES, load_recipe
+from spikeserve.service.app import create_app
+from spikeserve.service.settings import Settings
+from spikeserve.training.recipe import RECIPES, load_recipe
 
 SHARE = "0.02"
 DATA = Path("data")
@@ -25,7 +25,8 @@ def test_recipe_trains_exports_serves_and_classifies(name: str, tmp_path: Path) 
     recipe, _ = load_recipe(name)
     bundle = tmp_path / "bundle"
     arguments = ["--data", str(DATA), "--run", str(tmp_path / "run"), "--bundle", str(bundle)]
-    command = [sys.executable, "-m", "training.cli", "all", name, *arguments, "--trial", SHARE]
+    training = [sys.executable, "-m", "spikeserve.training.cli"]
+    command = [*training, "all", name, *arguments, "--trial", SHARE]
     subprocess.run(command, check=True, timeout=1800)
     with TestClient(create_app(Settings(bundles=(bundle,), slots=4))) as client:
         answer = client.post("/classify", content=PHOTO.read_bytes()).json()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from training.data.cifar import CIFAR10, CIFAR100
-from training.data.dataset import Dataset, Split, held_out
-from training.data.fashion_mnist import FASHION_MNIST
-from training.errors import DataError
+from spikeserve.training.data.cifar import CIFAR10, CIFAR100
+from spikeserve.training.data.dataset import Dataset, Split, held_out
+from spikeserve.training.data.fashion_mnist import FASHION_MNIST
+from spikeserve.training.errors import DataError
 
 DATASETS: dict[str, Dataset] = {
     dataset.name: dataset for dataset in (CIFAR10, CIFAR100, FASHION_MNIST)

@@ -9,7 +9,7 @@ import urllib.request
 import zlib
 from pathlib import Path
 
-from training.errors import DataError
+from spikeserve.training.errors import DataError
 
 
 def unpacked(source: Path, scratch: Path) -> Path:

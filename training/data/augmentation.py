@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from training.data.policy import trivially_augmented
+from spikeserve.training.data.policy import trivially_augmented
 
 GREY = 128
 

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.data.augmentation import Augmentation
-from training.data.dataset import Split
+from spikeserve.training.data.augmentation import Augmentation
+from spikeserve.training.data.dataset import Split
 
 
 @dataclass(frozen=True)

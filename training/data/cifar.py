@@ -13,9 +13,9 @@ import numpy as np
 from PIL import Image
 from rich.progress import track
 
-from training.data.archives import downloaded, npm_package
-from training.data.dataset import Arrays, Dataset, Pixels
-from training.data.pickles import load_batch
+from spikeserve.training.data.archives import downloaded, npm_package
+from spikeserve.training.data.dataset import Arrays, Dataset, Pixels
+from spikeserve.training.data.pickles import load_batch
 
 CIFAR10_LABELS = (
     "airplane", "automobile", "bird", "cat", "deer",

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.archives import unpacked
-from training.errors import DataError
+from spikeserve.training.data.archives import unpacked
+from spikeserve.training.errors import DataError
 
 Pixels = NDArray[np.uint8]
 Arrays = dict[str, Pixels]

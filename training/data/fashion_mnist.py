@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from training.data.archives import downloaded
-from training.data.dataset import Arrays, Dataset, Pixels
-from training.errors import DataError
+from spikeserve.training.data.archives import downloaded
+from spikeserve.training.data.dataset import Arrays, Dataset, Pixels
+from spikeserve.training.errors import DataError
 
 ADDRESS = "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/"
 FILES = {

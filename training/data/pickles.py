@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.errors import DataError
+from spikeserve.training.errors import DataError
 
 # Everything a batch of arrays needs, and nothing that could run code.
 ALLOWED = {

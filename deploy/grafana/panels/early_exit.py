@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from deploy.grafana.panels.panel import Panel, Row
-from deploy.grafana.queries import Query, buckets, mean, rate
+from spikeserve.deploy.grafana.panels.panel import Panel, Row
+from spikeserve.deploy.grafana.queries import Query, buckets, mean, rate
 
 SURE = 'stop_reason="entropy"'
 EXECUTED, SAVED = rate("timesteps_executed_total"), rate("timesteps_saved_total")

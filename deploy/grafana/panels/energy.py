@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from deploy.grafana.panels.panel import Panel, Row
-from deploy.grafana.queries import Query, mean, quantiles, rate
+from spikeserve.deploy.grafana.panels.panel import Panel, Row
+from spikeserve.deploy.grafana.queries import Query, mean, quantiles, rate
 
 ENERGY_USED, ENERGY_BASELINE = rate("energy_joules_total"), rate("energy_baseline_joules_total")
 SAVED_ENERGY = f"1 - {ENERGY_USED} / {ENERGY_BASELINE}"

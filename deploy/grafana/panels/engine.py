@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from deploy.grafana.panels.panel import Panel, Row
-from deploy.grafana.queries import MODEL, SERVICE, Query, gauge, mean, quantiles, rate
+from spikeserve.deploy.grafana.panels.panel import Panel, Row
+from spikeserve.deploy.grafana.queries import MODEL, SERVICE, Query, gauge, mean, quantiles, rate
 
 BUSY = 'state="busy"'
 NEWEST_STEP = "spikeserve_engine_last_step_timestamp_seconds"

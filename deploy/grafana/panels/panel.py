@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from deploy.grafana.queries import Query
+from spikeserve.deploy.grafana.queries import Query
 
 
 @dataclass(frozen=True)

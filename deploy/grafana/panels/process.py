@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from deploy.grafana.panels.panel import Panel, Row
-from deploy.grafana.queries import SERVICE, Query, gauge
+from spikeserve.deploy.grafana.panels.panel import Panel, Row
+from spikeserve.deploy.grafana.queries import SERVICE, Query, gauge
 
 PROCESS = Row(
     "Process",

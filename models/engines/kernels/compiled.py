@@ -23,9 +23,9 @@ from numba import types
 from numba.np.numpy_support import from_dtype
 from numpy.typing import DTypeLike
 
-from models.engines.kernels.network import step_rows
-from models.engines.kernels.records import LAYER, POOL
-from models.errors import EngineUnavailable
+from spikeserve.models.engines.kernels.network import step_rows
+from spikeserve.models.engines.kernels.records import LAYER, POOL
+from spikeserve.models.errors import EngineUnavailable
 
 logger = logging.getLogger("spikeserve")
 

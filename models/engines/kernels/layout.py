@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.engines.kernels.events import BURST
-from models.engines.kernels.network import ABSENT, BLOCK
-from models.engines.kernels.packing import aligned, packed, padded, paired
-from models.engines.kernels.records import (
+from spikeserve.models.engines.kernels.events import BURST
+from spikeserve.models.engines.kernels.network import ABSENT, BLOCK
+from spikeserve.models.engines.kernels.packing import aligned, packed, padded, paired
+from spikeserve.models.engines.kernels.records import (
     LAYER,
     POOL,
     keep_sources,
@@ -24,9 +24,9 @@ from models.engines.kernels.records import (
     set_shortcut,
     synaptic_record,
 )
-from models.engines.kernels.vectors import WORD
-from models.errors import EngineUnavailable
-from models.network import (
+from spikeserve.models.engines.kernels.vectors import WORD
+from spikeserve.models.errors import EngineUnavailable
+from spikeserve.models.network import (
     MAX_NEURONS,
     MAX_WEIGHTS,
     Network,
@@ -35,8 +35,8 @@ from models.network import (
     coverage,
     input_maximum,
 )
-from models.neurons import MEMBRANE_MAX as INT16_MAX
-from models.program import Program
+from spikeserve.models.neurons import MEMBRANE_MAX as INT16_MAX
+from spikeserve.models.program import Program
 
 
 @dataclass(frozen=True)

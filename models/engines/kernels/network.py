@@ -7,7 +7,7 @@ channel``. Events lie in reading order, so those of a window's row are one conti
 between two pointers, for any stride, kernel and border. Adding the weight rows they address
 is the whole of a spiking convolution, and the lengths of the runs are its active pairs.
 
-What the arguments hold (shapes in :mod:`models.engines.kernels.layout`):
+What the arguments hold (shapes in :mod:`spikeserve.models.engines.kernels.layout`):
 
     layer       a record: geometry, where its weights and neurons begin, leak and reset
     events      places of active inputs; pixel i's lie between pointer[i] and pointer[i + 1]
@@ -28,10 +28,15 @@ from typing import Any
 import numpy as np
 from numba import carray, njit
 
-from models.engines.kernels.events import frame_events, mask_events, pad_values, uniform_value
-from models.engines.kernels.memory import pointer_to
-from models.engines.kernels.pools import or_pool, spread, value_pool
-from models.engines.kernels.vectors import (
+from spikeserve.models.engines.kernels.events import (
+    frame_events,
+    mask_events,
+    pad_values,
+    uniform_value,
+)
+from spikeserve.models.engines.kernels.memory import pointer_to
+from spikeserve.models.engines.kernels.pools import or_pool, spread, value_pool
+from spikeserve.models.engines.kernels.vectors import (
     WORD,
     add_where,
     claim,

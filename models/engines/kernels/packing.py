@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.engines.kernels.network import BLOCK
-from models.engines.kernels.vectors import WORD
+from spikeserve.models.engines.kernels.network import BLOCK
+from spikeserve.models.engines.kernels.vectors import WORD
 
 HUGE = 1 << 21
 

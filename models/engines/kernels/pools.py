@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from models.engines.kernels.vectors import WORD
+from spikeserve.models.engines.kernels.vectors import WORD
 
 
 @njit

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.engines.kernels.network import PROJECTED, UNWEIGHTED
-from models.engines.kernels.vectors import WORD
-from models.network import Conv, Lif, Linear, Network, Pool, Shortcut, input_maximum
+from spikeserve.models.engines.kernels.network import PROJECTED, UNWEIGHTED
+from spikeserve.models.engines.kernels.vectors import WORD
+from spikeserve.models.network import Conv, Lif, Linear, Network, Pool, Shortcut, input_maximum
 
 LAYER = np.dtype(
     [

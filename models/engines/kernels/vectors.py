@@ -12,7 +12,7 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 
-from models.engines.kernels.code import INT, LONG, SHORT, Code, Column, Term, instruction
+from spikeserve.models.engines.kernels.code import INT, LONG, SHORT, Code, Column, Term, instruction
 
 WORD = 64  # neurons whose spikes share one mask word
 UNROLL = 4  # events whose addresses are worked out side by side

@@ -7,8 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from models.engines.reference import ReferenceEngine, pooled, shortcut_current, synaptic_current
-from models.network import (
+from spikeserve.models.engines.reference import (
+    ReferenceEngine,
+    pooled,
+    shortcut_current,
+    synaptic_current,
+)
+from spikeserve.models.network import (
     Conv,
     Layer,
     Lif,
@@ -20,8 +25,8 @@ from models.network import (
     connections,
     coverage,
 )
-from models.neurons import lif_step
-from models.program import Program
+from spikeserve.models.neurons import lif_step
+from spikeserve.models.program import Program
 from tests.networks import engines, frames_of, layers, program_of
 
 STEPS = 3

@@ -11,16 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from models.bundle import Bundle
-from models.encoding import Encoding
-from models.energy.baselines import ARITHMETICS, ann_baseline, fair_bits, operations
-from models.energy.chip import Chip
-from models.energy.estimate import EnergyEstimate, EnergyModel
-from models.energy.hardware import HardwareProfile, load_profile
-from models.energy.mapping import mapped
-from models.energy.report import Reporter
-from models.manifest import Manifest
-from models.network import Conv, Layer, Linear, Network, connections, is_matrix
+from spikeserve.models.bundle import Bundle
+from spikeserve.models.encoding import Encoding
+from spikeserve.models.energy.baselines import ARITHMETICS, ann_baseline, fair_bits, operations
+from spikeserve.models.energy.chip import Chip
+from spikeserve.models.energy.estimate import EnergyEstimate, EnergyModel
+from spikeserve.models.energy.hardware import HardwareProfile, load_profile
+from spikeserve.models.energy.mapping import mapped
+from spikeserve.models.energy.report import Reporter
+from spikeserve.models.manifest import Manifest
+from spikeserve.models.network import Conv, Layer, Linear, Network, connections, is_matrix
 from tests.networks import layers, program_of
 from tests.programs import random_network, random_program, tiny_manifest
 

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from models.energy.hardware import (
+from spikeserve.models.energy.hardware import (
     CONSTANTS,
     DIGITAL_PERIPHERALS,
     PROFILES,
     REQUIRED,
     load_profile,
 )
-from models.errors import InvalidProfile
+from spikeserve.models.errors import InvalidProfile
 
 SHIPPED = sorted(path.stem for path in PROFILES.glob("*.toml"))
 EXTENDING = 'extends = "dtsnn-calibrated-65nm"\nname = "mine"\nsource = "measured"\n'
@@ -82,7 +82,7 @@ def test_a_profile_of_ones_own_by_path(tmp_path: Path) -> None:
 
 
 def test_the_documents_example_is_a_profile(tmp_path: Path) -> None:
-    document = (PROFILES.parents[2] / "docs" / "ENERGY.md").read_text()
+    document = (Path(__file__).parents[3] / "docs" / "ENERGY.md").read_text()
     path = tmp_path / "my-chip.toml"
     path.write_text(document.split("```toml\n")[1].split("```")[0])
     assert load_profile(str(path)).name == "my-chip"
