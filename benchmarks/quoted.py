@@ -23,10 +23,10 @@ from spikeserve.service.settings import DEFAULT_BUNDLE
 
 ROOT = Path(__file__).parents[1]
 LOGGED = ROOT / "docs" / "benchmarks"
-DOCUMENTS = tuple(
-    ROOT / name for name in ("README.md", "docs/BENCHMARKS.md", "docs/ENGINES.md", "docs/ENERGY.md")
+DOCUMENTS = tuple(ROOT / f"{name}.md" for name in ("README", "docs/BENCHMARKS", "docs/ENGINES"))
+BLOCK = re.compile(
+    r"(<!-- measured: ([\w-]+) -->\n)(?:(?!<!-- measured).)*?(<!-- end of measured -->)", re.DOTALL
 )
-BLOCK = re.compile(r"(<!-- measured: ([\w-]+) -->\n\n).*?(\n\n<!-- end of measured -->)", re.DOTALL)
 
 Document = dict[str, Any]
 ALONE, BATCHED = "threads 1, batch 1", "threads 2, batch 16"
@@ -183,7 +183,7 @@ TABLES: dict[str, Callable[[], str]] = {
 
 def renewed(text: str) -> str:
     """A document with its measured tables as they follow from the logs."""
-    return BLOCK.sub(lambda block: block[1] + TABLES[block[2]]() + block[3], text)
+    return BLOCK.sub(lambda block: f"{block[1]}\n{TABLES[block[2]]()}\n\n{block[3]}", text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
