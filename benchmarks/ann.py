@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import load_file, save_file
 
-from spikeserve.models.network import Conv, Linear, Network, Pool, Shortcut, Synaptic
+from spikeserve.models.layers import Conv, Linear, Pool, Shortcut, Synaptic
+from spikeserve.models.network import Network
 
 RECIPE = "hybrid-vgg8-cifar10"
 STORED = Path(__file__).with_name("ann.safetensors")

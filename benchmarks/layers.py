@@ -34,7 +34,8 @@ from spikeserve.models.engines.kernels.events import mask_events
 from spikeserve.models.engines.kernels.layout import Layout
 from spikeserve.models.engines.kernels.network import sparse_row, synaptic_layer
 from spikeserve.models.engines.kernels.vectors import WORD
-from spikeserve.models.network import Conv, Lif, Linear, Network
+from spikeserve.models.layers import Conv, Lif, Linear
+from spikeserve.models.network import Network
 from spikeserve.models.program import Program, Synapses
 
 RESULTS = Path("docs/benchmarks")

@@ -16,7 +16,8 @@ import re
 from typing import Literal
 
 from spikeserve.models.errors import InvalidNetwork
-from spikeserve.models.network import Conv, Layer, Lif, Linear, Network, Pool, Shape, Shortcut
+from spikeserve.models.layers import Conv, Layer, Lif, Linear, Pool, Shape, Shortcut
+from spikeserve.models.network import Network
 
 PIXEL_SHIFT = 5  # brings 3x3x3 sums of 8-bit weights and 8-bit pixels into int16
 

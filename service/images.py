@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from spikeserve.models.network import Shape
+from spikeserve.models.layers import Shape
 from spikeserve.service.errors import ServiceError, UnsupportedMedia, UnusableImage
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")  # magic bytes decide, never the Content-Type

@@ -19,8 +19,8 @@ from spikeserve.models.energy.report import Reporter
 from spikeserve.models.engines.contract import Engine
 from spikeserve.models.engines.selection import build_engine
 from spikeserve.models.errors import BundleError
+from spikeserve.models.layers import Shape
 from spikeserve.models.manifest import Manifest
-from spikeserve.models.network import Shape
 from spikeserve.service.brownout import Brownout
 from spikeserve.service.capacity import Capacity, measured_capacity
 from spikeserve.service.errors import InferenceFailed, UnknownModel

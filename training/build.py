@@ -9,16 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from spikeserve.models.network import (
-    Conv,
-    Lif,
-    Linear,
-    Network,
-    Pool,
-    Shortcut,
-    Synaptic,
-    is_matrix,
-)
+from spikeserve.models.layers import Conv, Lif, Linear, Pool, Shortcut, Synaptic
+from spikeserve.models.network import Network
 from spikeserve.training.neurons import clipped_relu, lif
 from spikeserve.training.rounding import Way, fake_quantised, membrane_units
 
@@ -35,13 +27,13 @@ class Synapse(nn.Module):
         self.network = network
         self.layer = layer
         rows, channels = layer.weight_shape
-        if is_matrix(layer):
+        if layer.is_matrix:
             bound = 1 / math.sqrt(rows)
             self.weight = nn.Parameter(torch.empty(channels, rows).uniform_(-bound, bound))
         else:  # spikes pass as they are
             self.weight = nn.Parameter(torch.ones(channels, rows))
         self.bias = nn.Parameter(torch.zeros(channels))
-        self.norm = nn.BatchNorm2d(channels) if normalised and is_matrix(layer) else None
+        self.norm = nn.BatchNorm2d(channels) if normalised and layer.is_matrix else None
         self.weight_bits: int | None = None
         self.units = torch.ones(channels)
         """Membrane steps per unit of current that weights are rounded with."""

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable
 
 from spikeserve.models.manifest import ExitPoint, Manifest
-from spikeserve.models.network import fan_out
 from spikeserve.training.data import DATASETS
 
 BAR = 40
@@ -130,7 +129,7 @@ def _operations(manifest: Manifest) -> str:
     layers = manifest.network.synaptic[1:]
     dense = sum(math.prod(layer.weight_shape) * layer.positions for layer in layers)
     paid = [
-        sum(count * fan_out(layer) for count, layer in zip(row[1:], layers, strict=True))
+        sum(count * layer.fan_out for count, layer in zip(row[1:], layers, strict=True))
         for row in manifest.exits.mean_active_pairs
     ]
     return ", ".join(f"{operations / dense:.3f}" for operations in paid)

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from spikeserve.models.network import Conv
+from spikeserve.models.layers import Conv
 
 SCALES = torch.linspace(0.3, 1.0, 29)
 """Shares of the largest weight that are tried as the largest integer."""

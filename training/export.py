@@ -17,8 +17,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from spikeserve.models.network import Conv, Lif, Linear, Pool, Shortcut, Synaptic, coverage
-from spikeserve.models.neurons import MEMBRANE_MAX, MEMBRANE_MIN
+from spikeserve.models.layers import Conv, Lif, Linear, Pool, Shortcut, Synaptic
+from spikeserve.models.layers.lif import MEMBRANE_MAX, MEMBRANE_MIN
 from spikeserve.models.program import Program, Synapses
 
 OPSET = 17
@@ -190,7 +190,7 @@ def _active_pairs(graph: _Graph, layer: Synaptic, x: str) -> str:
     """Non-zero inputs weighted by how many windows see them, ``[N, 1]``."""
     active = graph.add("Sign", [x])
     per_position = graph.add("ReduceSum", [active, graph.axes(1)])  # [N, 1, H, W]
-    seen = graph.constant(coverage(layer).astype(np.float32)[None, None])
+    seen = graph.constant(layer.coverage.astype(np.float32)[None, None])
     weighted = graph.add("Mul", [per_position, seen])
     return graph.add("ReduceSum", [weighted, graph.axes(2, 3)], keepdims=0)
 

@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spikeserve.models.network import Conv, Layer, Linear, Network, input_maximum, is_matrix
+from spikeserve.models.layers import Conv, Layer, Linear
+from spikeserve.models.network import Network, input_maximum
 from spikeserve.models.program import CURRENT_LIMIT, Program, Synapses, largest_current
 from spikeserve.training.build import SpikingNetwork
 from spikeserve.training.rounding import Way, integers, membrane_units
@@ -58,7 +59,7 @@ def _integer_ways(
     above them. What is shifted out is lost.
     """
     whole = membrane_units(network, ways, bits)
-    dtypes = [torch.int8 if is_matrix(way.layer) else torch.int16 for way in ways]
+    dtypes = [torch.int8 if way.layer.is_matrix else torch.int16 for way in ways]
     weights = [
         _array(integers(network, way, whole, bits), dtype).T.copy()
         for way, dtype in zip(ways, dtypes, strict=True)

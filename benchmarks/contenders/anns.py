@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from benchmarks.ann import Ann
 from benchmarks.contenders import Build, Classes, Contender, Pixels, Unavailable
-from spikeserve.models.network import Conv, Linear, Pool
+from spikeserve.models.layers import Conv, Linear, Pool
 
 CALIBRATION_IMAGES = 300
 

@@ -14,7 +14,8 @@ import numpy as np
 
 from benchmarks.contenders import Build, Classes, Contender, Pixels, Unavailable
 from spikeserve.models.encoding import FULL_BRIGHTNESS, Encoding
-from spikeserve.models.network import Conv, Linear, Network, Pool
+from spikeserve.models.layers import Conv, Linear, Pool
+from spikeserve.models.network import Network
 
 
 def contenders(network: Network, encoding: Encoding) -> dict[str, Build]:

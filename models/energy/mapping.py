@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from spikeserve.models.energy.hardware import HardwareProfile
-from spikeserve.models.network import Synaptic, is_matrix
+from spikeserve.models.layers import Synaptic
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,10 @@ def mapped(layers: Sequence[Synaptic], profile: HardwareProfile, weight_bits: in
     accumulated anyway, one addition beside the hundreds of a window, which is not charged.
     """
     cells = math.ceil(weight_bits / profile.cell_bits)
-    columns = [layer.out_channels * cells if is_matrix(layer) else 0 for layer in layers]
+    columns = [layer.out_channels * cells if layer.is_matrix else 0 for layer in layers]
     return Mapping(
         profile,
-        tuple(layer.positions if is_matrix(layer) else 0 for layer in layers),
+        tuple(layer.positions if layer.is_matrix else 0 for layer in layers),
         tuple(math.ceil(layer.weight_shape[0] / profile.pe_rows) for layer in layers),
         tuple(math.ceil(count / profile.crossbar_size) for count in columns),
     )

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from spikeserve.models.engines.contract import State, Step
 from spikeserve.models.errors import EngineUnavailable
-from spikeserve.models.network import Conv, Lif, Linear, Network, Pool, Shortcut, Synaptic, coverage
-from spikeserve.models.neurons import MEMBRANE_MAX, MEMBRANE_MIN
+from spikeserve.models.layers import Conv, Lif, Linear, Pool, Shortcut, Synaptic
+from spikeserve.models.layers.lif import MEMBRANE_MAX, MEMBRANE_MIN
+from spikeserve.models.network import Network
 from spikeserve.models.program import Program
 
 
@@ -46,8 +47,7 @@ class TorchEngine:
             self._biases = [self._channels(synapses.bias) for synapses in program.synapses]
             self._thresholds = [self._channels(theta) for theta in program.thresholds]
             self._coverage = [
-                torch.from_numpy(coverage(layer)).to(self._device)
-                for layer in self.network.synaptic
+                torch.from_numpy(layer.coverage).to(self._device) for layer in self.network.synaptic
             ]
         except RuntimeError as error:
             raise EngineUnavailable(f"torch cannot use {chosen}: {error}") from error

@@ -15,7 +15,7 @@ from spikeserve.models.engines.onnx import OnnxEngine
 from spikeserve.models.engines.reference import synaptic_current
 from spikeserve.models.engines.selection import build_engine
 from spikeserve.models.errors import EngineUnavailable
-from spikeserve.models.network import Conv
+from spikeserve.models.layers import Conv
 from spikeserve.models.program import Synapses
 from spikeserve.training.export import step_graph
 from tests.networks import engines, same

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from spikeserve.models.errors import InvalidNetwork
-from spikeserve.models.network import Conv, Lif, Linear, Network, Pool, Shape, Shortcut
+from spikeserve.models.layers import Conv, Lif, Linear, Pool, Shape, Shortcut
+from spikeserve.models.network import Network
 from spikeserve.models.plans import PLANS, planned
 
 CIFAR = (32, 32, 3)

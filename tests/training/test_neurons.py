@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from spikeserve.models.neurons import lif_step
 from torch import Tensor
 
-from spikeserve.models.network import Lif
-from spikeserve.models.neurons import lif_step
+from spikeserve.models.layers import Lif
 from spikeserve.training.neurons import clipped_relu, lif, lif_backward, lif_forward
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from spikeserve.models.neurons import lif_step
 
 from spikeserve.models.engines.reference import (
     ReferenceEngine,
@@ -13,19 +14,8 @@ from spikeserve.models.engines.reference import (
     shortcut_current,
     synaptic_current,
 )
-from spikeserve.models.network import (
-    Conv,
-    Layer,
-    Lif,
-    Linear,
-    Network,
-    Pool,
-    Shortcut,
-    Synaptic,
-    connections,
-    coverage,
-)
-from spikeserve.models.neurons import lif_step
+from spikeserve.models.layers import Conv, Layer, Lif, Linear, Pool, Shortcut, Synaptic
+from spikeserve.models.network import Network
 from spikeserve.models.program import Program
 from tests.networks import engines, frames_of, layers, program_of
 
@@ -105,8 +95,8 @@ def test_every_engine_counts_what_an_unfold_counts(
 def test_connections_are_the_pairs_of_a_full_frame(sequence: tuple[Layer, ...]) -> None:
     for layer in Network(sequence).synaptic:
         full = np.ones(layer.in_shape, np.int32)
-        assert connections(layer) == unfolded(layer, full)
-        assert connections(layer) == int(coverage(layer).sum()) * layer.in_shape[2]
+        assert layer.connections == unfolded(layer, full)
+        assert layer.connections == int(layer.coverage.sum()) * layer.in_shape[2]
 
 
 def test_a_row_counts_for_itself_whoever_stands_beside_it() -> None:
@@ -118,6 +108,6 @@ def test_a_row_counts_for_itself_whoever_stands_beside_it() -> None:
     frames = np.stack([np.zeros((6, 5, 2), np.uint8), np.full((6, 5, 2), 9, np.uint8)])
     together = engine.step(frames, engine.start(2)).active_pairs
     assert together[0, 0] == 0
-    assert together[1, 0] == connections(conv)
+    assert together[1, 0] == conv.connections
     alone = [engine.step(frames[k : k + 1], engine.start(1)).active_pairs[0] for k in (0, 1)]
     assert np.array_equal(together, np.stack(alone))
