@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from spikeserve.models.encoding import Encoding, Pixels
 from spikeserve.models.exits import ExitPolicy, Readout
-from spikeserve.models.layers import Layer
+from spikeserve.models.layers import Described
 from spikeserve.models.network import Network
 
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -101,7 +101,7 @@ class Manifest(Section):
     created: str
     labels: Annotated[tuple[str, ...], Field(min_length=2)]
     encoding: Encoding
-    layers: tuple[Layer, ...]
+    layers: tuple[Described, ...]
     logit_scale: Annotated[float, Field(ge=1e-9, le=1e3)]
     weight_bits: Annotated[int, Field(ge=4, le=8)]
     exits: Exits

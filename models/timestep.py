@@ -48,9 +48,7 @@ def timestep(
     program: Program, operations: CountingOperations, x: Value, memories: Sequence[Memory]
 ) -> Timestep:
     """Run inputs ``x`` through all layers once; ``memories`` are left as they were."""
-    numbers, thresholds, before = (
-        iter(part) for part in (program.synapses, program.thresholds, memories)
-    )
+    numbers, thresholds, before = iter(program.synapses), iter(program.thresholds), iter(memories)
     result = Timestep(x)
 
     def through(layer: Layer, x: Value, read: Value) -> Value:

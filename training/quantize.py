@@ -8,14 +8,14 @@ so nothing is ever scaled back.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spikeserve.models.layers import Conv, Layer, Linear
+from spikeserve.models.layers import Conv, Layer
 from spikeserve.models.network import Network, input_maximum
 from spikeserve.models.program import CURRENT_LIMIT, Program, Synapses, largest_current
 from spikeserve.training.build import SpikingNetwork
@@ -76,8 +76,8 @@ def _integer_ways(
         if roomy and np.max(currents) <= CURRENT_LIMIT:
             break
     layers: list[Layer] = [way.layer for way in ways]
-    if isinstance(first, Conv | Linear):
-        layers[0] = replace(first, shift=shift)
+    if shift != first.shift:
+        layers[0] = replace(cast(Conv, first), shift=shift)  # or another kind that shifts
     return layers, [Synapses(w, b) for w, b in zip(weights, biases, strict=True)], units
 
 

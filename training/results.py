@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from safetensors.numpy import load_file, save_file
 
 from spikeserve.models.bundle import program_from_tensors, program_tensors
-from spikeserve.models.layers import Layer
+from spikeserve.models.layers import Described
 from spikeserve.models.manifest import Exits
 from spikeserve.models.network import Network
 from spikeserve.models.program import Program
@@ -24,7 +24,7 @@ File = TypeVar("File", bound=BaseModel)
 
 class _ProgramFile(BaseModel):
     made_by: str
-    layers: tuple[Layer, ...]
+    layers: tuple[Described, ...]
     logit_scale: float
 
 

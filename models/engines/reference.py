@@ -33,14 +33,16 @@ class NumpyOperations:
         patches = shares.transpose(2, 0, 1, 3).reshape(groups, len(shares), -1)
         matrices = weight.reshape(len(weight), groups, -1).transpose(1, 0, 2)
         sums = patches.astype(np.float64) @ matrices.astype(np.float64)  # [groups, windows, ...]
-        return sums.transpose(1, 0, 2).reshape(rows, height, width, -1).astype(np.int32)
+        sums = sums.transpose(1, 0, 2).reshape(rows, height, width, -1)
+        return sums.astype(np.int32)
 
     def max_pooled(self, x: Ints, window: Window) -> Ints:
         pooled: Ints = windows_of(x, window).max(axis=(3, 4))
         return pooled
 
-    def sum_pooled(self, x: Ints, window: Window) -> Ints:
-        return windows_of(x, window).sum(axis=(3, 4), dtype=np.int32)
+    def sum_pooled(self, x: Ints, window: Window, channels: int) -> Ints:  # noqa: ARG002
+        summed: Ints = windows_of(x, window).sum(axis=(3, 4), dtype=np.int32)
+        return summed
 
     def channels(self, numbers: NDArray[Any]) -> Ints:
         return numbers.astype(np.int32)
@@ -64,7 +66,8 @@ class NumpyOperations:
         return pairs
 
     def counted(self, spikes: Bools) -> NDArray[np.int64]:
-        return spikes.sum(axis=(1, 2, 3), dtype=np.int64)
+        count: NDArray[np.int64] = spikes.sum(axis=(1, 2, 3), dtype=np.int64)
+        return count
 
 
 def windows_of(x: Ints, window: Window) -> Ints:

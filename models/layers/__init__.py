@@ -14,10 +14,14 @@ from spikeserve.models.layers.shortcut import Shortcut
 from spikeserve.models.layers.synaptic import Synaptic
 from spikeserve.models.layers.window import Shape, Window
 
-Layer = Annotated[Conv | Linear | Shortcut | Pool | Lif, Field(discriminator="kind")]
+Layer = Synaptic | Pool | Lif
+"""What a layer can be, to whoever walks over a network."""
+Described = Annotated[Conv | Linear | Shortcut | Pool | Lif, Field(discriminator="kind")]
+"""The kinds there are, as manifests describe them."""
 
 __all__ = [
     "Conv",
+    "Described",
     "Layer",
     "Lif",
     "Linear",

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from spikeserve.models.errors import InvalidNetwork
-from spikeserve.models.layers.operations import Operations, Value
+from spikeserve.models.layers.operations import MapOperations, Value
 from spikeserve.models.layers.synaptic import Synaptic
 from spikeserve.models.layers.window import Extent, Shape, Window, pair
 
@@ -53,5 +53,5 @@ class Conv(Synaptic):
     def fan_out(self) -> int:
         return self.out_channels // self.groups
 
-    def sums(self, operations: Operations, x: Value, weight: Value) -> Value:
+    def sums(self, operations: MapOperations, x: Value, weight: Value) -> Value:
         return operations.convolved(x, weight, self.window, self.groups)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from spikeserve.models.layers.operations import Operations, Value
+from spikeserve.models.layers.operations import MapOperations, Value
 from spikeserve.models.layers.synaptic import Synaptic
 from spikeserve.models.layers.window import Extent, Shape, Window
 
@@ -21,7 +21,6 @@ class Linear(Synaptic):
     out_channels: Extent
     shift: Annotated[int, Field(ge=0, le=24)] = 0
     kind: Literal["linear"] = "linear"
-    groups: ClassVar[int] = 1
 
     @property
     def window(self) -> Window:
@@ -31,5 +30,5 @@ class Linear(Synaptic):
     def weight_shape(self) -> tuple[int, int]:
         return (self.window.area * self.in_shape[2], self.out_channels)
 
-    def sums(self, operations: Operations, x: Value, weight: Value) -> Value:
+    def sums(self, operations: MapOperations, x: Value, weight: Value) -> Value:
         return operations.convolved(x, weight, self.window, self.groups)

@@ -16,8 +16,8 @@ Value = Any
 axis order. It knows ``+``, ``-``, ``*`` and ``>=``; comparisons know ``&``, ``|`` and ``~``."""
 
 
-class Operations(Protocol):
-    """Exact on integers below 2^24, whatever the type that holds them."""
+class MapOperations(Protocol):
+    """What synaptic layers and pools are described in."""
 
     def convolved(self, x: Value, weight: Value, window: Window, groups: int) -> Value:
         """``[N, H, W, c_in]`` with ``weight [kernel area * c_in / groups, c_out]``.
@@ -28,11 +28,15 @@ class Operations(Protocol):
 
     def max_pooled(self, x: Value, window: Window) -> Value: ...
 
-    def sum_pooled(self, x: Value, window: Window) -> Value: ...
+    def sum_pooled(self, x: Value, window: Window, channels: int) -> Value: ...
 
     def channels(self, numbers: Value) -> Value:
-        """Numbers ``[C]``, one a channel, to be combined with a map."""
+        """Numbers ``[C]`` or ``[1, C]``, one a channel, to be combined with a map."""
         ...
+
+
+class Operations(MapOperations, Protocol):
+    """What neurons need besides; exact on integers below 2^24, whatever the type holding them."""
 
     def floor_scaled(self, x: Value, multiplier: int, bits: int) -> Value:
         """``floor(x * multiplier / 2^bits)``."""

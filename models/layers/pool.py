@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from spikeserve.models.errors import InvalidNetwork
-from spikeserve.models.layers.operations import Operations, Value
+from spikeserve.models.layers.operations import MapOperations, Value
 from spikeserve.models.layers.window import Shape, Window, pair
 
 Size = Annotated[int, Field(ge=1, le=64)]
@@ -51,7 +51,8 @@ class Pool:
         """Whether spikes stay spikes."""
         return self.mode == "max" or self.window.area == 1
 
-    def pooled(self, operations: Operations, x: Value) -> Value:
+    def pooled(self, operations: MapOperations, x: Value) -> Value:
         """``[N, *in_shape]`` to ``[N, *out_shape]``."""
-        pool = operations.max_pooled if self.mode == "max" else operations.sum_pooled
-        return pool(x, self.window)
+        if self.mode == "max":
+            return operations.max_pooled(x, self.window)
+        return operations.sum_pooled(x, self.window, self.in_shape[2])

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from spikeserve.models.layers.operations import Operations, Value
+from spikeserve.models.layers.operations import MapOperations, Value
 from spikeserve.models.layers.synaptic import Synaptic
 from spikeserve.models.layers.window import Extent, Shape, Window
 
@@ -32,7 +32,6 @@ class Shortcut(Synaptic):
     pool: Annotated[int, Field(ge=1, le=64)] = 1
     projects: bool = True
     kind: Literal["shortcut"] = "shortcut"
-    shift: ClassVar[int] = 0
 
     @property
     def window(self) -> Window:
@@ -58,9 +57,9 @@ class Shortcut(Synaptic):
     def fan_out(self) -> int:
         return self.out_channels if self.projects else 1
 
-    def sums(self, operations: Operations, x: Value, weight: Value) -> Value:
+    def sums(self, operations: MapOperations, x: Value, weight: Value) -> Value:
         if self.pool > 1:
-            x = operations.sum_pooled(x, self.window)
+            x = operations.sum_pooled(x, self.window, self.in_shape[2])
         if self.projects:
             return operations.convolved(x, weight, POINT, 1)
-        return x * operations.channels(weight[0])
+        return x * operations.channels(weight)

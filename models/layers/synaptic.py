@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeserve.models.layers.operations import Operations, Value
+from spikeserve.models.layers.operations import MapOperations, Value
 from spikeserve.models.layers.window import Shape, Window
 
 
@@ -21,6 +21,8 @@ class Synaptic(ABC):
     name: str
     in_shape: Shape
     out_channels: int
+    shift: int = 0
+    groups: int = 1
 
     @property
     @abstractmethod
@@ -32,7 +34,7 @@ class Synaptic(ABC):
     def weight_shape(self) -> tuple[int, int]: ...
 
     @abstractmethod
-    def sums(self, operations: Operations, x: Value, weight: Value) -> Value:
+    def sums(self, operations: MapOperations, x: Value, weight: Value) -> Value:
         """``W * x``: ``[N, *in_shape]`` to ``[N, *out_shape]``, before shift and bias."""
 
     @property

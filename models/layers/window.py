@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +56,8 @@ class Window:
         np.subtract.at(begun, starts + kernel, 1)
         return begun.cumsum()[padding : padding + extent]
 
-    @cached_property
-    def is_point(self) -> bool:
-        return self == Window((1, 1))
+
+def kernels_of(weight: NDArray[Any], window: Window) -> NDArray[Any]:
+    """A weight matrix ``[area * channels, c_out]`` as ``[c_out, channels, height, width]``."""
+    kernels = weight.T.reshape(weight.shape[1], *window.kernel, -1)
+    return kernels.transpose(0, 3, 1, 2)
