@@ -67,8 +67,9 @@ class Timer:
     """A process that times a checkout's engines when it is told to."""
 
     def __init__(self, checkout: Path, images: Path) -> None:
+        arguments = (prefix_of(checkout), str(DEFAULT_BUNDLE.resolve()), str(images))
         self._process = subprocess.Popen(
-            [sys.executable, "-c", TIMER, prefix_of(checkout), str(DEFAULT_BUNDLE.resolve()), str(images)],
+            [sys.executable, "-c", TIMER, *arguments],
             cwd=checkout, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
         )  # fmt: skip
 
