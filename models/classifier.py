@@ -10,6 +10,7 @@ import numpy as np
 
 from spikeserve.models import inference
 from spikeserve.models.bundle import load_bundle
+from spikeserve.models.encoding import Pixels
 from spikeserve.models.energy.estimate import EnergyEstimate, EnergyModel
 from spikeserve.models.energy.hardware import DEFAULT_PROFILE, HardwareProfile, load_profile
 from spikeserve.models.engines.contract import Engine
@@ -110,7 +111,7 @@ class Model:
 
     def classify_batch(
         self,
-        images: Sequence[ImageSource],
+        images: Sequence[ImageSource] | Pixels,
         *,
         threshold: float | None = None,
         min_timesteps: int | None = None,
@@ -118,7 +119,10 @@ class Model:
     ) -> list[Classification]:
         """Classify many images; each stops on its own and has the answer it would have alone.
 
-        Arguments and errors are those of :meth:`classify`.
+        Args:
+            images: what :meth:`classify` takes, many of them, or one uint8 array ``[N, H, W, C]``.
+
+        The other arguments and the errors are those of :meth:`classify`.
         """
         policy = self.manifest.policy(threshold, min_timesteps, max_timesteps)
         shape = self.manifest.network.input_shape

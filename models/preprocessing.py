@@ -94,7 +94,8 @@ def _picture(image: Image.Image | NDArray[np.uint8]) -> Image.Image:
             "an image is a path, bytes, a Pillow image or a uint8 array [H, W, C], "
             f"not {type(image).__name__}"
         )
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in CHANNELS:
+    right = image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] in CHANNELS
+    if not right or not image.size:
         raise InvalidImage(
             f"an array must be uint8 [H, W, C] with 1, 3 or 4 channels, not {image.dtype} "
             f"{list(image.shape)}"
