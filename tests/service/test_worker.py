@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from concurrent.futures import Future
 from typing import Any
@@ -13,11 +14,11 @@ from numpy.typing import NDArray
 from spikeserve.models.bundle import Bundle
 from spikeserve.models.energy.estimate import EnergyModel
 from spikeserve.models.energy.hardware import load_profile
-from spikeserve.models.engines.contract import Engine, State, Step
+from spikeserve.models.engines.contract import Engine
+from spikeserve.models.engines.fake import FakeEngine
 from spikeserve.models.engines.onnx import OnnxEngine
 from spikeserve.models.exits import ExitPolicy
 from spikeserve.models.inference import Row, classify
-from spikeserve.models.network import Network
 from spikeserve.service.errors import InferenceFailed, NotReady
 from spikeserve.service.jobs import Job
 from spikeserve.service.metrics import Metrics
@@ -27,25 +28,15 @@ from spikeserve.service.worker import Worker
 Images = NDArray[np.uint8]
 
 
-class FailingOnce:
-    """An engine whose n-th step raises."""
+def failing_once(bundle: Bundle, at: int, error: BaseException) -> FakeEngine:
+    """An engine whose step number ``at`` raises."""
+    steps = itertools.count(1)
 
-    name = "failing"
+    def fail(*_: object) -> None:
+        if next(steps) == at:
+            raise error
 
-    def __init__(self, engine: Engine, at: int, error: BaseException | None = None) -> None:
-        self.engine = engine
-        self.error = error or RuntimeError("broken on purpose")
-        self.network: Network = engine.network
-        self.left = at
-
-    def start(self, rows: int) -> State:
-        return self.engine.start(rows)
-
-    def step(self, frames: Images, state: State) -> Step:
-        self.left -= 1
-        if self.left == 0:
-            raise self.error
-        return self.engine.step(frames, state)
+    return FakeEngine(bundle.manifest.network, before_step=fail)
 
 
 @pytest.fixture(scope="module")
@@ -97,9 +88,9 @@ def test_batched_rows_equal_solo_runs(
 
 
 def test_a_failure_that_does_not_come_back_costs_nobody_an_answer(
-    bundle: Bundle, engine: OnnxEngine, images: Images
+    bundle: Bundle, images: Images
 ) -> None:
-    worker = build(bundle, FailingOnce(engine, at=2), slots=4)
+    worker = build(bundle, failing_once(bundle, 2, RuntimeError()), slots=4)
     futures = [submit(worker, image, ExitPolicy(0.0, 1, 4)) for image in images[:5]]
     worker.start()
     assert [future.result(10).row.t for future in futures] == [4] * 5
@@ -157,10 +148,8 @@ def test_answers_stand_even_if_what_follows_them_fails(
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_dying_worker_leaves_nobody_waiting(
-    bundle: Bundle, engine: OnnxEngine, images: Images
-) -> None:
-    worker = build(bundle, FailingOnce(engine, at=2, error=GeneratorExit()), slots=2)
+def test_a_dying_worker_leaves_nobody_waiting(bundle: Bundle, images: Images) -> None:
+    worker = build(bundle, failing_once(bundle, 2, GeneratorExit()), slots=2)
     futures = [submit(worker, image, ExitPolicy(0.0, 1, 4)) for image in images[:5]]
     worker.start()
     assert all(isinstance(future.exception(10), NotReady) for future in futures)
