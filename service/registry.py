@@ -28,7 +28,8 @@ from spikeserve.service.metrics import Metrics, ModelMetrics
 from spikeserve.service.scheduler import Scheduler
 from spikeserve.service.schemas import ModelReference
 from spikeserve.service.settings import Settings
-from spikeserve.service.worker import Call, Worker, run_here
+from spikeserve.service.wakeup import Call, run_here
+from spikeserve.service.worker import Worker
 
 logger = logging.getLogger("spikeserve")
 
