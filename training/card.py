@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable
 
 from spikeserve.models.manifest import ExitPoint, Manifest
-from spikeserve.models.network import fan_out
 from spikeserve.training.data import DATASETS
 
 BAR = 40
@@ -134,7 +133,7 @@ def operations_per_mac(manifest: Manifest) -> tuple[float, ...]:
     layers = manifest.network.synaptic[1:]
     dense = sum(math.prod(layer.weight_shape) * layer.positions for layer in layers)
     return tuple(
-        sum(count * fan_out(layer) for count, layer in zip(row[1:], layers, strict=True)) / dense
+        sum(count * layer.fan_out for count, layer in zip(row[1:], layers, strict=True)) / dense
         for row in manifest.exits.mean_active_pairs
     )
 

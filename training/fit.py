@@ -20,7 +20,7 @@ from rich.progress import track
 from torch import Tensor
 from torch.optim import Optimizer
 
-from spikeserve.models.network import Conv
+from spikeserve.models.layers import Conv
 from spikeserve.training.build import SpikingNetwork, folded
 from spikeserve.training.compensation import compensated, patch_covariance
 from spikeserve.training.conversion import set_thresholds

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from spikeserve.models.network import Shortcut, Synaptic, is_matrix
+from spikeserve.models.layers import Shortcut, Synaptic
 from spikeserve.training.build import SpikingNetwork
 from spikeserve.training.losses import (
     distillation,
@@ -42,7 +42,7 @@ def activity(model: SpikingNetwork) -> Tensor:
 
     Counted where spikes arrive, after any pool: that is what an event-driven engine pays.
     """
-    layers = [s for s in model.synapses[1:] if is_matrix(s.layer)]
+    layers = [s for s in model.synapses[1:] if s.layer.is_matrix]
     costs = [
         synapse.layer.positions * synapse.weight.numel() * _windows(synapse.layer)
         for synapse in layers

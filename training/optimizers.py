@@ -7,7 +7,6 @@ from typing import Any
 
 from torch.optim import SGD, AdamW, Muon, Optimizer
 
-from spikeserve.models.network import is_matrix
 from spikeserve.training.build import SpikingNetwork
 from spikeserve.training.recipe import Stage
 
@@ -19,7 +18,7 @@ SGD_WEIGHT_DECAY = 5e-4
 
 def optimizers_of(model: SpikingNetwork, stage: Stage) -> list[Optimizer]:
     """What ``stage`` trains ``model`` with; groups keep their highest learning rate as ``peak``."""
-    hidden = [synapse.weight for synapse in model.synapses[:-1] if is_matrix(synapse.layer)]
+    hidden = [synapse.weight for synapse in model.synapses[:-1] if synapse.layer.is_matrix]
     rest = [p for p in model.parameters() if p.requires_grad and all(p is not w for w in hidden)]
     groups: list[dict[str, Any]] = [
         {"params": hidden, "weight_decay": stage.weight_decay},

@@ -8,14 +8,15 @@ so nothing is ever scaled back.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spikeserve.models.network import Conv, Layer, Linear, Network, input_maximum, is_matrix
+from spikeserve.models.layers import Conv, Layer
+from spikeserve.models.network import Network, input_maximum
 from spikeserve.models.program import CURRENT_LIMIT, Program, Synapses, largest_current
 from spikeserve.training.build import SpikingNetwork
 from spikeserve.training.rounding import Way, integers, membrane_units
@@ -58,7 +59,7 @@ def _integer_ways(
     above them. What is shifted out is lost.
     """
     whole = membrane_units(network, ways, bits)
-    dtypes = [torch.int8 if is_matrix(way.layer) else torch.int16 for way in ways]
+    dtypes = [torch.int8 if way.layer.is_matrix else torch.int16 for way in ways]
     weights = [
         _array(integers(network, way, whole, bits), dtype).T.copy()
         for way, dtype in zip(ways, dtypes, strict=True)
@@ -75,8 +76,8 @@ def _integer_ways(
         if roomy and np.max(currents) <= CURRENT_LIMIT:
             break
     layers: list[Layer] = [way.layer for way in ways]
-    if isinstance(first, Conv | Linear):
-        layers[0] = replace(first, shift=shift)
+    if shift != first.shift:
+        layers[0] = replace(cast(Conv, first), shift=shift)  # or another kind that shifts
     return layers, [Synapses(w, b) for w, b in zip(weights, biases, strict=True)], units
 
 

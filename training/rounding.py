@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from spikeserve.models.network import Network, Synaptic, input_maximum, is_matrix
+from spikeserve.models.layers import Synaptic
+from spikeserve.models.network import Network, input_maximum
 from spikeserve.models.program import CURRENT_LIMIT
 from spikeserve.training.errors import TrainingError
 
@@ -48,7 +49,7 @@ def membrane_units(network: Network, ways: Sequence[Way], bits: int) -> Tensor:
         TrainingError: no unit does; names the layer.
     """
     first = ways[0].layer
-    matrices = [w.weight / input_gain(network, w.layer) for w in ways if is_matrix(w.layer)]
+    matrices = [w.weight / input_gain(network, w.layer) for w in ways if w.layer.is_matrix]
     units = _nearest(torch.cat(matrices, dim=1), bits)
     limit = float((CURRENT_LIMIT - 1) << first.shift)
     for _ in range(SHRINKING):
@@ -90,7 +91,7 @@ def rounded(weight: Tensor, scale: Tensor, bits: int) -> Tensor:
 def integers(network: Network, way: Way, units: Tensor, bits: int) -> Tensor:
     """The integer weights ``[c_out, rows]`` of ``way``, as floats."""
     scale = units / input_gain(network, way.layer)
-    return rounded(way.weight, scale, bits if is_matrix(way.layer) else WIDE_BITS)
+    return rounded(way.weight, scale, bits if way.layer.is_matrix else WIDE_BITS)
 
 
 def fake_quantised(network: Network, way: Way, units: Tensor, bits: int) -> Tensor:
