@@ -22,6 +22,7 @@ from typing import Any
 import httpx
 import pytest
 
+from spikeserve.models.energy.hardware import load_profile
 from spikeserve.service import cli
 from spikeserve.service.settings import DEFAULT_BUNDLE
 from tests.processes import running_service
@@ -163,3 +164,12 @@ def fences(text: str) -> list[str]:
     """The opening line of every fenced block."""
     lines = [line.strip() for line in text.splitlines() if line.strip().startswith("```")]
     return lines[::2]
+
+
+def test_chip_of_ones_own_is_a_profile(tmp_path: Path) -> None:
+    """The two parts of ENERGY.md's example, together."""
+    chip, constants = (block.text for block in blocks("toml") if block.document.name == "ENERGY.md")
+    path = tmp_path / "my-chip.toml"
+    path.write_text(constants + chip)  # keys of the top level stand before tables
+    profile = load_profile(str(path))
+    assert (profile.name, profile.pixel_bits) == ("my-chip", 8)
