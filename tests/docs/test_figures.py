@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from benchmarks.quoted import BLOCK, DOCUMENTS, ROOT, TABLES, logged, renewed
+from spikeserve.models.layers import Conv
 
 README, BENCHMARKS, ENGINES = "README.md", "docs/BENCHMARKS.md", "docs/ENGINES.md"
 ENERGY = "docs/ENERGY.md"
@@ -26,6 +27,16 @@ def test_every_table_is_shown_and_every_mark_is_closed() -> None:
     for text in texts:
         marks = text.count("<!-- measured:"), text.count("<!-- end of measured -->")
         assert marks == (len(BLOCK.findall(text)),) * 2
+
+
+def test_the_example_of_active_pairs() -> None:
+    """What docs/ARCHITECTURE.md counts by hand."""
+    layer = Conv("conv", (8, 8, 16), 128)
+    middle, border, corner = (layer.coverage[place] for place in ((4, 4), (0, 4), (0, 0)))
+    text = " ".join((ROOT / "docs/ARCHITECTURE.md").read_text().split())
+    pairs = f"{middle} active pairs, one at the border {border}, one in a corner {corner}"
+    assert pairs in text
+    assert f"{middle * layer.fan_out:,} synaptic operations" in text
 
 
 def single_images() -> Iterator[tuple[str, str]]:
