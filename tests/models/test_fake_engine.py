@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from spikeserve.models.bundle import Bundle
+from spikeserve.models.encoding import Pixels
 from spikeserve.models.engines.contract import Engine, State
 from spikeserve.models.engines.fake import FakeEngine
 
 
-def frames(bundle: Bundle, rows: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+def frames(bundle: Bundle, rows: int) -> Pixels:
     return np.zeros((rows, *bundle.manifest.network.input_shape), np.uint8)
 
 
@@ -26,14 +27,15 @@ def test_rows_follow_the_script_wherever_they_are(bundle: Bundle) -> None:
     third = engine.step(frames(bundle, 2), second.state)
     assert np.array_equal(third.logits, script[[1, 1]]), "the last row is repeated"
     assert np.array_equal(engine.step(frames(bundle, 2), mixed).logits, second.logits)
-    assert (third.logits.dtype, third.active_pairs.dtype) == (np.int32, np.int64)
+    assert third.logits.dtype == np.int32
+    assert third.active_pairs.dtype == np.int64
     assert third.active_pairs.shape == (2, len(network.synaptic))
     assert third.spikes.shape == (2, len(network.lifs))
 
 
 def test_what_is_called_before_a_step_sees_it_and_may_refuse_it(bundle: Bundle) -> None:
-    def refuse(seen: object, state: State) -> None:
-        raise RuntimeError(f"{np.shape(seen)[0]} frames, {state.rows} rows")  # type: ignore[arg-type]
+    def refuse(seen: Pixels, state: State) -> None:
+        raise RuntimeError(f"{len(seen)} frames, {state.rows} rows")
 
     engine = FakeEngine(bundle.manifest.network, before_step=refuse)
     with pytest.raises(RuntimeError, match="3 frames, 3 rows"):
