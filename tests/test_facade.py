@@ -143,6 +143,8 @@ def test_a_trace_runs_to_the_end(model: spikeserve.Model, bundle: Bundle, images
 def test_what_cannot_be_loaded_says_why(bundle_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(spikeserve.BundleError, match=r"shipped bundle.*early-exit-vgg8-cifar10"):
         spikeserve.load("vgg8")
+    with pytest.raises(spikeserve.BundleError, match=r"manifest\.json cannot be read"):
+        spikeserve.load(Path("early-exit-vgg8-cifar10"))
     with pytest.raises(spikeserve.BundleError, match=r"manifest\.json"):
         spikeserve.load(tmp_path)
     with pytest.raises(spikeserve.EngineUnavailable, match="no engine 'abacus'"):
