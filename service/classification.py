@@ -89,7 +89,7 @@ class Classifier:
             job = Job(
                 Row(pixels, policy),
                 future,
-                expected=model.curve.expected_timesteps(policy),
+                expected_timesteps=model.curve.expected_timesteps(policy),
                 deadline=deadline,
                 listener=listener,
             )
@@ -153,13 +153,13 @@ def _brown_out(model: ServedModel, job: Job) -> None:
     """Raise the row's threshold as far as load asks for."""
     assert model.brownout is not None
     scheduler, policy = model.worker.scheduler, job.row.policy
-    pressure = scheduler.pending_timesteps / scheduler.queue_capacity
+    pressure = scheduler.pending_timesteps / scheduler.queue_timesteps
     model.brownout.observe(pressure, time.monotonic())
     threshold = model.brownout.threshold(policy.entropy_threshold)
     if threshold > policy.entropy_threshold:
         job.requested_threshold = policy.entropy_threshold
         job.row.policy = ExitPolicy(threshold, policy.min_timesteps, policy.max_timesteps)
-        job.expected = model.curve.expected_timesteps(job.row.policy)
+        job.expected_timesteps = model.curve.expected_timesteps(job.row.policy)
         model.metrics.brownout_requests.inc()
 
 

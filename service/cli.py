@@ -25,6 +25,7 @@ from spikeserve.service.energy_table import energy_table
 from spikeserve.service.errors import ServiceError, describe
 from spikeserve.service.images import decode_image
 from spikeserve.service.keys import key_hash
+from spikeserve.service.old_names import OLD_NAMES
 from spikeserve.service.server import serve
 from spikeserve.service.settings import CONFIG, Settings, unknown_variables
 from spikeserve.service.supervisor import supervise
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.environ[CONFIG] = str(options.config)
     flags = {
         name: getattr(options, name)
-        for name in Settings.model_fields
+        for name in (*Settings.model_fields, *OLD_NAMES)
         if getattr(options, name, None) is not None
     }
     for name in unknown_variables(os.environ):
@@ -77,7 +78,9 @@ def _refuse(message: str) -> int:
 
 def _new_key() -> None:
     key = secrets.token_urlsafe(32)
-    print(f"key:    {key}\nsha256: {key_hash(key)}  (for SPIKESERVE_API_KEYS or _ADMIN_KEY)")
+    print(
+        f"key:    {key}\nsha256: {key_hash(key)}  (for SPIKESERVE_API_KEY_HASHES or _ADMIN_KEY_HASH)"
+    )
 
 
 def _classify(settings: Settings, options: argparse.Namespace) -> int:
@@ -178,12 +181,12 @@ def _parser() -> argparse.ArgumentParser:
                 )
             else:
                 default = "" if info.default in (None, ()) else f" (default: {info.default})"
-                sub.add_argument(
-                    f"--{field.replace('_', '-')}", help=f"{info.description}{default}"
-                )
+                sub.add_argument(_flag(field), help=f"{info.description}{default}")
         return sub
 
-    command("serve", "serve bundles over HTTP", Settings.model_fields)
+    serve = command("serve", "serve bundles over HTTP", Settings.model_fields)
+    for name in OLD_NAMES:
+        serve.add_argument(_flag(name), help=argparse.SUPPRESS)
     command("models", "list bundles and their measured accuracy", ("bundles",))
     command("key", "make an API key and the hash of it that the settings want", ())
     energy = command("energy", "what a bundle would cost on a chip, timestep by timestep", ())
@@ -201,6 +204,10 @@ def _parser() -> argparse.ArgumentParser:
     local.add_argument("--min-timesteps", type=int)
     local.add_argument("--max-timesteps", type=int)
     return parser
+
+
+def _flag(setting: str) -> str:
+    return f"--{setting.replace('_', '-')}"
 
 
 if __name__ == "__main__":

@@ -43,8 +43,8 @@ class Job:
 
     row: Row
     future: Future
-    expected: float = 1.0
-    """Timesteps the calibration expects it to take."""
+    expected_timesteps: float = 1.0
+    """By the calibration."""
     deadline: float = inf
     requested_threshold: float | None = None
     """Where brownout moved the threshold: what it was."""

@@ -230,7 +230,7 @@ class ModelMetrics:
         self._level = metrics.brownout_level.labels(*model)
         self._capacity = metrics.queue_capacity.labels(*model)
         self._slots = metrics.slots.labels(*model)
-        self._capacity.set(scheduler.queue_capacity)
+        self._capacity.set(scheduler.queue_timesteps)
         self._slots.set(scheduler.slots)
 
     def refresh(self, scheduler: Scheduler, brownout_level: int) -> None:

@@ -78,7 +78,7 @@ class ServedModel:
         """Bring what only time changes up to date: gauges, and brownout without requests."""
         scheduler = self.worker.scheduler
         if self.brownout:
-            pressure = scheduler.pending_timesteps / scheduler.queue_capacity
+            pressure = scheduler.pending_timesteps / scheduler.queue_timesteps
             self.brownout.observe(pressure, time.monotonic())
         self.metrics.refresh(scheduler, self.brownout.level if self.brownout else 0)
 
@@ -179,8 +179,8 @@ class Registry:
     @property
     def places(self) -> int:
         """How many requests the slots and queues of all models can hold."""
-        capacity = self._settings.queue_capacity
-        return sum(model.capacity.slots + capacity for model in self._models)
+        queue = self._settings.queue_timesteps
+        return sum(model.capacity.slots + queue for model in self._models)
 
     def drain(self, seconds: float) -> bool:
         """Stop admitting, finish what was admitted; False if some worker ran out of time."""
@@ -218,7 +218,7 @@ def _loaded(path: Path, profile: HardwareProfile, settings: Settings) -> Loaded:
 def _served(loaded: Loaded, settings: Settings, metrics: Metrics) -> ServedModel:
     bundle, engine, capacity, energy = loaded
     manifest = bundle.manifest
-    scheduler = Scheduler(capacity.slots, settings.queue_capacity)
+    scheduler = Scheduler(capacity.slots, settings.queue_timesteps)
     series = metrics.for_model(manifest, engine.name, scheduler)
     curve = Curve.of(energy)
     return ServedModel(

@@ -21,12 +21,12 @@ class Scheduler:
 
     Args:
         slots: rows that run together.
-        queue_capacity: expected timesteps that may wait; a single row always may.
+        queue_timesteps: expected timesteps that may wait; a single row always may.
     """
 
-    def __init__(self, slots: int, queue_capacity: float) -> None:
+    def __init__(self, slots: int, queue_timesteps: float) -> None:
         self.slots = slots
-        self.queue_capacity = queue_capacity
+        self.queue_timesteps = queue_timesteps
         self.waiting: deque[Job] = deque()
         self.running: list[Job] = []
         self.pending_timesteps = 0.0
@@ -42,17 +42,17 @@ class Scheduler:
         """Queue a job.
 
         Raises:
-            QueueFull: the waiting rows already need ``queue_capacity`` timesteps.
+            QueueFull: the waiting rows already need ``queue_timesteps`` timesteps.
         """
-        if self.waiting and self.pending_timesteps + job.expected > self.queue_capacity:
+        if self.waiting and self.pending_timesteps + job.expected_timesteps > self.queue_timesteps:
             wait = self.pending_timesteps * self.step_seconds
             raise QueueFull(
-                f"the queue is full: {self.pending_timesteps:.0f} of {self.queue_capacity:g} "
+                f"the queue is full: {self.pending_timesteps:.0f} of {self.queue_timesteps:g} "
                 "expected timesteps are waiting; retry later",
                 wait,
             )
         self.waiting.append(job)
-        self.pending_timesteps += job.expected
+        self.pending_timesteps += job.expected_timesteps
 
     def leave(self, job: Job) -> bool:
         """Take a job out of the queue; False if it was not waiting any more."""
@@ -109,6 +109,6 @@ class Scheduler:
         return evicted
 
     def _forget(self, job: Job) -> None:
-        self.pending_timesteps -= job.expected
+        self.pending_timesteps -= job.expected_timesteps
         if not self.waiting:
             self.pending_timesteps = 0.0  # no drift

@@ -127,7 +127,7 @@ def test_parallel_requests_are_never_swapped(
 def test_full_queue_is_429_with_retry_after_and_the_admitted_are_answered(
     bundle_folder: Path, png: bytes
 ) -> None:
-    app = create_app(Settings(bundles=(bundle_folder,), slots=1, queue_capacity=2))
+    app = create_app(Settings(bundles=(bundle_folder,), slots=1, queue_timesteps=2))
     with TestClient(app) as client, ThreadPoolExecutor(2) as pool:
         worker = app.state.registry.get(None).worker
         entered, opened = threading.Event(), threading.Event()

@@ -47,7 +47,7 @@ def engine(bundle: Bundle) -> OnnxEngine:
 def build(
     bundle: Bundle, engine: Engine, slots: int = 4, energy: EnergyModel | None = None
 ) -> Worker:
-    scheduler = Scheduler(slots, queue_capacity=1000)
+    scheduler = Scheduler(slots, queue_timesteps=1000)
     metrics = Metrics().for_model(bundle.manifest, engine.name, scheduler)
     energy = energy or EnergyModel(bundle.manifest, load_profile())
     return Worker(bundle.manifest, engine, scheduler, metrics, energy)
