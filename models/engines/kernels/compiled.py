@@ -18,13 +18,10 @@ from typing import Any
 
 import llvmlite.binding
 import numba
-import numpy as np
 from numba import types
-from numba.np.numpy_support import from_dtype
-from numpy.typing import DTypeLike
 
-from spikeserve.models.engines.kernels.network import step_rows
-from spikeserve.models.engines.kernels.records import LAYER, POOL
+from spikeserve.models.engines.kernels.arguments import Rows, Scratch, Tables, compiled_type
+from spikeserve.models.engines.kernels.step import step_rows
 from spikeserve.models.errors import EngineUnavailable
 
 logger = logging.getLogger("spikeserve")
@@ -35,49 +32,8 @@ CHECKSUM = "sha256"
 _compiling = threading.Lock()
 
 
-def _read(dtype: DTypeLike, dimensions: int = 1) -> Any:
-    return types.Array(from_dtype(np.dtype(dtype)), dimensions, "C", readonly=True)
-
-
-def _written(dtype: DTypeLike, dimensions: int = 1) -> Any:
-    return types.Array(from_dtype(np.dtype(dtype)), dimensions, "C")
-
-
 def _signature() -> Any:
-    """Types of the arguments of ``step_rows``, in its order."""
-    rows = (
-        _written("i8"),  # counter
-        _read("u1", 2),  # frames
-        _read("u8"),  # addresses of the rows' memory before
-        _read("u8"),  # and after
-        _written("i4", 2),  # logits
-        _written("i8", 2),  # active pairs
-        _written("i8", 2),  # spikes
-    )
-    tables = (
-        types.UniTuple(types.int64, 2),  # neurons, mask words
-        _read(LAYER),
-        _read(LAYER),  # shortcuts
-        _read(POOL),
-        _read("i1"),  # packed weights
-        _read("i2"),  # paired weights
-        _read("i2"),  # shortcuts' gains
-        _read("i2"),  # biases
-        _read("i2"),  # thresholds
-        _read("u8"),  # silent channels
-        _read("i8"),  # coverage
-    )
-    scratch = (
-        _written("i2"),  # currents
-        _written("u8"),  # masks
-        _written("i4"),  # events
-        _written("i4"),  # pointer
-        _written("i4"),  # values
-        _written("i2"),  # padded
-        _written("u8"),  # kept masks
-        types.Tuple((_written("i4"), _written("i4"), _written("i2"))),  # a shortcut's detour
-    )
-    return types.void(*rows, *tables, *scratch)
+    return types.void(*map(compiled_type, (Rows, Tables, Scratch)))
 
 
 @functools.cache

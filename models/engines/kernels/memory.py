@@ -50,8 +50,8 @@ class RowMemory:
 class MemoryPool:
     """Memory for the rows of one engine."""
 
-    def __init__(self, neurons: int, words: int) -> None:
-        self._size = neurons * 2 + words * 8 + CACHE_LINE
+    def __init__(self, membranes: int) -> None:
+        self._size = membranes * 2 + membranes // 8 + CACHE_LINE
         self.free: deque[Piece] = deque()
 
     def take(self) -> RowMemory:

@@ -1,0 +1,113 @@
+"""Sums of one output row, for the lanes of one block: three ways to the same currents.
+
+Compiled by numba.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from spikeserve.models.engines.kernels.arguments import BLOCK, WORD, Events
+from spikeserve.models.engines.kernels.vectors import (
+    add_gated,
+    convolve_1,
+    convolve_4,
+    gather_64,
+    gather_128,
+)
+from spikeserve.models.engines.kernels.windows import overlap
+
+
+@njit
+def event_row(
+    layer: Any, part: Any, y: int, lane: int, width: int, events: Events, weights: Any,
+    currents: Any,
+) -> int:  # fmt: skip
+    """Add up the weight rows that events address; returns how many: the row's active pairs.
+
+    Args:
+        lane: where the block begins among the part's lanes.
+        width: of the block, ``BLOCK`` or ``WORD``.
+    """
+    places, pointer = events
+    pairs = 0
+    top = y * layer.stride_y - layer.padding_y
+    first, last = overlap(top, layer.kernel_height, layer.height)
+    skip = layer.kernel_width * part.channels * width  # weights of one window row
+    weights_at = part.event_at + lane * part.rows + (first - top) * skip
+    for x in range(layer.out_width):
+        left = x * layer.stride_x - layer.padding_x
+        begin, end = overlap(left, layer.kernel_width, layer.width)
+        begin += first * layer.width
+        end += first * layer.width
+        base = weights_at - left * part.channels * width
+        if width == BLOCK:
+            pairs += gather_128(
+                places, pointer, begin, end, layer.width, last - first, weights, base, skip,
+                currents, x * BLOCK,
+            )  # fmt: skip
+        else:
+            pairs += gather_64(
+                places, pointer, begin, end, layer.width, last - first, weights, base, skip,
+                currents, x * WORD,
+            )  # fmt: skip
+    return pairs
+
+
+@njit
+def analog_row(
+    layer: Any, part: Any, y: int, lane: int, padded: Any, weights: Any, currents: Any
+) -> None:
+    """The same for inputs other than 0 and 1: a dense convolution, shifted right."""
+    pitch = (layer.width + 2 * layer.padding_x) * part.channels
+    gap = layer.stride_x * part.channels
+    pairs = (layer.kernel_width * part.channels + 1) // 2  # of inputs in a window row
+    weights_at = part.analog_at + lane * layer.kernel_height * pairs * 2
+    x = 0
+    while x < layer.out_width:
+        at = y * layer.stride_y * pitch + x * gap
+        if x + 4 <= layer.out_width:
+            convolve_4(
+                padded, at, pitch, gap, layer.kernel_height, pairs, weights, weights_at,
+                layer.shift, currents, x * WORD,
+            )  # fmt: skip
+            x += 4
+        else:
+            convolve_1(
+                padded, at, pitch, gap, layer.kernel_height, pairs, weights, weights_at,
+                layer.shift, currents, x * WORD,
+            )  # fmt: skip
+            x += 1
+
+
+@njit
+def add_depthwise_row(
+    layer: Any, y: int, lane: int, width: int, masks: Any, masks_at: int, weights: Any,
+    currents: Any,
+) -> None:  # fmt: skip
+    """Add to a row where every channel sees itself alone: masks choose among weights."""
+    words = layer.lanes // WORD
+    top = y * layer.stride_y - layer.padding_y
+    first, last = overlap(top, layer.kernel_height, layer.height)
+    skip = layer.kernel_width * layer.lanes
+    for x in range(layer.out_width):
+        left = x * layer.stride_x - layer.padding_x
+        begin, end = overlap(left, layer.kernel_width, layer.width)
+        pixel = masks_at + (first * layer.width + begin) * words
+        base = layer.depthwise_at + (first - top) * skip + (begin - left) * layer.lanes
+        for start in range(lane, lane + width, WORD):
+            add_gated(
+                masks, pixel + start // WORD, layer.width * words, words, last - first,
+                end - begin, weights, base + start, skip, layer.lanes, currents,
+                x * width + start - lane,
+            )  # fmt: skip
+
+
+@njit
+def rescale(currents: Any, count: int, gain: int, shift: int) -> None:
+    """Spikes that stand for ``gain``: the sums as the analog way would give them."""
+    for k in range(count):
+        currents[k] = (np.int32(currents[k]) * np.int32(gain)) >> np.int32(shift)
