@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 import os
 from collections import deque
-from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
@@ -66,14 +65,12 @@ class EventEngine:
             spikes=np.empty((rows, len(self.network.lifs)), np.int64),
             state=stepped,
         )
-        pixels = np.ascontiguousarray(frames).reshape(rows, self._layout.inputs)
-        pixels.flags.writeable = False
         self._share_out(
             Rows(
                 counter=np.zeros(1, np.int64),
-                frames=pixels,
-                before=_addresses(before),
-                after=_addresses(memory.address for memory in after),
+                frames=np.ascontiguousarray(frames).reshape(rows, self._layout.inputs),
+                before=np.array(before, np.uint64),
+                after=np.array([memory.address for memory in after], np.uint64),
                 logits=step.logits,
                 active_pairs=step.active_pairs,
                 spikes=step.spikes,
@@ -85,6 +82,8 @@ class EventEngine:
     def _checked(self, frames: NDArray[np.uint8], state: State) -> list[int]:
         """Addresses of the rows' memory, 0 for new rows: the kernel trusts every one."""
         (memories,) = state.arrays
+        if frames.dtype != np.uint8:
+            raise TypeError(f"frames are uint8, not {frames.dtype}")
         if frames.shape != (len(memories), *self.network.input_shape) or not all(
             memory is None or (type(memory) is RowMemory and memory.pool is self._memories)
             for memory in memories
@@ -121,12 +120,6 @@ class EventEngine:
             scratch = self._layout.scratch()
         self._kernel(rows, self._layout.tables, scratch)
         self._scratch.append(scratch)
-
-
-def _addresses(numbers: Iterable[int]) -> NDArray[np.uint64]:
-    addresses = np.array(list(numbers), np.uint64)
-    addresses.flags.writeable = False
-    return addresses
 
 
 def usable_cores() -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Annotated, Any, NamedTuple, get_type_hints
 
 import numpy as np
-from numba import types
+from numba import typeof, types
 from numba.np.numpy_support import from_dtype
 from numpy.typing import DTypeLike, NDArray
 
@@ -33,7 +33,7 @@ LAYER = _record(
     ("shift lanes", "i8"),
     ("first_part last_part", "i8"),  # one past the last, as everywhere
     ("depthwise_at", "i8"),  # weights, one a channel and place of the window; or ABSENT
-    ("source_at", "i8"),  # a shortcut's source in saved_masks; or ABSENT
+    ("source_at", "i8"),  # in the masks it reads: a shortcut's source has a place among others
     ("coverage_at", "i8"),
     ("column", "i8"),  # among the network's synaptic layers; ABSENT: there is no such layer
     ("whole", "u1"),  # one part reads every input channel
@@ -114,6 +114,14 @@ class Events(NamedTuple):
     pointer: Annotated[NDArray[np.int32], written("i4")]
 
 
+class Inputs(NamedTuple):
+    """What a part of a layer reads, in the form its inner loop wants."""
+
+    masks: NDArray[np.uint64]
+    events: Events
+    padded: NDArray[np.int16]
+
+
 class Scratch(NamedTuple):
     """Working memory of one thread."""
 
@@ -167,3 +175,14 @@ def compiled_type(kind: type[Any]) -> Any:
         for hint in declared
     ]
     return types.BaseTuple.from_types(kinds, kind)
+
+
+def check_types(arguments: tuple[Any, ...]) -> None:
+    """Refuse a NamedTuple whose arrays are not what kernels were compiled for.
+
+    Raises:
+        TypeError: some array has another dtype, dimension or order, or should be read-only.
+    """
+    declared, given = compiled_type(type(arguments)), typeof(arguments)
+    if declared != given:
+        raise TypeError(f"{given} where kernels take {declared}")

@@ -101,7 +101,7 @@ class TableBuilder:
             "first_part": len(self._parts),
             "last_part": len(self._parts) + len(parts),
             "depthwise_at": self._depthwise.add(padded(whole)) if depthwise else ABSENT,
-            "source_at": self._saved[layer.input_name] if layer.input_name else ABSENT,
+            "source_at": self._saved[layer.input_name] if layer.input_name else 0,
             "coverage_at": self._coverage.add(layer.coverage),
             "column": self._columns,
             "whole": len(parts) == 1 and not depthwise,

@@ -52,6 +52,8 @@ def _step_kernel() -> Callable[..., None]:
 def step_kernel() -> Callable[..., None]:
     """``step_rows``, compiled for this processor or read from the cache.
 
+    It trusts its arguments: ``check_types`` tells whether they are what was compiled for.
+
     Raises:
         EngineUnavailable: this system lets no process make machine code.
     """
@@ -72,7 +74,7 @@ def _compiled(folder: Path | None) -> Callable[..., None]:
             kept = f"kept in {folder}"
         except Exception as error:  # a full disk, or a folder that vanished
             kept = f"for this process only: {error}"
-    kernel = kernel or numba.njit(_signature(), nogil=True)(step_rows)
+    kernel = kernel or _entry(numba.njit(_signature(), nogil=True)(step_rows))
     seconds = time.perf_counter() - started
     print(f"event engine: compiled in {seconds:.1f} s, {kept}", file=sys.stderr)
     return kernel
@@ -82,10 +84,17 @@ def _cached(folder: Path) -> Callable[..., None]:
     """Compiled through numba's cache in ``folder``: read from there, or written to it."""
     before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(folder)
     try:
-        kernel: Callable[..., None] = numba.njit(_signature(), nogil=True, cache=True)(step_rows)
-        return kernel
+        return _entry(numba.njit(_signature(), nogil=True, cache=True)(step_rows))
     finally:
         numba.config.CACHE_DIR = before
+
+
+def _entry(dispatcher: Any) -> Callable[..., None]:
+    """The one compiled function. numba's dispatcher in front of it would look at the type of
+    every array anew: 8 µs a call, for types that are checked when the arrays are made."""
+    (compiled,) = dispatcher.overloads.values()
+    entry: Callable[..., None] = compiled.entry_point
+    return entry
 
 
 def _intact(folder: Path) -> bool:

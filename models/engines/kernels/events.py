@@ -35,7 +35,7 @@ def mask_events(masks: Any, layer: Any, part: Any, read_masks: Any, events: Even
     """Events of spike masks; ``events.places`` has room for a burst at its end."""
     places, pointer = events
     words = (layer.channels + WORD - 1) // WORD
-    count, at = 0, 0
+    count, at = 0, layer.source_at
     pointer[0] = 0
     for y in range(layer.height):
         for x in range(layer.width):
@@ -70,28 +70,34 @@ def value_events(values: Any, layer: Any, part: Any, events: Events) -> None:
 
 
 @njit
-def pad_values(values: Any, layer: Any, part: Any, padded: Any) -> None:
-    """Copy analog inputs into a frame of zeros."""
+def pad_values(values: Any, layer: Any, part: Any, coverage: Any, padded: Any) -> int:
+    """Copy analog inputs into a frame of zeros; returns their active pairs."""
     pitch = (layer.width + 2 * layer.padding_x) * part.channels
-    padded[: (layer.height + 2 * layer.padding_y) * pitch] = 0
+    for k in range((layer.height + 2 * layer.padding_y) * pitch):
+        padded[k] = 0
+    pairs, place = 0, part.first_channel
     for y in range(layer.height):
         at = (y + layer.padding_y) * pitch + layer.padding_x * part.channels
         for x in range(layer.width):
-            place = (y * layer.width + x) * layer.channels + part.first_channel
+            active = 0
             for c in range(part.channels):
-                padded[at + c] = values[place + c]
-            at += part.channels
+                padded[at] = values[place + c]
+                active += values[place + c] != 0
+                at += 1
+            place += layer.channels
+            pairs += active * coverage[layer.coverage_at + y * layer.width + x]
+    return pairs
 
 
 @njit
-def mask_pairs(masks: Any, at: int, layer: Any, coverage: Any) -> int:
-    """Active pairs of spikes whose masks begin at ``at``: each with every window that sees it."""
+def mask_pairs(masks: Any, layer: Any, coverage: Any) -> int:
+    """Active pairs of spikes: each with every window that sees it."""
     words = (layer.channels + WORD - 1) // WORD
     pairs = 0
     for pixel in range(layer.height * layer.width):
         active = 0
         for k in range(words):
-            active += population(masks[at + pixel * words + k])
+            active += population(masks[layer.source_at + pixel * words + k])
         pairs += active * coverage[layer.coverage_at + pixel]
     return pairs
 

@@ -10,7 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeserve.models.engines.kernels.arguments import BLOCK, WORD, Events, Scratch, Tables
+from spikeserve.models.engines.kernels.arguments import (
+    BLOCK,
+    WORD,
+    Events,
+    Scratch,
+    Tables,
+    check_types,
+)
 from spikeserve.models.engines.kernels.builder import largest_sum, tables_of
 from spikeserve.models.engines.kernels.events import BURST
 from spikeserve.models.engines.kernels.packing import lanes_of
@@ -38,7 +45,9 @@ class Layout:
         """
         _check_range(program)
         _check_size(program)
-        return cls(tables_of(program))
+        tables = tables_of(program)
+        check_types(tables)
+        return cls(tables)
 
     @cached_property
     def inputs(self) -> int:
@@ -70,7 +79,7 @@ class Layout:
         )
         rows = layers["height"] + 2 * layers["padding_y"]
         pitch = (layers["width"] + 2 * layers["padding_x"]) * layers["channels"]
-        return Scratch(
+        scratch = Scratch(
             masks=np.zeros(masks, np.uint64),
             spare_masks=np.zeros(masks, np.uint64),
             saved_masks=np.zeros(_most(saved), np.uint64),
@@ -82,6 +91,8 @@ class Layout:
             currents=np.zeros(_most(layers["out_width"]) * BLOCK, np.int16),
             shortcut_currents=np.zeros(_most(shortcuts["out_width"]) * BLOCK, np.int16),
         )
+        check_types(scratch)
+        return scratch
 
 
 def _events(layers: NDArray[Any]) -> Events:

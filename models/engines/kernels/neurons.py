@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import carray, njit
+from numba import njit
 
 from spikeserve.models.engines.kernels.arguments import WORD, Channels, Memory
-from spikeserve.models.engines.kernels.memory import pointer_to
+from spikeserve.models.engines.kernels.pointers import flags_at, membranes_at
 from spikeserve.models.engines.kernels.vectors import fire_word, population
 
 
@@ -21,10 +21,10 @@ def memory_at(before: Any, after: Any, membranes: int) -> Memory:
     flags = np.uint64(2 * membranes)
     return Memory(
         fresh,
-        carray(pointer_to(address), membranes, np.int16),
-        carray(pointer_to(address + flags), membranes // WORD, np.uint64),
-        carray(pointer_to(after), membranes, np.int16),
-        carray(pointer_to(after + flags), membranes // WORD, np.uint64),
+        membranes_at(address),
+        flags_at(address + flags),
+        membranes_at(after),
+        flags_at(after + flags),
     )
 
 

@@ -22,6 +22,7 @@ from spikeserve.models.engines.kernels.arguments import (
     ABSENT,
     BLOCK,
     WORD,
+    Inputs,
     Memory,
     Rows,
     Scratch,
@@ -36,13 +37,9 @@ from spikeserve.models.engines.kernels.events import (
     value_pairs,
 )
 from spikeserve.models.engines.kernels.neurons import fire_row, memory_at
+from spikeserve.models.engines.kernels.pointers import bare
 from spikeserve.models.engines.kernels.pools import or_pool, spread, value_pool
-from spikeserve.models.engines.kernels.sums import (
-    add_depthwise_row,
-    analog_row,
-    event_row,
-    rescale,
-)
+from spikeserve.models.engines.kernels.sums import add_shortcut_row, sum_row
 from spikeserve.models.engines.kernels.vectors import claim
 
 
@@ -56,66 +53,35 @@ def enter(frame: Any, layer: Any, values: Any) -> int:
 
 @njit
 def enter_part(
-    layer: Any, part: Any, spiking: bool, gain: int, tables: Tables, scratch: Scratch, masks: Any
-) -> None:
-    """Bring a layer's inputs to one of its parts."""
+    layer: Any, part: Any, spiking: bool, gain: int, tables: Tables, values: Any, inputs: Inputs
+) -> int:
+    """Bring a layer's inputs to one of its parts; returns the active pairs of analog ones."""
+    if layer.depthwise_at != ABSENT:  # reads masks as they are
+        return 0
     if spiking:
-        mask_events(masks, layer, part, tables.read_masks, scratch.events)
+        mask_events(inputs.masks, layer, part, tables.read_masks, inputs.events)
     elif gain:
-        value_events(scratch.values, layer, part, scratch.events)
+        value_events(values, layer, part, inputs.events)
     else:
-        pad_values(scratch.values, layer, part, scratch.padded)
-
-
-@njit
-def enter_shortcut(shortcut: Any, tables: Tables, scratch: Scratch) -> int:
-    """Bring saved spikes to a shortcut; returns the active pairs of one without matrix."""
-    if shortcut.depthwise_at != ABSENT:
-        return mask_pairs(scratch.saved_masks, shortcut.source_at, shortcut, tables.coverage)
-    part = tables.parts[shortcut.first_part]
-    masks = scratch.saved_masks[shortcut.source_at :]
-    mask_events(masks, shortcut, part, tables.read_masks, scratch.shortcut_events)
+        return pad_values(values, layer, part, tables.coverage, inputs.padded)
     return 0
 
 
 @njit
-def add_shortcut_row(
-    shortcut: Any, y: int, lane: int, width: int, tables: Tables, scratch: Scratch
-) -> int:
-    """Add what a shortcut brings to one output row; returns a projection's active pairs."""
-    currents, weights = scratch.currents, tables.weights
+def enter_shortcut(shortcut: Any, part: Any, tables: Tables, inputs: Inputs) -> int:
+    """Bring saved spikes to a shortcut; returns the active pairs of one without matrix."""
     if shortcut.depthwise_at != ABSENT:
-        add_depthwise_row(
-            shortcut, y, lane, width, scratch.saved_masks, shortcut.source_at, weights.depthwise,
-            currents,
-        )  # fmt: skip
-        return 0
-    part, added = tables.parts[shortcut.first_part], scratch.shortcut_currents
-    pairs = event_row(shortcut, part, y, lane, width, scratch.shortcut_events, weights.event, added)
-    for k in range(shortcut.out_width * width):
-        currents[k] += added[k]
-    return pairs
+        return mask_pairs(inputs.masks, shortcut, tables.coverage)
+    mask_events(inputs.masks, shortcut, part, tables.read_masks, inputs.events)
+    return 0
 
 
 @njit
-def sum_row(
-    layer: Any, part: Any, y: int, lane: int, width: int, gain: int, tables: Tables,
-    scratch: Scratch, masks: Any,
-) -> int:  # fmt: skip
-    """Currents of one output row; returns the active pairs of spikes, if it counted them."""
-    currents, weights = scratch.currents, tables.weights
-    pairs = 0
-    if gain == 0:
-        analog_row(layer, part, y, lane, scratch.padded, weights.analog, currents)
-        return 0
-    if layer.depthwise_at != ABSENT:
-        currents[: layer.out_width * width] = 0
-        add_depthwise_row(layer, y, lane, width, masks, 0, weights.depthwise, currents)
-    else:
-        pairs = event_row(layer, part, y, lane, width, scratch.events, weights.event, currents)
-    if gain != 1 or layer.shift:
-        rescale(currents, layer.out_width * width, gain, layer.shift)
-    return pairs
+def covered_pairs(layer: Any, spiking: bool, masks: Any, values: Any, coverage: Any) -> int:
+    """Active pairs of inputs that several parts may read, or none as events."""
+    if spiking:
+        return mask_pairs(masks, layer, coverage)
+    return value_pairs(values, layer, coverage)
 
 
 @njit
@@ -135,44 +101,40 @@ def synaptic_layer(
     Returns active pairs, spikes, and the active pairs of a shortcut.
     """
     layer, shortcut, neurons = tables.layers[index], tables.shortcuts[index], tables.neurons[index]
+    weights, channels, currents = tables.weights, tables.channels, scratch.currents
+    inputs = Inputs(masks, scratch.events, scratch.padded)
+    joined = Inputs(scratch.saved_masks, scratch.shortcut_events, scratch.padded)
+    joined_part = tables.parts[shortcut.first_part]
+    joins = shortcut.column != ABSENT
     last = index == len(tables.layers) - 1
-    counts = gain != 0 and layer.whole  # the lengths of runs are active pairs
-    pairs, spiked, shortcut_pairs = 0, 0, 0
-    if not counts:
-        pairs = (
-            mask_pairs(masks, 0, layer, tables.coverage)
-            if spiking
-            else value_pairs(scratch.values, layer, tables.coverage)
-        )
-    if shortcut.column != ABSENT:
-        shortcut_pairs = enter_shortcut(shortcut, tables, scratch)
+    pairs, spiked, joined_pairs = 0, 0, 0
+    if not layer.whole:
+        pairs = covered_pairs(layer, spiking, masks, scratch.values, tables.coverage)
+    if joins:
+        joined_pairs = enter_shortcut(shortcut, joined_part, tables, joined)
     for number in range(layer.first_part, layer.last_part):
         part = tables.parts[number]
-        if layer.depthwise_at == ABSENT:
-            enter_part(layer, part, spiking, gain, tables, scratch, masks)
+        found = enter_part(layer, part, spiking, gain, tables, scratch.values, inputs)
         start = 0
         while start < part.lanes:
             width = BLOCK if gain and start + BLOCK <= part.lanes else WORD
             lane = part.first_lane + start
             for y in range(layer.out_height):
-                found = sum_row(layer, part, y, start, width, gain, tables, scratch, masks)
-                if counts and lane == 0:
-                    pairs += found
-                if shortcut.column != ABSENT:
-                    found = add_shortcut_row(shortcut, y, lane, width, tables, scratch)
-                    if lane == 0:
-                        shortcut_pairs += found
-                if last:
-                    read_out(
-                        scratch.currents, tables.channels.biases, neurons.lanes_at, lane, width,
-                        logits,
+                found += sum_row(layer, part, y, start, width, gain, inputs, weights, currents)
+                if joins:
+                    row_pairs = add_shortcut_row(
+                        shortcut, joined_part, y, lane, width, joined, weights, currents,
+                        scratch.shortcut_currents,
                     )  # fmt: skip
+                    joined_pairs += row_pairs if lane == 0 else 0
+                if last:
+                    read_out(currents, channels.biases, neurons.lanes_at, lane, width, logits)
                 else:
-                    spiked += fire_row(
-                        neurons, y, lane, width, scratch.currents, tables.channels, memory, fired
-                    )
+                    spiked += fire_row(neurons, y, lane, width, currents, channels, memory, fired)
+            if layer.whole and start == 0:  # every block meets the same active pairs
+                pairs = found
             start += width
-    return pairs, spiked, shortcut_pairs
+    return pairs, spiked, joined_pairs
 
 
 @njit
@@ -180,7 +142,8 @@ def save(at: int, pixels: int, channels: int, masks: Any, saved_masks: Any) -> N
     """Set spikes aside for a shortcut, if one reads them."""
     if at != ABSENT:
         count = pixels * ((channels + WORD - 1) // WORD)
-        saved_masks[at : at + count] = masks[:count]
+        for k in range(count):
+            saved_masks[at + k] = masks[k]
 
 
 @njit
@@ -207,13 +170,14 @@ def pass_on(
             save(pool.saved_at, pixels, pool.channels, masks, scratch.saved_masks)
         else:
             value_pool(pool, scratch.values, scratch.spare_values)
-            count = pixels * pool.channels
-            scratch.values[:count] = scratch.spare_values[:count]
+            for k in range(pixels * pool.channels):
+                scratch.values[k] = scratch.spare_values[k]
     return masks, spare, spiking
 
 
 def step_rows(rows: Rows, tables: Tables, scratch: Scratch) -> None:
     """Step rows until none is left; several threads may share one ``rows.counter``."""
+    tables, scratch = bare(tables), bare(scratch)
     last = len(tables.layers) - 1
     readout = tables.neurons[last]
     while True:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from spikeserve.models.engines.kernels.arguments import BLOCK, WORD, Events
+from spikeserve.models.engines.kernels.arguments import ABSENT, BLOCK, WORD, Events, Inputs, Weights
 from spikeserve.models.engines.kernels.vectors import (
     add_gated,
     convolve_1,
@@ -85,8 +85,7 @@ def analog_row(
 
 @njit
 def add_depthwise_row(
-    layer: Any, y: int, lane: int, width: int, masks: Any, masks_at: int, weights: Any,
-    currents: Any,
+    layer: Any, y: int, lane: int, width: int, masks: Any, weights: Any, currents: Any
 ) -> None:  # fmt: skip
     """Add to a row where every channel sees itself alone: masks choose among weights."""
     words = layer.lanes // WORD
@@ -96,7 +95,7 @@ def add_depthwise_row(
     for x in range(layer.out_width):
         left = x * layer.stride_x - layer.padding_x
         begin, end = overlap(left, layer.kernel_width, layer.width)
-        pixel = masks_at + (first * layer.width + begin) * words
+        pixel = layer.source_at + (first * layer.width + begin) * words
         base = layer.depthwise_at + (first - top) * skip + (begin - left) * layer.lanes
         for start in range(lane, lane + width, WORD):
             add_gated(
@@ -111,3 +110,40 @@ def rescale(currents: Any, count: int, gain: int, shift: int) -> None:
     """Spikes that stand for ``gain``: the sums as the analog way would give them."""
     for k in range(count):
         currents[k] = (np.int32(currents[k]) * np.int32(gain)) >> np.int32(shift)
+
+
+# The next two are inlined: calls would copy dozens of arguments for every row.
+@njit(inline="always")
+def sum_row(
+    layer: Any, part: Any, y: int, lane: int, width: int, gain: int, inputs: Inputs,
+    weights: Weights, currents: Any,
+) -> int:  # fmt: skip
+    """Currents of one output row; returns the active pairs of spikes, if it counted them."""
+    pairs = 0
+    if gain == 0:
+        analog_row(layer, part, y, lane, inputs.padded, weights.analog, currents)
+    elif layer.depthwise_at != ABSENT:
+        for k in range(layer.out_width * width):
+            currents[k] = 0
+        add_depthwise_row(layer, y, lane, width, inputs.masks, weights.depthwise, currents)
+    else:
+        pairs = event_row(layer, part, y, lane, width, inputs.events, weights.event, currents)
+    if gain > 1 or (gain and layer.shift):
+        rescale(currents, layer.out_width * width, gain, layer.shift)
+    return pairs
+
+
+@njit(inline="always")
+def add_shortcut_row(
+    shortcut: Any, part: Any, y: int, lane: int, width: int, inputs: Inputs, weights: Weights,
+    currents: Any, added: Any,
+) -> int:  # fmt: skip
+    """Add what a shortcut brings to one output row; returns a projection's active pairs."""
+    pairs = 0
+    if shortcut.depthwise_at != ABSENT:
+        add_depthwise_row(shortcut, y, lane, width, inputs.masks, weights.depthwise, currents)
+    else:
+        pairs = event_row(shortcut, part, y, lane, width, inputs.events, weights.event, added)
+        for k in range(shortcut.out_width * width):
+            currents[k] += added[k]
+    return pairs
