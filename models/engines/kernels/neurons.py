@@ -42,13 +42,14 @@ def fire_row(
     spiked = 0
     for x in range(neurons.width):
         pixel = y * neurons.width + x
-        for start in range(lane, lane + width, WORD):
+        for k in range(width // WORD):
+            start = lane + k * WORD
             word = pixel * words + start // WORD
             fired_at = neurons.words_at + word
             fired = np.uint64(0) if fresh else old_fired[fired_at]
             channel = neurons.lanes_at + start
             spikes = fire_word(
-                currents, x * width + start - lane, biases, thresholds, channel, old, new,
+                currents, x * width + k * WORD, biases, thresholds, channel, old, new,
                 neurons.membranes_at + pixel * neurons.lanes + start, multiplier, whole,
                 neurons.soft, never_fires[channel // WORD] | (fired & neurons.once),
             )  # fmt: skip

@@ -21,6 +21,34 @@ from spikeserve.models.engines.kernels.vectors import (
 from spikeserve.models.engines.kernels.windows import overlap
 
 
+def _event_row(width: int, gather: Any) -> Any:
+    @njit
+    def row(
+        layer: Any, part: Any, y: int, lane: int, events: Events, weights: Any, currents: Any
+    ) -> int:
+        places, pointer = events
+        pairs = 0
+        top = y * layer.stride_y - layer.padding_y
+        first, last = overlap(top, layer.kernel_height, layer.height)
+        skip = layer.kernel_width * part.channels * width  # weights of one window row
+        weights_at = part.event_at + lane * part.rows + (first - top) * skip
+        for x in range(layer.out_width):
+            left = x * layer.stride_x - layer.padding_x
+            begin, end = overlap(left, layer.kernel_width, layer.width)
+            pairs += gather(
+                places, pointer, first * layer.width + begin, first * layer.width + end,
+                layer.width, last - first, weights, weights_at - left * part.channels * width,
+                skip, currents, x * width,
+            )  # fmt: skip
+        return pairs
+
+    return row
+
+
+_event_row_64 = _event_row(64, gather_64)
+_event_row_128 = _event_row(128, gather_128)
+
+
 @njit
 def event_row(
     layer: Any, part: Any, y: int, lane: int, width: int, events: Events, weights: Any,
@@ -32,29 +60,9 @@ def event_row(
         lane: where the block begins among the part's lanes.
         width: of the block, ``BLOCK`` or ``WORD``.
     """
-    places, pointer = events
-    pairs = 0
-    top = y * layer.stride_y - layer.padding_y
-    first, last = overlap(top, layer.kernel_height, layer.height)
-    skip = layer.kernel_width * part.channels * width  # weights of one window row
-    weights_at = part.event_at + lane * part.rows + (first - top) * skip
-    for x in range(layer.out_width):
-        left = x * layer.stride_x - layer.padding_x
-        begin, end = overlap(left, layer.kernel_width, layer.width)
-        begin += first * layer.width
-        end += first * layer.width
-        base = weights_at - left * part.channels * width
-        if width == BLOCK:
-            pairs += gather_128(
-                places, pointer, begin, end, layer.width, last - first, weights, base, skip,
-                currents, x * BLOCK,
-            )  # fmt: skip
-        else:
-            pairs += gather_64(
-                places, pointer, begin, end, layer.width, last - first, weights, base, skip,
-                currents, x * WORD,
-            )  # fmt: skip
-    return pairs
+    if width == BLOCK:
+        return _event_row_128(layer, part, y, lane, events, weights, currents)
+    return _event_row_64(layer, part, y, lane, events, weights, currents)
 
 
 @njit
