@@ -13,8 +13,9 @@ from spikeserve.models.engines.event import EventEngine
 from spikeserve.models.engines.onnx import OnnxEngine
 from spikeserve.models.engines.reference import ReferenceEngine
 from spikeserve.models.engines.torch import TorchEngine
-from spikeserve.models.layers import Conv, Layer, Lif, Linear, Pool, Shortcut
+from spikeserve.models.layers import Conv, Layer, Lif, Linear, Pool, Shape, Shortcut
 from spikeserve.models.layers.lif import MEMBRANE_MAX, MEMBRANE_MIN
+from spikeserve.models.layers.window import pair
 from spikeserve.models.network import Network, input_maximum
 from spikeserve.models.program import CURRENT_LIMIT, EXACT_IN_FLOAT32, Program, Synapses
 from spikeserve.training.export import step_graph
@@ -22,24 +23,62 @@ from spikeserve.training.export import step_graph
 Frames = NDArray[np.uint8]
 
 
+def both(draw: st.DrawFn, numbers: st.SearchStrategy[int]) -> int | tuple[int, int]:
+    """One number for both directions, or two."""
+    return draw(st.one_of(numbers, st.tuples(numbers, numbers)))
+
+
+@st.composite
+def convolutions(draw: st.DrawFn, name: str, shape: Shape, first: bool) -> Conv:
+    """Any window that fits, and any number of groups."""
+    kernel = both(draw, st.integers(1, 5))
+    stride = both(draw, st.integers(1, 3))
+    short = max(k - extent for k, extent in zip(pair(kernel), shape[:2], strict=True))
+    padding = both(draw, st.integers((max(0, short) + 1) // 2, 4))
+    if draw(st.booleans()):  # keeps the map's size, so that shortcuts fit
+        kernel = draw(st.sampled_from([1, 3, (3, 1), (1, 5)]))
+        padding = (pair(kernel)[0] // 2, pair(kernel)[1] // 2)
+        stride = 1
+    channels = draw(st.sampled_from([1, 3, 63, 64, 65, 128, 130, 192]))
+    groups = draw(st.sampled_from([g for g in range(1, shape[2] + 1) if shape[2] % g == 0]))
+    if draw(st.booleans()):  # as many outputs a group as inputs: depthwise where they are one
+        channels = shape[2]
+    return Conv(
+        name,
+        shape,
+        -(-channels // groups) * groups,
+        kernel=kernel,
+        stride=stride,
+        padding=padding,
+        shift=draw(st.integers(3, 7)) if first else draw(st.sampled_from([0, 0, 2])),
+        groups=groups,
+    )
+
+
+@st.composite
+def pools(draw: st.DrawFn, name: str, shape: Shape) -> Pool:
+    """Any window that fits: rectangular, overlapping or with gaps, padded or not."""
+    kernel = tuple(draw(st.integers(1, min(3, extent))) for extent in shape[:2])
+    modes: list[Literal["max", "sum"]] = ["max", "sum"]
+    return Pool(
+        name,
+        shape,
+        kernel=kernel[0] if kernel[0] == kernel[1] else (kernel[0], kernel[1]),
+        mode=draw(st.sampled_from(modes)),
+        stride=draw(st.sampled_from([None, both(draw, st.integers(1, 4))])),
+        padding=(draw(st.integers(0, kernel[0] // 2)), draw(st.integers(0, kernel[1] // 2))),
+    )
+
+
 @st.composite
 def layers(draw: st.DrawFn) -> tuple[Layer, ...]:
     """One to three convolutions with neurons, shortcuts and pools, then a classifier."""
     small = st.integers(1, 9)
-    shape = (draw(small), draw(small), draw(st.integers(1, 5)))
+    shape = (draw(small), draw(small), draw(st.sampled_from([1, 2, 3, 4, 5, 6, 70, 128])))
     sequence: list[Layer] = []
     spiking: list[Layer] = []
     for index in range(draw(st.integers(1, 3))):
-        kernel = draw(st.integers(1, 5))
-        conv = Conv(
-            f"conv{index}",
-            shape,
-            draw(st.sampled_from([1, 3, 63, 64, 65, 128, 130, 192])),
-            kernel=kernel,
-            stride=draw(st.integers(1, 3)),
-            padding=draw(st.integers((max(0, kernel - min(shape[:2])) + 1) // 2, 4)),
-            shift=draw(st.integers(3, 7)) if index == 0 else draw(st.sampled_from([0, 0, 2])),
-        )
+        conv = draw(convolutions(f"conv{index}", shape, index == 0))
         lif = Lif(
             f"lif{index}",
             conv.out_shape,
@@ -53,16 +92,10 @@ def layers(draw: st.DrawFn) -> tuple[Layer, ...]:
         binary = True
         shape = lif.out_shape
         for position in range(draw(st.integers(0, 2))):
-            modes: list[Literal["max", "sum"]] = ["max", "sum"]
-            pool = Pool(
-                f"pool{index}.{position}",
-                shape,
-                kernel=draw(st.integers(1, min(3, *shape[:2]))),
-                mode=draw(st.sampled_from(modes)),
-            )
+            pool = draw(pools(f"pool{index}.{position}", shape))
             sequence.append(pool)
             shape = pool.out_shape
-            binary &= pool.mode == "max"
+            binary &= pool.spiking
             spiking += [pool] if binary else []
     return (*sequence, Linear("classifier", shape, draw(st.integers(2, 70))))
 
