@@ -13,7 +13,7 @@ from spikeserve.training.losses import (
     spike_time_cross_entropy,
     timestep_cross_entropy,
 )
-from spikeserve.training.recipe import Stage
+from spikeserve.training.stage import Stage
 
 
 def objective(

@@ -9,7 +9,7 @@ from torch.optim import SGD, AdamW, Muon, Optimizer
 
 from spikeserve.models.network import is_matrix
 from spikeserve.training.build import SpikingNetwork
-from spikeserve.training.recipe import Stage
+from spikeserve.training.stage import Stage
 
 MUON_MOMENTUM = 0.9
 SGD_MOMENTUM = 0.9
