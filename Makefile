@@ -8,7 +8,7 @@ PINS := pyproject.toml constraints.txt
 DATASETS := cifar10 cifar100 fashion-mnist
 ZOO_DATA := data/cifar10/test_images.npy data/cifar100/test_images.npy
 
-.PHONY: serve test train bench bench-serving bench-energy bench-results ablation results energy-validation verify check format clean
+.PHONY: serve test train bench bench-serving bench-energy bench-results ablation results figures energy-validation verify check format clean
 
 serve: $(VENV)/.service
 	$(BIN)/spikeserve serve --port $(PORT)
@@ -34,18 +34,21 @@ RECIPE ?= smoke
 train: $(VENV)/.dev data/cifar10/test_images.npy
 	$(BIN)/spiketrain all $(RECIPE) --resume
 
-# This network in every runtime, and its layers, for the README and docs/ENGINES.md; half an idle hour.
+# This network in every runtime, and its layers, for docs/BENCHMARKS.md and docs/ENGINES.md; half an idle hour.
 bench: $(VENV)/.bench data/cifar10/test_images.npy
 	$(BIN)/python -m benchmarks.layers
 	$(BIN)/python -m benchmarks.engines
+	$(BIN)/python -m benchmarks.quoted
 
 # Servers under load, against their peers; as long again.
 bench-serving: $(VENV)/.bench data/cifar10/test_images.npy
 	$(BIN)/python -m benchmarks.serving
+	$(BIN)/python -m benchmarks.quoted
 
 # What early exit saves on every bundle's 10,000 test images, and what the estimate costs; half a minute.
 bench-energy: $(VENV)/.dev $(ZOO_DATA)
 	$(BIN)/python -m benchmarks.energy
+	$(BIN)/python -m benchmarks.quoted
 
 # Published energies beside ours, into docs/ENERGY.md; needs no data, but what the tests need.
 energy-validation: $(VENV)/.dev
@@ -62,6 +65,10 @@ ablation: $(VENV)/.bench data/cifar10/test_images.npy
 # docs/RESULTS.md and its pictures anew from what was logged.
 results: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.results write
+
+# The measured tables in README and docs anew from what was logged.
+figures: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.quoted
 
 data/%/test_images.npy: | $(VENV)/.dev
 	$(BIN)/spiketrain data $*

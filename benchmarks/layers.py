@@ -34,7 +34,8 @@ from spikeserve.models.engines.kernels.events import mask_events
 from spikeserve.models.engines.kernels.layout import Layout
 from spikeserve.models.engines.kernels.network import sparse_row, synaptic_layer
 from spikeserve.models.engines.kernels.vectors import WORD
-from spikeserve.models.network import Conv, Lif, Linear, Network
+from spikeserve.models.layers import Conv, Lif, Linear
+from spikeserve.models.network import Network
 from spikeserve.models.program import Program, Synapses
 
 RESULTS = Path("docs/benchmarks")
@@ -152,12 +153,12 @@ def dense_call(conv: Conv) -> Callable[[int], None]:
     """ONNX Runtime's convolution of the same shape, one thread."""
     height, width, channels = conv.in_shape
     weight = np.random.default_rng(2).normal(
-        size=(conv.out_channels, channels, conv.kernel, conv.kernel)
+        size=(conv.out_channels, channels, *conv.window.kernel)
     )
     out_height, out_width, out_channels = conv.out_shape
     out = [1, out_channels, out_height, out_width]
     node = helper.make_node(
-        "Conv", ["x", "w"], ["y"], pads=[conv.padding] * 4, strides=[conv.stride] * 2
+        "Conv", ["x", "w"], ["y"], pads=conv.window.padding * 2, strides=conv.window.stride
     )
     graph = helper.make_graph(
         [node],

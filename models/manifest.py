@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from spikeserve.models.encoding import Encoding, Pixels
 from spikeserve.models.exits import ExitPolicy, Readout
-from spikeserve.models.network import Layer, Network, connections
+from spikeserve.models.layers import Described
+from spikeserve.models.network import Network
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
@@ -103,7 +104,7 @@ class Manifest(Section):
     created: str
     labels: Annotated[tuple[str, ...], Field(min_length=2)]
     encoding: Encoding
-    layers: tuple[Layer, ...]
+    layers: tuple[Described, ...]
     logit_scale: Annotated[float, Field(ge=1e-9, le=1e3)]
     weight_bits: Annotated[int, Field(ge=4, le=8)]
     exits: Exits
@@ -142,7 +143,7 @@ class Manifest(Section):
         return self
 
     def _check_pairs(self, network: Network) -> None:
-        possible = [connections(layer) for layer in network.synaptic]
+        possible = [layer.connections for layer in network.synaptic]
         for row in self.exits.mean_active_pairs:
             if len(row) != len(possible):
                 raise ValueError(f"exits.mean_active_pairs needs {len(possible)} columns")

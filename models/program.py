@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeserve.models.errors import InvalidProgram
-from spikeserve.models.network import Network, input_maximum, is_matrix
+from spikeserve.models.network import Network, input_maximum
 
 CURRENT_LIMIT = 32767
 EXACT_IN_FLOAT32 = 1 << 24
@@ -57,7 +57,7 @@ class Program:
         if not (math.isfinite(self.logit_scale) and self.logit_scale > 0):
             raise InvalidProgram(f"logit_scale must be finite and positive, not {self.logit_scale}")
         for layer, synapses in zip(network.synaptic, self.synapses, strict=True):
-            dtype = np.int8 if is_matrix(layer) else np.int16
+            dtype = np.int8 if layer.is_matrix else np.int16
             _check_array(f"{layer.name}.weight", synapses.weight, layer.weight_shape, dtype)
             _check_array(f"{layer.name}.bias", synapses.bias, (layer.out_channels,), np.int32)
         for together in (*network.feeding, (len(network.synaptic) - 1,)):

@@ -52,6 +52,7 @@ class Job:
     cancelled: bool = False
     error: ServiceError | None = None
     energy: EnergyEstimate[float] | None = None
+    """Set before the future is done; None where the estimate failed."""
     submitted: float = 0.0
     started: float = 0.0
     finished: float = 0.0

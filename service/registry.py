@@ -19,8 +19,8 @@ from spikeserve.models.energy.report import Reporter
 from spikeserve.models.engines.contract import Engine
 from spikeserve.models.engines.selection import build_engine
 from spikeserve.models.errors import BundleError
+from spikeserve.models.layers import Shape
 from spikeserve.models.manifest import Manifest
-from spikeserve.models.network import Shape
 from spikeserve.service.brownout import Brownout
 from spikeserve.service.capacity import Capacity, measured_capacity
 from spikeserve.service.errors import InferenceFailed, UnknownModel
@@ -28,7 +28,8 @@ from spikeserve.service.metrics import Metrics, ModelMetrics
 from spikeserve.service.scheduler import Scheduler
 from spikeserve.service.schemas import ModelReference
 from spikeserve.service.settings import Settings
-from spikeserve.service.worker import Call, Worker, run_here
+from spikeserve.service.wakeup import Call, run_here
+from spikeserve.service.worker import Worker
 
 logger = logging.getLogger("spikeserve")
 

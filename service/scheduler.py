@@ -12,6 +12,9 @@ from collections import deque
 from spikeserve.service.errors import DeadlineExceeded, QueueFull
 from spikeserve.service.jobs import Job
 
+SMOOTHING = 0.1
+"""Share of the newest tick in the smoothed time of a timestep."""
+
 
 class Scheduler:
     """A bounded set of running rows, and a queue bounded by the timesteps it is expected to take.
@@ -28,7 +31,12 @@ class Scheduler:
         self.running: list[Job] = []
         self.pending_timesteps = 0.0
         self.step_seconds = 0.0
-        """Smoothed time of one timestep of one row, told by whoever holds the clock."""
+        """Smoothed time of one timestep of one row."""
+
+    @property
+    def idle(self) -> bool:
+        """No row runs and none waits."""
+        return not (self.running or self.waiting)
 
     def submit(self, job: Job) -> None:
         """Queue a job.
@@ -88,6 +96,10 @@ class Scheduler:
             job.finished = now
             job.error = DeadlineExceeded("the deadline passed before a timestep could run")
         return late
+
+    def observe(self, rows: int, seconds: float) -> None:
+        """Note that a tick stepped so many rows in so many seconds."""
+        self.step_seconds += SMOOTHING * (seconds / rows - self.step_seconds)
 
     def clear(self) -> list[Job]:
         """Empty slots and queue; returns who was there."""

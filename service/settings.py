@@ -20,9 +20,9 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from spikeserve import models
 from spikeserve.models.energy.hardware import DEFAULT_PROFILE
 from spikeserve.models.engines.selection import EngineChoice
+from spikeserve.models.shipped import ZOO
 
 PREFIX = "SPIKESERVE_"
 CONFIG = f"{PREFIX}CONFIG"
@@ -38,7 +38,7 @@ def _hash(text: str) -> str:
 
 
 KeyHash = Annotated[str, AfterValidator(_hash)]
-DEFAULT_BUNDLE = Path(models.__file__).parent / "zoo" / "early-exit-vgg8-cifar10"
+DEFAULT_BUNDLE = ZOO / "early-exit-vgg8-cifar10"
 
 
 class Settings(BaseSettings):

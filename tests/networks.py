@@ -13,17 +13,9 @@ from spikeserve.models.engines.event import EventEngine
 from spikeserve.models.engines.onnx import OnnxEngine
 from spikeserve.models.engines.reference import ReferenceEngine
 from spikeserve.models.engines.torch import TorchEngine
-from spikeserve.models.network import (
-    Conv,
-    Layer,
-    Lif,
-    Linear,
-    Network,
-    Pool,
-    Shortcut,
-    input_maximum,
-)
-from spikeserve.models.neurons import MEMBRANE_MAX, MEMBRANE_MIN
+from spikeserve.models.layers import Conv, Layer, Lif, Linear, Pool, Shortcut
+from spikeserve.models.layers.lif import MEMBRANE_MAX, MEMBRANE_MIN
+from spikeserve.models.network import Network, input_maximum
 from spikeserve.models.program import CURRENT_LIMIT, EXACT_IN_FLOAT32, Program, Synapses
 from spikeserve.training.export import step_graph
 

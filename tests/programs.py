@@ -10,8 +10,9 @@ import numpy as np
 
 from spikeserve.models.bundle import save_bundle
 from spikeserve.models.encoding import Encoding
+from spikeserve.models.layers import Shape
 from spikeserve.models.manifest import ExitPoint, Exits, Manifest, Provenance
-from spikeserve.models.network import Network, Shape, connections, input_maximum
+from spikeserve.models.network import Network, input_maximum
 from spikeserve.models.plans import planned
 from spikeserve.models.program import CURRENT_LIMIT, Program, Synapses
 from spikeserve.training.export import step_graph
@@ -66,9 +67,7 @@ def tiny_manifest(program: Program, name: str = "tiny") -> Manifest:
             default_entropy_threshold=0.8,
             accuracy_by_timestep=(0.1,) * TIMESTEPS,
             table=(point,),
-            mean_active_pairs=(
-                tuple(connections(layer) / 10 for layer in program.network.synaptic),
-            )
+            mean_active_pairs=(tuple(layer.connections / 10 for layer in program.network.synaptic),)
             * TIMESTEPS,
         ),
         provenance=Provenance(

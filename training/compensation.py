@@ -15,7 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from spikeserve.models.network import Conv
+from spikeserve.models.layers import Conv
+from spikeserve.training.errors import TrainingError
 
 SCALES = torch.linspace(0.3, 1.0, 29)
 """Shares of the largest weight that are tried as the largest integer."""
@@ -24,10 +25,16 @@ POSITIONS = 1 << 19
 
 
 def patch_covariance(layer: Conv, frames: Tensor) -> Tensor:
-    """Covariance ``[rows, rows]`` of the patches that ``layer`` sees in ``[B, C, H, W]``."""
-    k, c_in = layer.kernel, layer.in_shape[2]
-    columns = F.unfold(frames.float(), k, padding=layer.padding, stride=layer.stride)
-    patches = columns.view(len(frames), c_in, k * k, -1).permute(0, 3, 2, 1).flatten(0, 1)
+    """Covariance ``[rows, rows]`` of the patches that ``layer`` sees in ``[B, C, H, W]``.
+
+    Raises:
+        TrainingError: the layer is grouped.
+    """
+    if layer.groups > 1:
+        raise TrainingError(f"{layer.name!r} is grouped: its rounding cannot be compensated")
+    window, c_in = layer.window, layer.in_shape[2]
+    columns = F.unfold(frames.float(), window.kernel, 1, window.padding, window.stride)
+    patches = columns.view(len(frames), c_in, window.area, -1).permute(0, 3, 2, 1).flatten(0, 1)
     patches = patches.flatten(1).double()  # rows as weights have them: (k, k, c_in)
     patches = patches[:: len(patches) // POSITIONS + 1]
     centred = patches - patches.mean(dim=0)

@@ -3,8 +3,8 @@
 Every process draws the same shuffled batches and trains on its own rows of them. Gradients are
 averaged before each optimiser step, batch-norm's running statistics after each epoch.
 
-``DistributedDataParallel`` is not used: it asks that the loss reads nothing but what ``forward``
-returns, and the loss here also reads spike densities and the readout's scale.
+``DistributedDataParallel`` is not used: with some losses the readout's scale takes no part, with
+others it is read outside ``forward``, and DDP accepts the one or the other, not both.
 """
 
 from __future__ import annotations

@@ -8,14 +8,15 @@ so nothing is ever scaled back.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spikeserve.models.network import Conv, Layer, Linear, Network, input_maximum, is_matrix
+from spikeserve.models.layers import Conv, Layer
+from spikeserve.models.network import Network, input_maximum
 from spikeserve.models.program import CURRENT_LIMIT, Program, Synapses, largest_current
 from spikeserve.training.build import SpikingNetwork
 from spikeserve.training.rounding import FloatWeights, integers, membrane_units
@@ -58,7 +59,7 @@ def _quantised_layers(
     above the thresholds.
     """
     whole = membrane_units(network, feeding, bits)
-    dtypes = [torch.int8 if is_matrix(floats.layer) else torch.int16 for floats in feeding]
+    dtypes = [torch.int8 if floats.layer.is_matrix else torch.int16 for floats in feeding]
     weights = [
         _array(integers(network, floats, whole, bits), dtype).T.copy()
         for floats, dtype in zip(feeding, dtypes, strict=True)
@@ -75,8 +76,8 @@ def _quantised_layers(
         if roomy and np.max(currents) <= CURRENT_LIMIT:
             break
     layers: list[Layer] = [floats.layer for floats in feeding]
-    if isinstance(first, Conv | Linear):
-        layers[0] = replace(first, shift=shift)
+    if shift != first.shift:
+        layers[0] = replace(cast(Conv, first), shift=shift)  # or another kind that shifts
     return layers, [Synapses(w, b) for w, b in zip(weights, biases, strict=True)], units
 
 

@@ -10,8 +10,9 @@ from pydantic import BaseModel, ValidationError
 from safetensors.numpy import load_file, save_file
 
 from spikeserve.models.bundle import program_from_tensors, program_tensors
+from spikeserve.models.layers import Described
 from spikeserve.models.manifest import Exits
-from spikeserve.models.network import Layer, Network
+from spikeserve.models.network import Network
 from spikeserve.models.program import Program
 from spikeserve.training.errors import TrainingError
 from spikeserve.training.run import Run
@@ -24,7 +25,7 @@ File = TypeVar("File", bound=BaseModel)
 
 class _ProgramFile(BaseModel):
     made_by: str
-    layers: tuple[Layer, ...]
+    layers: tuple[Described, ...]
     logit_scale: float
 
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from spikeserve.models.network import Network, Synaptic, input_maximum, is_matrix
+from spikeserve.models.layers import Synaptic
+from spikeserve.models.network import Network, input_maximum
 from spikeserve.models.program import CURRENT_LIMIT
 from spikeserve.training.errors import TrainingError
 
@@ -48,7 +49,7 @@ def membrane_units(network: Network, feeding: Sequence[FloatWeights], bits: int)
         TrainingError: currents leave int16 with every unit; names the layer.
     """
     first = feeding[0].layer
-    matrices = [f.weight / input_gain(network, f.layer) for f in feeding if is_matrix(f.layer)]
+    matrices = [f.weight / input_gain(network, f.layer) for f in feeding if f.layer.is_matrix]
     units = _least_error_scale(torch.cat(matrices, dim=1), bits)
     limit = float((CURRENT_LIMIT - 1) << first.shift)
     for _ in range(MAX_RESCALINGS):
@@ -90,7 +91,7 @@ def rounded(weight: Tensor, scale: Tensor, bits: int) -> Tensor:
 def integers(network: Network, floats: FloatWeights, units: Tensor, bits: int) -> Tensor:
     """The layer's integer weights ``[c_out, rows]``, in a tensor of floats."""
     scale = units / input_gain(network, floats.layer)
-    return rounded(floats.weight, scale, bits if is_matrix(floats.layer) else DIAGONAL_BITS)
+    return rounded(floats.weight, scale, bits if floats.layer.is_matrix else DIAGONAL_BITS)
 
 
 def fake_quantised(network: Network, floats: FloatWeights, units: Tensor, bits: int) -> Tensor:

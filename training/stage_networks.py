@@ -7,7 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from spikeserve.models.network import Conv, Network
+from spikeserve.models.layers import Conv
+from spikeserve.models.network import Network
 from spikeserve.training.build import SpikingNetwork, folded
 from spikeserve.training.compensation import compensated, patch_covariance
 from spikeserve.training.conversion import set_thresholds

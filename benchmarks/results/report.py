@@ -10,6 +10,7 @@ from typing import Any
 from benchmarks.results.claim import PUBLISHED_RATIO, first_share, needed_zeta
 from benchmarks.results.expense import ONE_GPU, TWO_CORES, expense_table
 from benchmarks.results.published import FIGURES
+from benchmarks.results.summary import summary
 from spikeserve.models.plans import VGG16
 from spikeserve.service.settings import DEFAULT_BUNDLE
 
@@ -47,6 +48,7 @@ def text(logged: Path) -> str:
     documents, ablation = logged_documents(logged), logged / ABLATIONS
     lines = [
         *_head(documents),
+        *summary(documents, HEADLINE),
         *_accuracy(documents),
         *_exits(documents),
         *_rules(documents),

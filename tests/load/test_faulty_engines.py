@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from spikeserve.models.exits import ExitPolicy
-from spikeserve.service.worker import FAILURES_UNTIL_BROKEN
+from spikeserve.service.isolation import FAILURES_UNTIL_BROKEN
 from tests.conftest import encoded
 from tests.load.answers import Ask, World
 from tests.load.clients import Response

@@ -15,7 +15,8 @@ from safetensors.numpy import load_file, save_file
 
 from spikeserve.models.bundle import load_bundle, load_manifest, save_manifest
 from spikeserve.models.errors import BundleError, InvalidNetwork, InvalidProgram
-from spikeserve.models.network import Conv, Lif, Linear, Network, connections
+from spikeserve.models.layers import Conv, Lif, Linear
+from spikeserve.models.network import Network
 from spikeserve.models.program import Program, Synapses
 from tests.programs import random_network, random_program
 
@@ -168,7 +169,7 @@ def test_the_largest_layers_there_may_be_are_looked_at_in_no_time(folder: Path) 
     edit(folder, lambda manifest: manifest.update(layers=[*layers, linear]))
     edit(folder, lambda manifest: manifest["exits"].update(mean_active_pairs=pairs))
     manifest = load_manifest(folder)
-    assert connections(manifest.network.synaptic[0]) == 65_536
+    assert manifest.network.synaptic[0].connections == 65_536
     pairs = [[65_537.0] * 201] * 4
     edit(folder, lambda manifest: manifest["exits"].update(mean_active_pairs=pairs))
     with pytest.raises(BundleError, match="connections"):

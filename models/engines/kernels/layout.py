@@ -26,16 +26,9 @@ from spikeserve.models.engines.kernels.records import (
 )
 from spikeserve.models.engines.kernels.vectors import WORD
 from spikeserve.models.errors import EngineUnavailable
-from spikeserve.models.network import (
-    MAX_NEURONS,
-    MAX_WEIGHTS,
-    Network,
-    Pool,
-    Shortcut,
-    coverage,
-    input_maximum,
-)
-from spikeserve.models.neurons import MEMBRANE_MAX as INT16_MAX
+from spikeserve.models.layers import Pool, Shortcut
+from spikeserve.models.layers.lif import MEMBRANE_MAX as INT16_MAX
+from spikeserve.models.network import MAX_NEURONS, MAX_WEIGHTS, Network, input_maximum
 from spikeserve.models.program import Program
 
 
@@ -156,7 +149,7 @@ class Layout:
             for record, weight in zip(layers, weights, strict=True)
         ]
         layers["paired_at"] = _starts([pair.size for pair in pairs])
-        coverages = [coverage(layer).ravel() for _, layer in described]
+        coverages = [layer.coverage.ravel() for _, layer in described]
         layers["coverage_at"] = _starts([seen.size for seen in coverages])
         theta = np.concatenate(thresholds)
         return cls(

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from spikeserve.models.engines.kernels.network import PROJECTED, UNWEIGHTED
 from spikeserve.models.engines.kernels.vectors import WORD
-from spikeserve.models.network import Conv, Lif, Linear, Network, Pool, Shortcut, input_maximum
+from spikeserve.models.layers import Conv, Lif, Linear, Pool, Shortcut
+from spikeserve.models.network import Network, input_maximum
 
 LAYER = np.dtype(
     [
