@@ -1,7 +1,8 @@
 """ANN-to-SNN conversion: initial thresholds from the network's activity, layer by layer.
 
 A threshold is a high percentile of the currents into its layer, scaled down since few timesteps
-leave no time to integrate; so spikes reach deep layers from the start (N. Rathi, K. Roy, "DIET-SNN", 2020).
+leave no time to integrate; so spikes reach deep layers from the start (N. Rathi, K. Roy,
+"DIET-SNN", 2020).
 """
 
 from __future__ import annotations
