@@ -16,17 +16,21 @@ def shipped_names() -> list[str]:
 
 
 def bundle_folder(name_or_folder: str | os.PathLike[str]) -> Path:
-    """The folder of a shipped bundle, or the folder itself; a text that is both means the name.
+    """The folder of a shipped bundle, or the folder itself.
+
+    A ``Path`` is always a folder; a text that is both a name and a folder means the name.
 
     Raises:
-        BundleError: neither; lists the names.
+        BundleError: a text that is neither; lists the names.
     """
-    names = shipped_names()
-    if isinstance(name_or_folder, str) and name_or_folder in names:
-        return ZOO / name_or_folder
     folder = Path(name_or_folder)
+    if not isinstance(name_or_folder, str):
+        return folder
+    names = shipped_names()
+    if name_or_folder in names:
+        return ZOO / name_or_folder
     if not folder.is_dir():
         raise BundleError(
-            f"{str(folder)!r} is neither a bundle folder nor a shipped bundle ({', '.join(names)})"
+            f"{name_or_folder!r} is neither a shipped bundle ({', '.join(names)}) nor a folder"
         )
     return folder

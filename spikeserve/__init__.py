@@ -5,8 +5,8 @@
     model = spikeserve.load("early-exit-vgg8-cifar10")
     model.classify("cat.jpg").label
 
-Names are imported when they are first used, so that this package loads at once: nothing imports
-more than it needs, and the health check in a container imports nothing at all.
+What is heavy is imported when it is first used, so that this package loads at once and nothing
+that only wants one of its parts, such as a container's health check, pays for the others.
 """
 
 from __future__ import annotations
@@ -14,17 +14,18 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from spikeserve.models.errors import (
+    BundleError,
+    EngineUnavailable,
+    InvalidImage,
+    InvalidPolicy,
+    InvalidProfile,
+    ModelError,
+)
+
 if TYPE_CHECKING:
     from spikeserve.models.classifier import Classification, Model, Trace, load
     from spikeserve.models.engines.fake import FakeEngine
-    from spikeserve.models.errors import (
-        BundleError,
-        EngineUnavailable,
-        InvalidImage,
-        InvalidPolicy,
-        InvalidProfile,
-        ModelError,
-    )
     from spikeserve.service.client import (
         AsyncSpikeServeClient,
         SpikeServeClient,
@@ -51,16 +52,16 @@ __all__ = [
     "load",
 ]
 
-_MODULES = {
-    "models.classifier": ("Classification", "Model", "Trace", "load"),
-    "models.engines.fake": ("FakeEngine",),
-    "models.errors": (
-        *("BundleError", "EngineUnavailable", "InvalidImage", "InvalidPolicy", "InvalidProfile"),
-        "ModelError",
-    ),
-    "service.client": ("AsyncSpikeServeClient", "SpikeServeClient", "SpikeServeError"),
+_HOMES = {
+    "AsyncSpikeServeClient": "service.client",
+    "Classification": "models.classifier",
+    "FakeEngine": "models.engines.fake",
+    "Model": "models.classifier",
+    "SpikeServeClient": "service.client",
+    "SpikeServeError": "service.client",
+    "Trace": "models.classifier",
+    "load": "models.classifier",
 }
-_HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
 
 if not TYPE_CHECKING:  # or a type checker would take any name for one of ours

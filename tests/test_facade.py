@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from dataclasses import FrozenInstanceError
@@ -142,6 +143,8 @@ def test_a_trace_runs_to_the_end(model: spikeserve.Model, bundle: Bundle, images
 def test_what_cannot_be_loaded_says_why(bundle_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(spikeserve.BundleError, match=r"shipped bundle.*early-exit-vgg8-cifar10"):
         spikeserve.load("vgg8")
+    with pytest.raises(spikeserve.BundleError, match=r"manifest\.json cannot be read"):
+        spikeserve.load(Path("early-exit-vgg8-cifar10"))
     with pytest.raises(spikeserve.BundleError, match=r"manifest\.json"):
         spikeserve.load(tmp_path)
     with pytest.raises(spikeserve.EngineUnavailable, match="no engine 'abacus'"):
@@ -158,3 +161,14 @@ def test_a_model_of_scripted_answers(bundle: Bundle, images: Images) -> None:
     engine = spikeserve.FakeEngine(manifest.network, [[0] * len(sure), sure])
     answer = spikeserve.Model(manifest, engine).classify(images[0])
     assert (answer.index, answer.timesteps_used, answer.stop_reason) == (7, 2, "entropy")
+
+
+def test_the_page_on_python_runs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = CAT.with_name("PYTHON.md")
+    blocks = re.findall(r"^```python\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 4
+    monkeypatch.chdir(page.parent)
+    exec("\n".join(blocks), {})
+    assert capsys.readouterr().out.startswith("cat 0.98")

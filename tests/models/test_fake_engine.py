@@ -11,7 +11,7 @@ from spikeserve.models.engines.contract import Engine, State
 from spikeserve.models.engines.fake import FakeEngine
 
 
-def frames(bundle: Bundle, rows: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+def frames(bundle: Bundle, rows: int) -> Pixels:
     return np.zeros((rows, *bundle.manifest.network.input_shape), np.uint8)
 
 
