@@ -65,17 +65,19 @@ class Evaluation(Section):
         return float(np.average(np.mean(self.spikes_per_neuron_and_step, axis=0), weights=neurons))
 
 
-class Trunk(Section):
-    """A run of another recipe whose weights a training began with."""
+class Pretraining(Section):
+    """A run of another recipe whose weights the training started from."""
 
     recipe: str
     dataset: str
     training_seconds: float | None = None
-    """Of the stages that lead to those weights."""
+    """Duration of the stages that made those weights."""
 
 
 class Provenance(Section):
     """Where a bundle comes from."""
+
+    model_config = ConfigDict(populate_by_name=True)
 
     recipe: str
     recipe_sha256: Sha256
@@ -87,8 +89,9 @@ class Provenance(Section):
     software: dict[str, str]
     hardware: str
     training_seconds: float | None = None
-    """Without those of the trunks."""
-    trunks: tuple[Trunk, ...] = ()
+    """Without those of the pretraining."""
+    pretraining: Annotated[tuple[Pretraining, ...], Field(alias="trunks")] = ()
+    """Called ``trunks`` in the JSON of schema version 1."""
 
 
 class Manifest(Section):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from spikeserve.models.layers import Layer, Lif, Pool, Synaptic, Window
 from spikeserve.models.network import Network
 from spikeserve.training.neurons import clipped_relu, lif
-from spikeserve.training.rounding import Way, fake_quantised, membrane_units
+from spikeserve.training.rounding import FloatWeights, fake_quantised, membrane_units
 
 ANN_LEVELS = 4
 
@@ -73,15 +73,15 @@ class Synapse(nn.Module):
         """Share of inputs that were non-zero in the newest pass, where inputs are spikes."""
 
     @property
-    def way(self) -> Way:
-        return Way(self.layer, self.weight, self.bias)
+    def floats(self) -> FloatWeights:
+        return FloatWeights(self.layer, self.weight, self.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """``[M, c_in, H, W]`` to ``[M, c_out, h_out, w_out]``."""
         self.density = x.mean(dtype=torch.float32)
         layer, weight = self.layer, cast(Tensor, self.weight)
         if self.weight_bits is not None:
-            weight = fake_quantised(self.network, self.way, self.units, self.weight_bits)
+            weight = fake_quantised(self.network, self.floats, self.units, self.weight_bits)
         if self.norm is not None:
             return cast(Tensor, self.norm(layer.sums(FLOATS, x, weight.T)))
         if layer.is_matrix:
@@ -180,7 +180,7 @@ class SpikingNetwork(nn.Module):
             group = [synapses[index] for index in feeding]
             bits = group[0].weight_bits
             if bits is not None:
-                units = membrane_units(self.network, [synapse.way for synapse in group], bits)
+                units = membrane_units(self.network, [synapse.floats for synapse in group], bits)
                 for synapse in group:
                     synapse.units = units
 

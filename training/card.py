@@ -96,13 +96,13 @@ def card(manifest: Manifest) -> str:
             else ""
         ),
         *(
-            f"- began with weights of `{trunk.recipe}`, on {trunk.dataset}"
+            f"- began with weights of `{earlier.recipe}`, on {earlier.dataset}"
             + (
-                f": {trunk.training_seconds / 60:.0f} minutes more"
-                if trunk.training_seconds
+                f": {earlier.training_seconds / 60:.0f} minutes more"
+                if earlier.training_seconds
                 else ""
             )
-            for trunk in provenance.trunks
+            for earlier in provenance.pretraining
         ),
         "- software: " + ", ".join(f"{k} {v}" for k, v in provenance.software.items()),
         "",

@@ -1,11 +1,12 @@
-"""Rounding the pixel layer to few bits by what it does to images, not to single weights.
+"""Rounding the first layer to few bits with the least error of its sums, not of its weights.
 
     minimise  E[((q / s - w) x)²] = d C d'        d = q / s - w,  C the covariance of patches x
 
 over integers ``q`` and a scale ``s`` for every output channel, by coordinate descent: each
-weight in turn makes up for the errors of all others. Pixels of a patch are nearly equal, so
-errors that cancel over it hardly matter; rounding each weight by itself lets them add up. The
-mean of ``x`` is left out, since the batch-norm behind the layer follows it.
+weight in turn compensates the errors of all others. The pixels of a patch are nearly equal, so
+errors of opposite sign cancel; weights that are rounded singly let errors add up. The mean of
+``x`` is left out, since the batch-norm after the layer subtracts it. (The objective is that of
+GPTQ: E. Frantar et al., ICLR 2023.)
 """
 
 from __future__ import annotations
@@ -43,17 +44,20 @@ def patch_covariance(layer: Conv, frames: Tensor) -> Tensor:
 
 @torch.no_grad()
 def compensated(weight: Tensor, covariance: Tensor, bits: int) -> Tensor:
-    """``weight [c_out, rows]`` on a grid of ``bits`` bits a channel, errors made up for.
+    """``weight [c_out, rows]`` on a grid of ``bits`` bits a channel, with errors that cancel.
 
-    The largest integer of every channel is used, so that scaling by the largest weight finds
-    the grid again.
+    Args:
+        covariance: of the layer's inputs, ``[rows, rows]``.
+
+    Each channel uses its largest integer, so that scaling by the largest weight finds the same
+    grid.
     """
     target, largest = weight.double(), 2 ** (bits - 1) - 1
     best, least = target, torch.full((len(weight),), torch.inf, dtype=torch.float64)
     least = least.to(weight.device)
     for share in SCALES.tolist():
         scale = largest / (target.abs().amax(dim=1).clamp(min=1e-8) * share)
-        integers = _descended(target, covariance, scale, largest)
+        integers = _coordinate_descent(target, covariance, scale, largest)
         candidate = integers / scale[:, None]
         error = candidate - target
         squared = ((error @ covariance) * error).sum(dim=1)
@@ -63,7 +67,7 @@ def compensated(weight: Tensor, covariance: Tensor, bits: int) -> Tensor:
     return best.to(weight.dtype)
 
 
-def _descended(target: Tensor, covariance: Tensor, scale: Tensor, largest: int) -> Tensor:
+def _coordinate_descent(target: Tensor, covariance: Tensor, scale: Tensor, largest: int) -> Tensor:
     integers = (target * scale[:, None]).round().clamp(-largest, largest)
     own = covariance.diagonal().clamp(min=1e-12)
     for _ in range(SWEEPS):

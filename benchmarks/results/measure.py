@@ -47,7 +47,7 @@ def measured(folder: Path, data: Path) -> dict[str, Any]:
         "training_images": provenance.training_images,
         "trained_on": provenance.hardware,
         "training_seconds": provenance.training_seconds,
-        "trunks": [trunk.model_dump() for trunk in provenance.trunks],
+        "pretraining": [earlier.model_dump() for earlier in provenance.pretraining],
         "images": len(test),
         "encoding": manifest.encoding.kind,
         "timesteps": manifest.timesteps,

@@ -14,9 +14,8 @@ from torch import Tensor
 
 from spikeserve.training.data import DATASETS, held_out
 from spikeserve.training.data.batches import Batches
-from spikeserve.training.fit import choose_device
-from spikeserve.training.precision import compute_type
-from spikeserve.training.run_folder import LOG, load_weights, save_whole
+from spikeserve.training.device import choose_device, compute_type
+from spikeserve.training.run_folder import LOG
 from spikeserve.training.teacher.network import Teacher
 from spikeserve.training.teacher.schedule import (
     LOOK_BACK_EVERY,
@@ -26,6 +25,7 @@ from spikeserve.training.teacher.schedule import (
     look_back,
     look_back_decay,
 )
+from spikeserve.training.weights_file import read_state, save_atomically
 
 HELD_OUT, SEED = 5000, 1  # as the recipes hold out
 WHITENED_BY = 5000  # images
@@ -72,7 +72,7 @@ class TeacherFit:
             self._save()
         state = self.model.state_dict()
         halves = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
-        save_whole(halves, self.run / WEIGHTS)
+        save_atomically(halves, self.run / WEIGHTS)
         return self.run / WEIGHTS
 
     def _train_epoch(self) -> float:
@@ -143,12 +143,12 @@ class TeacherFit:
             "average": self.average,
             "epoch": self.epoch,
         }
-        save_whole(state, self.run / CHECKPOINT)
+        save_atomically(state, self.run / CHECKPOINT)
 
     def _resume(self) -> None:
         path = self.run / CHECKPOINT
         if path.exists():
-            state = load_weights(path, self.device)
+            state = read_state(path, self.device)
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.average, self.epoch = state["average"], state["epoch"]
