@@ -1,4 +1,4 @@
-"""Settings under the names they once had: from everywhere, hidden, and never beside the new ones."""
+"""Settings under former names: read from everywhere, hidden, never beside the new ones."""
 
 from __future__ import annotations
 
