@@ -3,7 +3,8 @@ RUN python -m venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH
 WORKDIR /source
 COPY . .
-RUN pip install --no-cache-dir --constraint constraints.txt .
+RUN pip install --no-cache-dir --require-hashes --requirement requirements-service.txt \
+    && pip install --no-cache-dir --no-deps --no-build-isolation .
 
 FROM python:3.11-slim
 COPY --from=builder /opt/venv /opt/venv

@@ -1,74 +1,87 @@
-# Everything runs in .venv, made here from exact pins (constraints.txt).
+# Everything runs in .venv, made here from exact pins. `make help` lists what there is.
 PYTHON ?= python3
 PORT ?= 8000
-VENV := .venv
+RECIPE ?= smoke
+VENV ?= .venv
+# The tests' pins: constraints-lowest.txt for the oldest releases we run with, /dev/null for the newest.
+CONSTRAINTS ?= constraints.txt
 BIN := $(VENV)/bin
-PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
-PINS := pyproject.toml constraints.txt
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
+PIP := $(INSTALL) --constraint $(CONSTRAINTS)
+COMPILE := UV_CUSTOM_COMPILE_COMMAND='make pins' $(BIN)/uv pip compile --quiet \
+	--upgrade --no-annotate --python-version 3.11
 DATASETS := cifar10 cifar100 fashion-mnist
 ZOO_DATA := data/cifar10/test_images.npy data/cifar100/test_images.npy
 
-.PHONY: serve test train bench bench-serving bench-energy bench-results ablation results figures energy-validation verify check format clean
+.DEFAULT_GOAL := help
+.PHONY: help serve test verify check format train bench bench-serving bench-energy bench-results \
+	ablation results figures energy-validation pins revisions clean
 
-serve: $(VENV)/.service
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+serve: $(VENV)/.service ## install the service and start it on PORT (8000)
 	$(BIN)/spikeserve serve --port $(PORT)
 
-test: $(VENV)/.dev
+test: $(VENV)/.dev ## install everything for training and tests, and run the tests: minutes
 	$(BIN)/pytest
 
-verify: $(VENV)/.dev $(ZOO_DATA)
+verify: $(VENV)/.dev $(ZOO_DATA) ## the tests and the slow proofs: one and a half idle hours
 	$(BIN)/pytest -m "verify or not verify"
 
-check: $(VENV)/.dev
+check: $(VENV)/.dev ## lint, format, types, and the generated dashboard
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m spikeserve.deploy.grafana.dashboard --check
 
-format: $(VENV)/.dev
+format: $(VENV)/.dev ## mend what ruff can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# The whole pipeline on 2 % of CIFAR-10; RECIPE=cifar10-hybrid trains a model, in two hours.
-RECIPE ?= smoke
-train: $(VENV)/.dev data/cifar10/test_images.npy
+train: $(VENV)/.dev data/cifar10/test_images.npy ## RECIPE (smoke: the whole pipeline on 2 % of CIFAR-10) to a bundle
 	$(BIN)/spiketrain all $(RECIPE) --resume
 
-# This network in every runtime, and its layers, for docs/BENCHMARKS.md and docs/ENGINES.md; half an idle hour.
-bench: $(VENV)/.bench data/cifar10/test_images.npy
+bench: $(VENV)/.bench data/cifar10/test_images.npy ## the network in every runtime, and its layers: half an idle hour
 	$(BIN)/python -m benchmarks.layers
 	$(BIN)/python -m benchmarks.engines
 	$(BIN)/python -m benchmarks.quoted
 
-# Servers under load, against their peers; as long again.
-bench-serving: $(VENV)/.bench data/cifar10/test_images.npy
+bench-serving: $(VENV)/.bench data/cifar10/test_images.npy ## servers under load, beside their peers: half an idle hour
 	$(BIN)/python -m benchmarks.serving
 	$(BIN)/python -m benchmarks.quoted
 
-# What early exit saves on every bundle's 10,000 test images, and what the estimate costs; half a minute.
-bench-energy: $(VENV)/.dev $(ZOO_DATA)
+bench-energy: $(VENV)/.dev $(ZOO_DATA) ## what early exit saves on every bundle's test images: half a minute
 	$(BIN)/python -m benchmarks.energy
 	$(BIN)/python -m benchmarks.quoted
 
-# Published energies beside ours, into docs/ENERGY.md; needs no data, but what the tests need.
-energy-validation: $(VENV)/.dev
-	$(BIN)/python -m benchmarks.energy.validation --write
-
-# Accuracy, exits, energy and robustness of every bundle, into docs/RESULTS.md; one or two idle minutes a bundle.
-bench-results: $(VENV)/.bench $(DATASETS:%=data/%/test_images.npy)
+bench-results: $(VENV)/.bench $(DATASETS:%=data/%/test_images.npy) ## accuracy, exits, robustness: one or two idle minutes a bundle
 	$(BIN)/python -m benchmarks.results measure
 
-# Direct or hybrid encoding, spiking once or repeatedly, trained side by side; half an hour.
-ablation: $(VENV)/.bench data/cifar10/test_images.npy
+ablation: $(VENV)/.bench data/cifar10/test_images.npy ## direct or hybrid, once or repeatedly, side by side: half an hour
 	$(BIN)/python -m benchmarks.results ablate
 
-# docs/RESULTS.md and its pictures anew from what was logged.
-results: $(VENV)/.bench
+results: $(VENV)/.bench ## docs/RESULTS.md and its pictures anew from what was logged
 	$(BIN)/python -m benchmarks.results write
 
-# The measured tables in README and docs anew from what was logged.
-figures: $(VENV)/.dev
+figures: $(VENV)/.dev ## the measured tables in README and docs anew from what was logged
 	$(BIN)/python -m benchmarks.quoted
+
+revisions: $(VENV)/.bench data/cifar10/test_images.npy ## this checkout against OTHER, an older one: a quarter of an idle hour
+	$(BIN)/python -m benchmarks.revisions $(OTHER)
+
+energy-validation: $(VENV)/.dev ## published energies beside ours, into docs/ENERGY.md
+	$(BIN)/python -m benchmarks.energy.validation --write
+
+pins: $(VENV)/bin/python ## after a change of pins or bounds: the two files of pins that follow from them
+	$(PIP) uv
+	echo setuptools | $(COMPILE) --constraint constraints.txt --universal --generate-hashes \
+		--output-file requirements-service.txt pyproject.toml -
+	$(COMPILE) --extra train --extra dev --resolution lowest-direct --only-binary :all: \
+		--output-file constraints-lowest.txt pyproject.toml
+
+clean: ## remove .venv and all caches
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 data/%/test_images.npy: | $(VENV)/.dev
 	$(BIN)/spiketrain data $*
@@ -76,17 +89,16 @@ data/%/test_images.npy: | $(VENV)/.dev
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.service: $(VENV)/bin/python $(PINS)
-	$(PIP) --editable .
+# What serves is checked against hashes; the editable install needs setuptools, which is among them.
+$(VENV)/.service: $(VENV)/bin/python pyproject.toml requirements-service.txt
+	$(INSTALL) --require-hashes --requirement requirements-service.txt
+	$(INSTALL) --no-deps --no-build-isolation --editable .
 	touch $@
 
-$(VENV)/.dev: $(VENV)/bin/python $(PINS)
+$(VENV)/.dev: $(VENV)/bin/python pyproject.toml $(wildcard $(CONSTRAINTS))
 	$(PIP) --editable '.[train,dev]'
 	touch $@ $(VENV)/.service
 
 $(VENV)/.bench: $(VENV)/.dev
 	$(PIP) --editable '.[train,dev,bench]'
 	touch $@
-
-clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
