@@ -120,15 +120,15 @@ def trained(run: Path | None, data: Path) -> dict[str, NDArray[np.float16]]:
 
     model = folded(relu_network(Run.of(RECIPE, data, run)), "current")
     tensors = {}
-    for index, synapse in enumerate(model.synapses):
-        layer = synapse.layer
+    for index, module in enumerate(model.synaptic):
+        layer = module.layer
         assert not isinstance(layer, Shortcut)
-        matrix = synapse.weight.detach().cpu().numpy() / (PIXEL_UNIT if index == 0 else 1)
+        matrix = module.weight.detach().cpu().numpy() / (PIXEL_UNIT if index == 0 else 1)
         kernel = kernels_of(matrix.T, layer.window)
         shape = (len(matrix), -1) if isinstance(layer, Linear) else kernel.shape
         narrow = kernel.astype(np.float16).reshape(shape)
         tensors[f"{layer.name}.weight"] = np.ascontiguousarray(narrow)  # what safetensors writes
-        tensors[f"{layer.name}.bias"] = synapse.bias.detach().cpu().numpy().astype(np.float16)
+        tensors[f"{layer.name}.bias"] = module.bias.detach().cpu().numpy().astype(np.float16)
     return tensors
 
 

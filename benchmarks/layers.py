@@ -40,7 +40,7 @@ from spikeserve.models.engines.kernels.step import synaptic_layer
 from spikeserve.models.engines.kernels.sums import event_row
 from spikeserve.models.layers import Conv, Lif, Linear
 from spikeserve.models.network import Network
-from spikeserve.models.program import Program, Synapses
+from spikeserve.models.program import IntegerWeights, Program
 
 RESULTS = Path("docs/benchmarks")
 DENSITY = 0.10
@@ -95,14 +95,14 @@ def one_layer(conv: Conv) -> Program:
     )
     network = Network(layers)
     rng = np.random.default_rng(0)
-    synapses = []
+    weights = []
     for layer in network.synaptic:
         limit = 32000 // layer.weight_shape[0]
         bound = max(1, min(127, limit)) if layer is conv else 0
         weight = rng.integers(-bound, bound + 1, layer.weight_shape).astype(np.int8)
-        synapses.append(Synapses(weight, np.zeros(layer.out_channels, np.int32)))
+        weights.append(IntegerWeights(weight, np.zeros(layer.out_channels, np.int32)))
     thresholds = tuple(np.full(lif.in_shape[2], 300, np.int32) for lif in network.lifs)
-    return Program(network, tuple(synapses), thresholds, 1.0)
+    return Program(network, tuple(weights), thresholds, 1.0)
 
 
 def spike_masks(shape: tuple[int, int, int], density: float) -> NDArray[np.uint64]:

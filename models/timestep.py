@@ -48,18 +48,18 @@ def timestep(
     program: Program, operations: CountingOperations, x: Value, memories: Sequence[Memory]
 ) -> Timestep:
     """Run inputs ``x`` through all layers once; ``memories`` are left as they were."""
-    numbers, thresholds, before = iter(program.synapses), iter(program.thresholds), iter(memories)
+    numbers, thresholds, before = iter(program.weights), iter(program.thresholds), iter(memories)
     result = Timestep(x)
 
     def through(layer: Layer, x: Value, read: Value) -> Value:
         match layer:
             case Synaptic():
-                synapses = next(numbers)
+                weights = next(numbers)
                 result.active_pairs.append(operations.active_pairs(layer, read))
-                current = layer.sums(operations, read, synapses.weight)
+                current = layer.sums(operations, read, weights.weight)
                 if layer.shift:
                     current = operations.floor_scaled(current, 1, layer.shift)
-                current = current + operations.channels(synapses.bias)
+                current = current + operations.channels(weights.bias)
                 return x + current if layer.joins else current
             case Lif():
                 threshold = operations.channels(next(thresholds))

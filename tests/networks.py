@@ -17,7 +17,7 @@ from spikeserve.models.layers import Conv, Layer, Lif, Linear, Pool, Shape, Shor
 from spikeserve.models.layers.lif import MEMBRANE_MAX, MEMBRANE_MIN
 from spikeserve.models.layers.window import pair
 from spikeserve.models.network import Network, input_maximum
-from spikeserve.models.program import CURRENT_LIMIT, EXACT_IN_FLOAT32, Program, Synapses
+from spikeserve.models.program import CURRENT_LIMIT, EXACT_IN_FLOAT32, IntegerWeights, Program
 from spikeserve.training.export import step_graph
 
 Frames = NDArray[np.uint8]
@@ -121,7 +121,7 @@ def shortcuts(spiking: list[Layer], onto: Conv) -> list[Shortcut]:
 
 def program_of(network: Network, rng: np.random.Generator, extreme: bool) -> Program:
     """Weights up to what each layer's bounds allow; ``extreme``: nothing but the bound."""
-    synapses, thresholds = [], []
+    weights, thresholds = [], []
     shared = {index for feeding in network.feeding if len(feeding) > 1 for index in feeding}
     for index, layer in enumerate(network.synaptic):
         rows, channels = layer.weight_shape
@@ -134,7 +134,7 @@ def program_of(network: Network, rng: np.random.Generator, extreme: bool) -> Pro
             reach = reach // 2 - 100
         if isinstance(layer, Shortcut) and not layer.projects:
             gains = rng.choice([-reach, reach, 0, 1], (1, channels)).astype(np.int16)
-            synapses.append(Synapses(gains, bias))
+            weights.append(IntegerWeights(gains, bias))
             continue
         weight = np.zeros((rows, channels), np.int8)
         most = max(1, reach // maximum // 127)  # rows that may hold the largest weight
@@ -147,14 +147,14 @@ def program_of(network: Network, rng: np.random.Generator, extreme: bool) -> Pro
                 else rng.integers(-bound, bound + 1, len(chosen))
             )
             weight[chosen, channel] = values if reach >= maximum * bound else 0
-        synapses.append(Synapses(weight, bias))
+        weights.append(IntegerWeights(weight, bias))
     for lif in network.lifs:
         theta = rng.integers(-50, 400, lif.in_shape[2])
         if extreme:
             edges = [MEMBRANE_MIN, MEMBRANE_MAX, MEMBRANE_MAX + 1, 0, 1, -1]
             theta = rng.choice(edges, lif.in_shape[2])
         thresholds.append(theta.astype(np.int32))
-    return Program(network, tuple(synapses), tuple(thresholds), 0.01)
+    return Program(network, tuple(weights), tuple(thresholds), 0.01)
 
 
 def frames_of(rng: np.random.Generator, shape: tuple[int, ...], density: float) -> Frames:

@@ -26,7 +26,7 @@ def reestimate_statistics(
     Rounded weights move in jumps, and moving averages lag behind. False where the network has no
     batch-norm.
     """
-    norms = [synapse.norm for synapse in model.synapses if synapse.norm is not None]
+    norms = [module.norm for module in model.synaptic if module.norm is not None]
     if not norms:
         return False
     model.train()

@@ -51,7 +51,7 @@ class FloatOperations:
 FLOATS = FloatOperations()
 
 
-class Synapse(nn.Module):
+class SynapticModule(nn.Module):
     """A layer with weights, which are kept as the matrix ``[c_out, rows]``."""
 
     def __init__(self, network: Network, layer: Synaptic, *, normalised: bool) -> None:
@@ -142,7 +142,9 @@ class SpikingNetwork(nn.Module):
             match layer:
                 case Synaptic():
                     last = layer is network.layers[-1]
-                    self.stack.append(Synapse(network, layer, normalised=normalised and not last))
+                    self.stack.append(
+                        SynapticModule(network, layer, normalised=normalised and not last)
+                    )
                 case Lif():
                     self.stack.append(Neurons(layer, leak))
                 case Pool():
@@ -151,8 +153,8 @@ class SpikingNetwork(nn.Module):
         self.readout_scale = nn.Parameter(torch.arange(1.0, timesteps + 1))
 
     @property
-    def synapses(self) -> list[Synapse]:
-        return [module for module in self.stack if isinstance(module, Synapse)]
+    def synaptic(self) -> list[SynapticModule]:
+        return [module for module in self.stack if isinstance(module, SynapticModule)]
 
     @property
     def neurons(self) -> list[Neurons]:
@@ -175,14 +177,14 @@ class SpikingNetwork(nn.Module):
     @torch.no_grad()
     def _set_units(self) -> None:
         """What weights are rounded with follows from all that feed the same neurons."""
-        synapses = self.synapses
-        for feeding in (*self.network.feeding, (len(synapses) - 1,)):
-            group = [synapses[index] for index in feeding]
+        synaptic = self.synaptic
+        for feeding in (*self.network.feeding, (len(synaptic) - 1,)):
+            group = [synaptic[index] for index in feeding]
             bits = group[0].weight_bits
             if bits is not None:
-                units = membrane_units(self.network, [synapse.floats for synapse in group], bits)
-                for synapse in group:
-                    synapse.units = units
+                units = membrane_units(self.network, [module.floats for module in group], bits)
+                for module in group:
+                    module.units = units
 
     def accumulated(self, logits: Tensor) -> Tensor:
         """Rescaled running mean ``[T, B, K]`` of ``logits [T, B, K]``, as the loss sees it."""
@@ -207,7 +209,7 @@ def folded(model: SpikingNetwork, into: Literal["threshold", "current"]) -> Spik
         target.theta.copy_(source.theta)
         target.leak.copy_(source.leak)
     fed = {index: k for k, feeding in enumerate(model.network.feeding) for index in feeding}
-    for index, (source_, target_) in enumerate(zip(model.synapses, twin.synapses, strict=True)):
+    for index, (source_, target_) in enumerate(zip(model.synaptic, twin.synaptic, strict=True)):
         norm = source_.norm
         if norm is None:
             target_.weight.copy_(source_.weight)

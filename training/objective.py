@@ -45,12 +45,11 @@ def activity(model: SpikingNetwork) -> Tensor:
 
     Spikes are counted after pooling, where they arrive, as an event-driven engine meets them.
     """
-    layers = [s for s in model.synapses[1:] if s.layer.is_matrix]
+    layers = [s for s in model.synaptic[1:] if s.layer.is_matrix]
     costs = [
-        synapse.layer.positions * synapse.weight.numel() * _windows(synapse.layer)
-        for synapse in layers
+        module.layer.positions * module.weight.numel() * _windows(module.layer) for module in layers
     ]
-    paid = [cost * synapse.density for cost, synapse in zip(costs, layers, strict=True)]
+    paid = [cost * module.density for cost, module in zip(costs, layers, strict=True)]
     return torch.stack(paid).sum() / sum(costs)
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from spikeserve.models.layers import Conv, Layer
 from spikeserve.models.network import Network, input_maximum
-from spikeserve.models.program import CURRENT_LIMIT, Program, Synapses, largest_current
+from spikeserve.models.program import CURRENT_LIMIT, IntegerWeights, Program, largest_current
 from spikeserve.training.build import SpikingNetwork
 from spikeserve.training.rounding import FloatWeights, integers, membrane_units
 
@@ -29,29 +29,29 @@ def quantised(model: SpikingNetwork, bits: int) -> Program:
     Raises:
         InvalidProgram: the result would break the integer contract.
     """
-    network, trained = model.network, model.synapses
+    network, trained = model.network, model.synaptic
     served: dict[str, Layer] = {}
-    numbers: list[Synapses] = []
+    numbers: list[IntegerWeights] = []
     thresholds = []
     for lif, neurons, feeding in zip(network.lifs, model.neurons, network.feeding, strict=True):
         floats = [trained[index].floats for index in feeding]
-        layers, synapses, units = _quantised_layers(network, floats, neurons.theta, bits)
+        layers, weights, units = _quantised_layers(network, floats, neurons.theta, bits)
         served |= {layer.name: layer for layer in layers}
-        numbers += synapses
+        numbers += weights
         limit = CURRENT_LIMIT + 1  # a threshold no membrane reaches
         theta = (neurons.theta * units).ceil().clamp(-limit, limit)
         thresholds.append(_array(theta, torch.int32))
         leak_q = round(float(neurons.leak.clamp(0, 1)) * 256)
         served[lif.name] = replace(lif, leak_q=leak_q)
-    layers, synapses, units = _quantised_layers(network, [trained[-1].floats], None, bits)
+    layers, weights, units = _quantised_layers(network, [trained[-1].floats], None, bits)
     served |= {layer.name: layer for layer in layers}
     described = Network(tuple(served.get(layer.name, layer) for layer in network.layers))
-    return Program(described, (*numbers, *synapses), tuple(thresholds), 1 / float(units[0]))
+    return Program(described, (*numbers, *weights), tuple(thresholds), 1 / float(units[0]))
 
 
 def _quantised_layers(
     network: Network, feeding: list[FloatWeights], theta: Tensor | None, bits: int
-) -> tuple[list[Layer], list[Synapses], Tensor]:
+) -> tuple[list[Layer], list[IntegerWeights], Tensor]:
     """The layers ``feeding`` some neurons as served, their integers, and units ``[c_out]``.
 
     A right shift loses precision, and sums of few bits need less of it. The shift is the least
@@ -78,7 +78,7 @@ def _quantised_layers(
     layers: list[Layer] = [floats.layer for floats in feeding]
     if shift != first.shift:
         layers[0] = replace(cast(Conv, first), shift=shift)  # or another kind that shifts
-    return layers, [Synapses(w, b) for w, b in zip(weights, biases, strict=True)], units
+    return layers, [IntegerWeights(w, b) for w, b in zip(weights, biases, strict=True)], units
 
 
 def _array(values: Tensor, dtype: torch.dtype) -> NDArray[Any]:

@@ -94,7 +94,7 @@ class StageNetworks:
 @torch.no_grad()
 def _compensate(model: SpikingNetwork, stage: Stage, frames: Tensor) -> None:
     """Round the first layer's weights so that errors cancel on ``frames [B, C, H, W]``."""
-    first = model.synapses[0]
+    first = model.synaptic[0]
     if not isinstance(first.layer, Conv) or stage.weight_bits is None:
         raise TrainingError(f"stage {stage.name!r}: only convolutions are compensated")
     covariance = patch_covariance(first.layer, frames)
@@ -107,8 +107,8 @@ def _configured(model: SpikingNetwork, stage: Stage) -> SpikingNetwork:
         neurons.activation = stage.neurons
         neurons.leak.requires_grad_(stage.train_leak)
         neurons.theta.requires_grad_(stage.train_threshold and stage.neurons == "lif")
-    for synapse in model.synapses:
-        synapse.weight_bits = stage.weight_bits
-    for synapse in model.synapses[:-1]:
-        synapse.bias.requires_grad_(stage.fold == "current")
+    for module in model.synaptic:
+        module.weight_bits = stage.weight_bits
+    for module in model.synaptic[:-1]:
+        module.bias.requires_grad_(stage.fold == "current")
     return model

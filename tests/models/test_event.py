@@ -17,7 +17,7 @@ from spikeserve.models.engines.reference import ReferenceEngine
 from spikeserve.models.errors import EngineUnavailable
 from spikeserve.models.layers import Conv, Layer, Lif, Linear, Pool
 from spikeserve.models.network import Network
-from spikeserve.models.program import Program, Synapses
+from spikeserve.models.program import IntegerWeights, Program
 from tests.networks import frames_of, layers, program_of, same
 from tests.programs import IMAGE_SHAPE, random_network, random_program
 
@@ -159,11 +159,13 @@ def test_inputs_beyond_int16_are_refused() -> None:
     network = Network(
         (Conv("conv", shape, 1, shift=8), Lif("lif", shape), pool, Linear("out", (1, 1, 1), 2))
     )
-    synapses = tuple(
-        Synapses(np.zeros(layer.weight_shape, np.int8), np.zeros(layer.out_channels, np.int32))
+    weights = tuple(
+        IntegerWeights(
+            np.zeros(layer.weight_shape, np.int8), np.zeros(layer.out_channels, np.int32)
+        )
         for layer in network.synaptic
     )
-    program = Program(network, synapses, (np.ones(1, np.int32),), 1.0)
+    program = Program(network, weights, (np.ones(1, np.int32),), 1.0)
     with pytest.raises(EngineUnavailable, match="int16"):
         EventEngine(program)
 

@@ -220,7 +220,7 @@ def test_thresholds_keep_room_above_them() -> None:
     torch.manual_seed(0)
     for theta in (0.5, 4.0, 8.0):
         with torch.no_grad():
-            model.synapses[0].weight.copy_(0.1 * torch.randn(8, 27).abs())
+            model.synaptic[0].weight.copy_(0.1 * torch.randn(8, 27).abs())
             model.neurons[0].theta.fill_(theta)
         program = quantised(model, 4)
         first = program.network.synaptic[0]
@@ -273,7 +273,7 @@ def test_rounded_stages_end_with_the_batch_norm_of_their_own_weights(
     train, rest = run.splits()
     trainer = Trainer(run.recipe, 10, train, rest, second)
     model = trainer.networks.final(2)
-    norm = model.synapses[0].norm
+    norm = model.synaptic[0].norm
     assert norm is not None
     assert norm.running_mean is not None
     assert norm.running_var is not None

@@ -80,8 +80,8 @@ def test_integer_program_follows_the_float_network(
     train, rest = run.splits()
     trainer = Trainer(run.recipe, 10, train, rest, run.folder)
     model = trainer.run(resume=False)
-    for synapse in model.synapses:
-        synapse.weight_bits = bits
+    for module in model.synaptic:
+        module.weight_bits = bits
     program = quantised(model, bits)
     assert program.network.synaptic[0].shift <= {8: PIXEL_SHIFT, 4: 2}[bits]
     from spikeserve.models.engines.reference import ReferenceEngine
@@ -153,8 +153,8 @@ def test_activity_counts_the_spikes_that_arrive_behind_a_pool() -> None:
     network = planned(("8", "P", "6"), (8, 8, 3), 4)
     model = SpikingNetwork(network, 1, leak=1.0, normalised=False)
     arriving: list[torch.Tensor] = []
-    for synapse in model.synapses[1:]:
-        synapse.register_forward_pre_hook(lambda _, inputs: arriving.append(inputs[0]))
+    for module in model.synaptic[1:]:
+        module.register_forward_pre_hook(lambda _, inputs: arriving.append(inputs[0]))
     with torch.no_grad():
         model(torch.rand(1, 5, 3, 8, 8) * 3)
     dense = [16 * 9 * 8 * 6, 16 * 6 * 4]  # MACs of the second convolution and the classifier

@@ -208,7 +208,7 @@ def test_hidden_linear_layers_train_with_their_norms() -> None:
     for neurons in model.neurons:
         neurons.activation = "relu"
     model(torch.rand(1, 4, 3, 8, 8)).square().sum().backward()
-    norms = [synapse.norm for synapse in model.synapses if synapse.norm is not None]
+    norms = [module.norm for module in model.synaptic if module.norm is not None]
     assert [len(norm.weight) for norm in norms] == [8, 16]
     for norm in norms:
         assert norm.weight.grad is not None

@@ -39,7 +39,7 @@ from spikeserve.models.layers import Lif, Pool, Shape, Synaptic
 from spikeserve.models.layers.lif import LEAK_BITS
 from spikeserve.models.layers.lif import MEMBRANE_MAX as INT16_MAX
 from spikeserve.models.network import Network, input_maximum
-from spikeserve.models.program import Program, Synapses
+from spikeserve.models.program import IntegerWeights, Program
 
 ALL_BITS = 2**64 - 1
 
@@ -83,7 +83,7 @@ class TableBuilder:
         self._saved: dict[str, int] = {}
         self._saved_words = 0
 
-    def add_synaptic(self, layer: Synaptic, synapses: Synapses) -> None:
+    def add_synaptic(self, layer: Synaptic, weights: IntegerWeights) -> None:
         analog = not layer.joins and input_maximum(self._network, layer) > 1
         depthwise = is_depthwise(layer) and not analog
         lanes = lanes_of(layer.out_channels)
@@ -93,7 +93,7 @@ class TableBuilder:
         if not layer.joins:
             blocks = [width for part in parts for width in blocks_of(len(part.lanes))]
             self._blocks = [WORD] * (lanes // WORD) if analog else blocks
-        whole = whole_matrix(layer, synapses.weight)
+        whole = whole_matrix(layer, weights.weight)
         fields = {
             **_window_fields(layer),
             "shift": layer.shift,
@@ -106,12 +106,12 @@ class TableBuilder:
             "column": self._columns,
             "whole": len(parts) == 1 and not depthwise,
             "analog": analog,
-            "fits_int16": largest_sum(synapses.weight) <= INT16_MAX,
+            "fits_int16": largest_sum(weights.weight) <= INT16_MAX,
         }
         self._columns += 1
         for part in parts:
             self._add_part(layer, part, None if depthwise else whole, analog)
-        bias = padded(synapses.bias)
+        bias = padded(weights.bias)
         if layer.joins:
             self._shortcuts[-1] = _record(LAYER, fields)
             self._bias = self._bias + bias
@@ -210,11 +210,11 @@ class TableBuilder:
 
 def tables_of(program: Program) -> Tables:
     builder = TableBuilder(program.network)
-    synapses, thresholds = iter(program.synapses), iter(program.thresholds)
+    weights, thresholds = iter(program.weights), iter(program.thresholds)
     for layer in program.network.layers:
         match layer:
             case Synaptic():
-                builder.add_synaptic(layer, next(synapses))
+                builder.add_synaptic(layer, next(weights))
             case Lif():
                 builder.add_neurons(layer, next(thresholds))
             case Pool():

@@ -116,10 +116,10 @@ def _most(*sizes: Any) -> int:
 
 def _check_range(program: Program) -> None:
     """Refuse what does not fit 16 bits."""
-    for layer, synapses in zip(program.network.synaptic, program.synapses, strict=True):
+    for layer, weights in zip(program.network.synaptic, program.weights, strict=True):
         maximum = input_maximum(program.network, layer)
         if not layer.joins and (
-            maximum > INT16_MAX or (maximum == 1 and largest_sum(synapses.weight) > INT16_MAX)
+            maximum > INT16_MAX or (maximum == 1 and largest_sum(weights.weight) > INT16_MAX)
         ):
             raise EngineUnavailable(
                 f"inputs or sums of {layer.name!r} exceed the event engine's int16; "

@@ -96,7 +96,7 @@ def synaptic_layer(
     index: int, spiking: bool, gain: int, tables: Tables, scratch: Scratch, memory: Memory,
     masks: Any, fired: Any, logits: Any,
 ) -> tuple[int, int, int]:  # fmt: skip
-    """A layer's synapses and its neurons, whose spikes go to ``fired``, or the classifier.
+    """A layer's weights and its neurons, whose spikes go to ``fired``, or the classifier.
 
     Returns active pairs, spikes, and the active pairs of a shortcut.
     """
