@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 
 from spikeserve.models.manifest import ExitPoint, Manifest
@@ -131,7 +130,7 @@ def operations_per_mac(manifest: Manifest) -> tuple[float, ...]:
     What event-driven hardware or software pays, of the average held-out image.
     """
     layers = manifest.network.synaptic[1:]
-    dense = sum(math.prod(layer.weight_shape) * layer.positions for layer in layers)
+    dense = sum(layer.macs for layer in layers)
     return tuple(
         sum(count * layer.fan_out for count, layer in zip(row[1:], layers, strict=True)) / dense
         for row in manifest.exits.mean_active_pairs

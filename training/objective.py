@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from spikeserve.models.layers import Shortcut, Synaptic
 from spikeserve.training.build import SpikingNetwork
 from spikeserve.training.losses import (
     distillation,
@@ -46,16 +45,9 @@ def activity(model: SpikingNetwork) -> Tensor:
     Spikes are counted after pooling, where they arrive, as an event-driven engine meets them.
     """
     layers = [s for s in model.synaptic[1:] if s.layer.is_matrix]
-    costs = [
-        module.layer.positions * module.weight.numel() * _windows(module.layer) for module in layers
-    ]
+    costs = [module.layer.macs * module.layer.input_growth for module in layers]
     paid = [cost * module.density for cost, module in zip(costs, layers, strict=True)]
     return torch.stack(paid).sum() / sum(costs)
-
-
-def _windows(layer: Synaptic) -> int:
-    """Spikes that can meet one weight: more than one where a shortcut pools its inputs."""
-    return layer.pool**2 if isinstance(layer, Shortcut) else 1
 
 
 def _classification(

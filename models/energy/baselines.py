@@ -95,7 +95,7 @@ def operations(
 ) -> Operations:
     """Operations of a run with ``active_pairs [t, L]``."""
     channels = np.array([layer.fan_out for layer in layers])
-    dense = [math.prod(layer.weight_shape) * layer.positions for layer in layers]
+    dense = [layer.macs for layer in layers]
     macs, acs = 0, 0.0
     for t, pairs in enumerate(active_pairs, start=1):
         paid = np.asarray(pairs, float) * channels
