@@ -15,7 +15,7 @@ ZOO_DATA := data/cifar10/test_images.npy data/cifar100/test_images.npy
 
 .DEFAULT_GOAL := help
 .PHONY: help serve test verify check format train bench bench-serving bench-energy bench-results \
-	ablation results energy-validation pins clean
+	ablation results figures energy-validation pins revisions clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,12 +45,15 @@ train: $(VENV)/.dev data/cifar10/test_images.npy ## RECIPE (smoke: the whole pip
 bench: $(VENV)/.bench data/cifar10/test_images.npy ## the network in every runtime, and its layers: half an idle hour
 	$(BIN)/python -m benchmarks.layers
 	$(BIN)/python -m benchmarks.engines
+	$(BIN)/python -m benchmarks.quoted
 
 bench-serving: $(VENV)/.bench data/cifar10/test_images.npy ## servers under load, beside their peers: half an idle hour
 	$(BIN)/python -m benchmarks.serving
+	$(BIN)/python -m benchmarks.quoted
 
 bench-energy: $(VENV)/.dev $(ZOO_DATA) ## what early exit saves on every bundle's test images: half a minute
 	$(BIN)/python -m benchmarks.energy
+	$(BIN)/python -m benchmarks.quoted
 
 bench-results: $(VENV)/.bench $(DATASETS:%=data/%/test_images.npy) ## accuracy, exits, robustness: one or two idle minutes a bundle
 	$(BIN)/python -m benchmarks.results measure
@@ -60,6 +63,12 @@ ablation: $(VENV)/.bench data/cifar10/test_images.npy ## direct or hybrid, once 
 
 results: $(VENV)/.bench ## docs/RESULTS.md and its pictures anew from what was logged
 	$(BIN)/python -m benchmarks.results write
+
+figures: $(VENV)/.dev ## the measured tables in README and docs anew from what was logged
+	$(BIN)/python -m benchmarks.quoted
+
+revisions: $(VENV)/.bench data/cifar10/test_images.npy ## this checkout against OTHER, an older one: a quarter of an idle hour
+	$(BIN)/python -m benchmarks.revisions $(OTHER)
 
 energy-validation: $(VENV)/.dev ## published energies beside ours, into docs/ENERGY.md
 	$(BIN)/python -m benchmarks.energy.validation --write

@@ -20,7 +20,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import load_file, save_file
 
-from spikeserve.models.network import Conv, Linear, Network, Pool, Shortcut, Synaptic
+from spikeserve.models.layers import Conv, Linear, Pool, Shortcut, Synaptic
+from spikeserve.models.layers.window import kernels_of
+from spikeserve.models.network import Network
 
 RECIPE = "hybrid-vgg8-cifar10"
 STORED = Path(__file__).with_name("ann.safetensors")
@@ -71,16 +73,17 @@ class Ann:
                             "Conv",
                             [value, *names],
                             [layer.name],
-                            strides=[layer.stride] * 2,
-                            pads=[layer.padding] * 4,
+                            strides=layer.window.stride,
+                            pads=layer.window.padding * 2,
+                            group=layer.groups,
                         )
                 case Pool():
                     node = helper.make_node(
                         "MaxPool" if layer.mode == "max" else "AveragePool",
                         [value],
                         [layer.name],
-                        kernel_shape=[layer.kernel] * 2,
-                        strides=[layer.kernel] * 2,
+                        kernel_shape=layer.window.kernel,
+                        strides=layer.window.stride,
                     )
                 case _:
                     node = helper.make_node("Relu", [value], [layer.name])
@@ -117,16 +120,15 @@ def trained(run: Path | None, data: Path) -> dict[str, NDArray[np.float16]]:
 
     model = folded(relu_network(Run.of(RECIPE, data, run)), "current")
     tensors = {}
-    for index, synapse in enumerate(model.synapses):
-        layer = synapse.layer
+    for index, module in enumerate(model.synaptic):
+        layer = module.layer
         assert not isinstance(layer, Shortcut)
-        matrix = synapse.weight.detach().cpu().numpy() / (PIXEL_UNIT if index == 0 else 1)
-        extent = layer.in_shape[:2] if isinstance(layer, Linear) else (layer.kernel, layer.kernel)
-        kernel = matrix.reshape(len(matrix), *extent, -1).transpose(0, 3, 1, 2)
+        matrix = module.weight.detach().cpu().numpy() / (PIXEL_UNIT if index == 0 else 1)
+        kernel = kernels_of(matrix.T, layer.window)
         shape = (len(matrix), -1) if isinstance(layer, Linear) else kernel.shape
         narrow = kernel.astype(np.float16).reshape(shape)
         tensors[f"{layer.name}.weight"] = np.ascontiguousarray(narrow)  # what safetensors writes
-        tensors[f"{layer.name}.bias"] = synapse.bias.detach().cpu().numpy().astype(np.float16)
+        tensors[f"{layer.name}.bias"] = module.bias.detach().cpu().numpy().astype(np.float16)
     return tensors
 
 

@@ -6,7 +6,8 @@ One process, the same test images for everyone, from uint8 pixels to class. Ever
 goes through all contenders in turn, each repetition starting one further, so that a drifting
 machine hits all of them; figures are medians over repetitions with their range, and ratios
 are taken within a repetition. Writes ``docs/benchmarks/engines.json``, the table in
-``docs/benchmarks/engines.md`` and the picture for the README.
+``docs/benchmarks/engines.md`` and the picture for the README; ``benchmarks.quoted`` writes the
+tables of README and docs.
 """
 
 from __future__ import annotations

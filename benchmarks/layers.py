@@ -30,12 +30,17 @@ from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.machine import libraries, machine
 from benchmarks.pictures import growth, roofline
+from spikeserve.models.engines.kernels.arguments import WORD
 from spikeserve.models.engines.kernels.events import mask_events
 from spikeserve.models.engines.kernels.layout import Layout
-from spikeserve.models.engines.kernels.network import sparse_row, synaptic_layer
-from spikeserve.models.engines.kernels.vectors import WORD
-from spikeserve.models.network import Conv, Lif, Linear, Network
-from spikeserve.models.program import Program, Synapses
+from spikeserve.models.engines.kernels.neurons import memory_at
+from spikeserve.models.engines.kernels.packing import aligned
+from spikeserve.models.engines.kernels.pointers import bare
+from spikeserve.models.engines.kernels.step import synaptic_layer
+from spikeserve.models.engines.kernels.sums import event_row
+from spikeserve.models.layers import Conv, Lif, Linear
+from spikeserve.models.network import Network
+from spikeserve.models.program import IntegerWeights, Program
 
 RESULTS = Path("docs/benchmarks")
 DENSITY = 0.10
@@ -49,33 +54,30 @@ Result = dict[str, Any]
 
 
 @njit
-def _layer_calls(  # type: ignore[no-untyped-def]
-    calls, masks_in, words, layer, shortcut, events, pointer, padded, kept, detour, packed, paired,
-    gains, biases, thresholds, silent, currents, old, old_fired, new, new_fired, masks, logits,
-):  # fmt: skip
+def _layer_calls(calls, index, gain, tables, scratch, before, after, inputs, logits):  # type: ignore[no-untyped-def]
+    tables, scratch = bare(tables), bare(scratch)
+    memory = memory_at(before, after, tables.neurons[2].membranes_at)
+    for k in range(inputs.size):
+        scratch.masks[k] = inputs[k]
     pairs = 0
+    masks, fired = scratch.masks, scratch.spare_masks
     for _ in range(calls):
-        mask_events(masks_in, layer, words, events, pointer)
         found, _, _ = synaptic_layer(
-            layer, shortcut, 1, False, False, events, pointer, padded, kept, detour, packed,
-            paired, gains, biases, thresholds, silent, currents, old, old_fired, new, new_fired,
-            masks, logits,
-        )  # fmt: skip
+            index, True, gain, tables, scratch, memory, masks, fired, logits
+        )
         pairs += found
     return pairs
 
 
 @njit
-def _sum_calls(calls, layer, events, pointer, packed, currents):  # type: ignore[no-untyped-def]
+def _sum_calls(calls, layer, part, events, weights, currents):  # type: ignore[no-untyped-def]
     pairs = 0
     for _ in range(calls):
         start = 0
-        while start < layer.out_channels:
-            width = 128 if start + 128 <= layer.out_channels else 64
+        while start < part.lanes:
+            width = 128 if start + 128 <= part.lanes else 64
             for y in range(layer.out_height):
-                pairs += (
-                    sparse_row(layer, y, start, width, events, pointer, packed, currents) * width
-                )
+                pairs += event_row(layer, part, y, start, width, events, weights, currents) * width
             start += width
     return pairs
 
@@ -93,14 +95,14 @@ def one_layer(conv: Conv) -> Program:
     )
     network = Network(layers)
     rng = np.random.default_rng(0)
-    synapses = []
+    weights = []
     for layer in network.synaptic:
         limit = 32000 // layer.weight_shape[0]
         bound = max(1, min(127, limit)) if layer is conv else 0
         weight = rng.integers(-bound, bound + 1, layer.weight_shape).astype(np.int8)
-        synapses.append(Synapses(weight, np.zeros(layer.out_channels, np.int32)))
+        weights.append(IntegerWeights(weight, np.zeros(layer.out_channels, np.int32)))
     thresholds = tuple(np.full(lif.in_shape[2], 300, np.int32) for lif in network.lifs)
-    return Program(network, tuple(synapses), thresholds, 1.0)
+    return Program(network, tuple(weights), thresholds, 1.0)
 
 
 def spike_masks(shape: tuple[int, int, int], density: float) -> NDArray[np.uint64]:
@@ -114,19 +116,15 @@ def spike_masks(shape: tuple[int, int, int], density: float) -> NDArray[np.uint6
 def event_call(conv: Conv, density: float) -> tuple[Callable[[int], int], int]:
     """A call of the event kernels for one layer (times n), and its synaptic operations."""
     layout = Layout.of(one_layer(conv))
-    layer = layout.layers[1]
-    currents, masks, events, pointer, _, padded, kept, detour = layout.scratch()
-    old = np.zeros(layout.neurons, np.int16)
-    fired = np.zeros(layout.words, np.uint64)
+    scratch = layout.scratch()
     inputs = spike_masks(conv.in_shape, density)
-    words = -(-conv.in_shape[2] // WORD)
     logits = np.zeros(2, np.int32)
+    old, new = (aligned(np.zeros(layout.membranes * 3, np.uint8)) for _ in range(2))
 
     def call(calls: int) -> int:
         pairs: int = _layer_calls(
-            calls, inputs, words, layer, layout.shortcuts[1], events, pointer, padded, kept, detour,
-            layout.packed, layout.paired, layout.gains, layout.biases, layout.thresholds,
-            layout.silent, currents, old, fired, old.copy(), fired.copy(), masks, logits,
+            calls, 1, 1, layout.tables, scratch, np.uint64(old.ctypes.data),
+            np.uint64(new.ctypes.data), inputs, logits,
         )  # fmt: skip
         return pairs
 
@@ -137,12 +135,15 @@ def roof_call(channels: int, side: int) -> tuple[Callable[[int], int], int, floa
     """All rows in order for a layer of this size: call, operations, KiB of weights."""
     conv = Conv("conv", (side, side, channels), channels)
     layout = Layout.of(one_layer(conv))
-    layer = layout.layers[1]
-    currents, _, events, pointer, *_ = layout.scratch()
-    mask_events(spike_masks(conv.in_shape, 2.0), layer, -(-channels // WORD), events, pointer)
+    tables, scratch = layout.tables, layout.scratch()
+    layer, part = tables.layers[1], tables.parts[1]
+    masks = spike_masks(conv.in_shape, 2.0)
+    mask_events(masks, layer, part, tables.read_masks, scratch.events)
 
     def call(calls: int) -> int:
-        pairs: int = _sum_calls(calls, layer, events, pointer, layout.packed, currents)
+        pairs: int = _sum_calls(
+            calls, layer, part, scratch.events, tables.weights.event, scratch.currents
+        )
         return pairs
 
     return call, call(1), 9 * channels * channels / 1024
@@ -152,12 +153,12 @@ def dense_call(conv: Conv) -> Callable[[int], None]:
     """ONNX Runtime's convolution of the same shape, one thread."""
     height, width, channels = conv.in_shape
     weight = np.random.default_rng(2).normal(
-        size=(conv.out_channels, channels, conv.kernel, conv.kernel)
+        size=(conv.out_channels, channels, *conv.window.kernel)
     )
     out_height, out_width, out_channels = conv.out_shape
     out = [1, out_channels, out_height, out_width]
     node = helper.make_node(
-        "Conv", ["x", "w"], ["y"], pads=[conv.padding] * 4, strides=[conv.stride] * 2
+        "Conv", ["x", "w"], ["y"], pads=conv.window.padding * 2, strides=conv.window.stride
     )
     graph = helper.make_graph(
         [node],

@@ -38,7 +38,7 @@ def accuracy_against_latency(result: Result, path: Path) -> None:
             markersize=9 if name == result["baseline"] else 5,
             elinewidth=0.8,
         )
-        above = family != "SpikeServe" and placed[family] % 2 == 0  # close ones take turns
+        above = family == "ANN" and placed[family] % 2 == 0  # close ones take turns
         placed[family] += 1
         axes.annotate(
             f"{name.removeprefix('ANN, ')}, {time['ms']:.2f} ms",
@@ -54,7 +54,7 @@ def accuracy_against_latency(result: Result, path: Path) -> None:
     axes.set_xscale("log")
     spread = max(shown[-1] - shown[0], 1.0)
     axes.set_ylim(floor - 2.2 * spread, shown[-1] + 2.2 * spread)
-    axes.set_xlim(right=60)
+    axes.set_xlim(right=1.5 * max(row["times"][SETTING]["ms_max"] for _, row in rows))
     axes.set_xlabel("milliseconds an image, batch 1, one thread (log scale)")
     axes.set_ylabel("CIFAR-10 test accuracy, %")
     handles = [

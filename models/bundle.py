@@ -23,7 +23,7 @@ from safetensors.numpy import save as save_safetensors
 from spikeserve.models.errors import BundleError, InvalidProgram, ModelError
 from spikeserve.models.manifest import Manifest
 from spikeserve.models.network import Network
-from spikeserve.models.program import Program, Synapses
+from spikeserve.models.program import IntegerWeights, Program
 
 SCHEMA_VERSION = 1
 MANIFEST, WEIGHTS, GRAPH, CARD = "manifest.json", "weights.safetensors", "step.onnx", "CARD.md"
@@ -118,7 +118,7 @@ def save_manifest(folder: Path, manifest: Manifest) -> Manifest:
         if path.is_file() and path.name != MANIFEST
     }
     manifest = manifest.model_copy(update={"files": files})
-    (folder / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n")
+    (folder / MANIFEST).write_text(manifest.model_dump_json(indent=1, by_alias=True) + "\n")
     return manifest
 
 
@@ -154,9 +154,9 @@ def _verified(folder: Path, name: str, digest: str) -> bytes:
 def program_tensors(program: Program) -> dict[str, NDArray[Any]]:
     """A program's arrays by tensor name, as ``weights.safetensors`` stores them."""
     tensors: dict[str, NDArray[Any]] = {}
-    for layer, synapses in zip(program.network.synaptic, program.synapses, strict=True):
-        tensors[f"{layer.name}.weight"] = np.ascontiguousarray(synapses.weight)
-        tensors[f"{layer.name}.bias"] = synapses.bias
+    for layer, weights in zip(program.network.synaptic, program.weights, strict=True):
+        tensors[f"{layer.name}.weight"] = np.ascontiguousarray(weights.weight)
+        tensors[f"{layer.name}.bias"] = weights.bias
     for lif, threshold in zip(program.network.lifs, program.thresholds, strict=True):
         tensors[f"{lif.name}.threshold"] = threshold
     return tensors
@@ -177,7 +177,7 @@ def program_from_tensors(
     return Program(
         network,
         tuple(
-            Synapses(tensors[f"{layer.name}.weight"], tensors[f"{layer.name}.bias"])
+            IntegerWeights(tensors[f"{layer.name}.weight"], tensors[f"{layer.name}.bias"])
             for layer in network.synaptic
         ),
         tuple(tensors[f"{lif.name}.threshold"] for lif in network.lifs),

@@ -1,9 +1,10 @@
-"""What can be wrong with a model, before any request arrives.
+"""What can be wrong with a model, or with what is asked of it.
 
 ModelError
  ├─ InvalidNetwork     layers that do not make a spiking classifier
  ├─ InvalidProgram     weights, biases or thresholds outside the integer contract
  ├─ InvalidPolicy      exit parameters out of range
+ ├─ InvalidImage       what cannot become the network's pixels
  ├─ Unreachable        an outcome that the calibration curve does not reach
  ├─ InvalidProfile     a hardware profile with a constant missing or out of range
  ├─ BundleError        a bundle on disk that must not be served
@@ -25,6 +26,10 @@ class InvalidProgram(ModelError):
 
 class InvalidPolicy(ModelError, ValueError):
     """An exit parameter is out of range."""
+
+
+class InvalidImage(ModelError, ValueError):
+    """An image that is none, is damaged, or is an array of another kind."""
 
 
 class Unreachable(ModelError):

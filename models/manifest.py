@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from spikeserve.models.encoding import Encoding, Pixels
 from spikeserve.models.exits import ExitPolicy, Readout
-from spikeserve.models.network import Layer, Network, connections
+from spikeserve.models.layers import Described
+from spikeserve.models.network import Network
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
@@ -64,17 +65,19 @@ class Evaluation(Section):
         return float(np.average(np.mean(self.spikes_per_neuron_and_step, axis=0), weights=neurons))
 
 
-class Trunk(Section):
-    """A run of another recipe whose weights a training began with."""
+class Pretraining(Section):
+    """A run of another recipe whose weights the training started from."""
 
     recipe: str
     dataset: str
     training_seconds: float | None = None
-    """Of the stages that lead to those weights."""
+    """Duration of the stages that made those weights."""
 
 
 class Provenance(Section):
     """Where a bundle comes from."""
+
+    model_config = ConfigDict(populate_by_name=True)
 
     recipe: str
     recipe_sha256: Sha256
@@ -86,8 +89,9 @@ class Provenance(Section):
     software: dict[str, str]
     hardware: str
     training_seconds: float | None = None
-    """Without those of the trunks."""
-    trunks: tuple[Trunk, ...] = ()
+    """Without those of the pretraining."""
+    pretraining: Annotated[tuple[Pretraining, ...], Field(alias="trunks")] = ()
+    """Called ``trunks`` in the JSON of schema version 1."""
 
 
 class Manifest(Section):
@@ -100,7 +104,7 @@ class Manifest(Section):
     created: str
     labels: Annotated[tuple[str, ...], Field(min_length=2)]
     encoding: Encoding
-    layers: tuple[Layer, ...]
+    layers: tuple[Described, ...]
     logit_scale: Annotated[float, Field(ge=1e-9, le=1e3)]
     weight_bits: Annotated[int, Field(ge=4, le=8)]
     exits: Exits
@@ -139,7 +143,7 @@ class Manifest(Section):
         return self
 
     def _check_pairs(self, network: Network) -> None:
-        possible = [connections(layer) for layer in network.synaptic]
+        possible = [layer.connections for layer in network.synaptic]
         for row in self.exits.mean_active_pairs:
             if len(row) != len(possible):
                 raise ValueError(f"exits.mean_active_pairs needs {len(possible)} columns")

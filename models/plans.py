@@ -1,6 +1,8 @@
 """Networks from short plans, and the plans that papers use.
 
-``"128"``   3x3 convolution with 128 channels, and its neurons; ``"128/2"`` with stride 2
+``"128"``   3x3 convolution with 128 channels, and its neurons; ``"128/2"`` with stride 2,
+            ``"128k1"`` with a 1x1 kernel
+``"D"``     3x3 depthwise convolution, and its neurons; ``"D/2"`` with stride 2
 ``"R128"``  residual block: two such convolutions and a shortcut from the block's input to the
             currents of the second; ``"R256/2"`` halves the map, and its shortcut projects
 ``"P"``     2x2 max pool over spikes
@@ -16,7 +18,8 @@ import re
 from typing import Literal
 
 from spikeserve.models.errors import InvalidNetwork
-from spikeserve.models.network import Conv, Layer, Lif, Linear, Network, Pool, Shape, Shortcut
+from spikeserve.models.layers import Conv, Layer, Lif, Linear, Pool, Shape, Shortcut
+from spikeserve.models.network import Network
 
 PIXEL_SHIFT = 5  # brings 3x3x3 sums of 8-bit weights and 8-bit pixels into int16
 
@@ -34,7 +37,10 @@ VGG16 = (
 RESNET19 = ("128", "R128", "R128", "R128", "R256/2", "R256", "R256", "R512/2", "R512", "G")
 PLANS = {"vgg6": VGG6, "vgg9": VGG9, "vgg11": VGG11, "vgg16": VGG16, "resnet19": RESNET19}
 
-ITEM = re.compile(r"(?P<kind>[RF]?)(?P<channels>[1-9]\d{0,4})(?:/(?P<stride>[1-9]\d?))?")
+ITEM = re.compile(
+    r"(?:D|(?P<kind>[RF]?)(?P<channels>[1-9]\d{0,4})(?:k(?P<kernel>[1-9]))?)"
+    r"(?:/(?P<stride>[1-9]\d?))?"
+)
 
 
 def planned(
@@ -62,10 +68,14 @@ def planned(
         count[kind] += 1
         return count[kind]
 
-    def convolve(shape: Shape, channels: int, stride: int) -> Shape:
-        index = number(Conv)
-        shift = PIXEL_SHIFT if index == 1 else 0
-        return append(Conv(f"conv{index}", shape, channels, stride=stride, shift=shift))
+    def convolve(
+        shape: Shape, channels: int, stride: int, kernel: int = 3, groups: int = 1
+    ) -> Shape:
+        name, first = f"conv{number(Conv)}", not layers
+        shift = PIXEL_SHIFT if first else 0
+        return append(
+            Conv(name, shape, channels, kernel, stride, kernel // 2, shift=shift, groups=groups)
+        )
 
     def fire(shape: Shape) -> Shape:
         name = f"lif{number(Lif)}"
@@ -90,15 +100,19 @@ def planned(
             )
             continue
         parsed = ITEM.fullmatch(item)
-        if parsed is None:
-            raise InvalidNetwork(f"plan item {item!r} is none of 128, 128/2, R128, F128, P, G")
-        channels, stride = int(parsed["channels"]), int(parsed["stride"] or 1)
+        if parsed is None or (parsed["kind"] and parsed["kernel"]):
+            raise InvalidNetwork(
+                f"plan item {item!r} is none of 128, 128/2, 128k1, D, D/2, R128, F128, P, G"
+            )
+        channels, stride = int(parsed["channels"] or shape[2]), int(parsed["stride"] or 1)
         match parsed["kind"]:
+            case None:
+                shape = fire(convolve(shape, channels, stride, groups=channels))
             case "R":
                 shape = block(shape, channels, stride)
             case "F":
                 shape = fire(append(Linear(f"linear{number(Linear)}", shape, channels)))
             case _:
-                shape = fire(convolve(shape, channels, stride))
+                shape = fire(convolve(shape, channels, stride, int(parsed["kernel"] or 3)))
     append(Linear("classifier", shape, classes))
     return Network(tuple(layers))

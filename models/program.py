@@ -19,14 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeserve.models.errors import InvalidProgram
-from spikeserve.models.network import Network, input_maximum, is_matrix
+from spikeserve.models.network import Network, input_maximum
 
 CURRENT_LIMIT = 32767
 EXACT_IN_FLOAT32 = 1 << 24
 
 
 @dataclass(frozen=True)
-class Synapses:
+class IntegerWeights:
     """One layer's numbers: ``weight`` int8 ``[rows, c_out]``, ``bias`` int32 ``[c_out]``.
 
     A shortcut that does not project has one weight a channel, which may need int16: a spike
@@ -39,27 +39,27 @@ class Synapses:
 
 @dataclass(frozen=True)
 class Program:
-    """A network with one ``Synapses`` per synaptic layer and one threshold vector per LIF.
+    """A network with one ``IntegerWeights`` per synaptic layer and one threshold vector per LIF.
 
     Raises:
         InvalidProgram: a shape, dtype or bound is broken; the message names the layer.
     """
 
     network: Network
-    synapses: tuple[Synapses, ...]
+    weights: tuple[IntegerWeights, ...]
     thresholds: tuple[NDArray[np.int32], ...]
     logit_scale: float
 
     def __post_init__(self) -> None:
         network = self.network
-        if len(self.synapses) != len(network.synaptic) or len(self.thresholds) != len(network.lifs):
-            raise InvalidProgram("one set of synapses per layer and one threshold per LIF needed")
+        if len(self.weights) != len(network.synaptic) or len(self.thresholds) != len(network.lifs):
+            raise InvalidProgram("one set of weights per layer and one threshold per LIF needed")
         if not (math.isfinite(self.logit_scale) and self.logit_scale > 0):
             raise InvalidProgram(f"logit_scale must be finite and positive, not {self.logit_scale}")
-        for layer, synapses in zip(network.synaptic, self.synapses, strict=True):
-            dtype = np.int8 if is_matrix(layer) else np.int16
-            _check_array(f"{layer.name}.weight", synapses.weight, layer.weight_shape, dtype)
-            _check_array(f"{layer.name}.bias", synapses.bias, (layer.out_channels,), np.int32)
+        for layer, weights in zip(network.synaptic, self.weights, strict=True):
+            dtype = np.int8 if layer.is_matrix else np.int16
+            _check_array(f"{layer.name}.weight", weights.weight, layer.weight_shape, dtype)
+            _check_array(f"{layer.name}.bias", weights.bias, (layer.out_channels,), np.int32)
         for together in (*network.feeding, (len(network.synaptic) - 1,)):
             self._check_bound(together)
         for lif, threshold in zip(network.lifs, self.thresholds, strict=True):
@@ -72,9 +72,9 @@ class Program:
         layers = [self.network.synaptic[index] for index in together]
         currents = np.zeros(layers[0].out_channels, np.int64)
         for index, layer in zip(together, layers, strict=True):
-            synapses, maximum = self.synapses[index], input_maximum(self.network, layer)
-            currents += largest_current(synapses.weight, synapses.bias, maximum, layer.shift)
-            l1 = np.abs(synapses.weight.astype(np.int64)).sum(axis=0).max()
+            weights, maximum = self.weights[index], input_maximum(self.network, layer)
+            currents += largest_current(weights.weight, weights.bias, maximum, layer.shift)
+            l1 = np.abs(weights.weight.astype(np.int64)).sum(axis=0).max()
             if l1 * maximum >= EXACT_IN_FLOAT32:
                 raise InvalidProgram(f"{layer.name}: sums beyond 2^24 are not exact in float32")
         if currents.max() > CURRENT_LIMIT:
@@ -87,7 +87,7 @@ class Program:
     @property
     def largest_weight(self) -> int:
         """The largest weight magnitude of all weight matrices."""
-        matrices = [s.weight for s in self.synapses if s.weight.dtype == np.int8]
+        matrices = [s.weight for s in self.weights if s.weight.dtype == np.int8]
         return max(int(np.abs(weight.astype(np.int64)).max()) for weight in matrices)
 
 

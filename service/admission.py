@@ -19,16 +19,16 @@ class Admission:
 
     Args:
         places: how many images may be decoded, waiting or running.
-        max_upload_bytes: how much unfinished bodies may hold together.
-        upload_seconds: how long one may take.
+        max_total_upload_bytes: how much unfinished bodies may hold together.
+        body_timeout_seconds: how long one may take.
     """
 
     def __init__(
-        self, places: Callable[[], int], max_upload_bytes: int, upload_seconds: float
+        self, places: Callable[[], int], max_total_upload_bytes: int, body_timeout_seconds: float
     ) -> None:
         self._places = places
-        self.max_upload_bytes = max_upload_bytes
-        self.upload_seconds = upload_seconds
+        self.max_total_upload_bytes = max_total_upload_bytes
+        self.body_timeout_seconds = body_timeout_seconds
         self.open = True
         self.inside = 0
         self.uploaded = 0
@@ -96,7 +96,7 @@ class Upload:
         task = asyncio.current_task()
         assert task is not None
         self._task = task
-        self._deadline = time.monotonic() + self._admission.upload_seconds
+        self._deadline = time.monotonic() + self._admission.body_timeout_seconds
         self._admission.uploads.add(self)
         return self
 
@@ -104,7 +104,7 @@ class Upload:
         self._admission.uploads.discard(self)
         self._admission.uploaded -= self.received
         if self._late and self._task.uncancel() == 0 and kind is asyncio.CancelledError:
-            seconds = self._admission.upload_seconds
+            seconds = self._admission.body_timeout_seconds
             raise BodyTimeout(f"the body was not complete after {seconds:g} s")
 
     def expire(self, now: float) -> None:
@@ -121,7 +121,7 @@ class Upload:
         """
         self.received += size
         self._admission.uploaded += size
-        if self._admission.uploaded > self._admission.max_upload_bytes:
+        if self._admission.uploaded > self._admission.max_total_upload_bytes:
             raise QueueFull("too much is being sent at once; retry later")
 
 

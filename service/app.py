@@ -38,7 +38,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     registry = Registry.load(settings, metrics)
     release = version("spikeserve")
     metrics.build_info.labels(release).set(1)
-    admission = Admission(lambda: registry.places, settings.max_upload_bytes, settings.body_seconds)
+    admission = Admission(
+        lambda: registry.places, settings.max_total_upload_bytes, settings.body_timeout_seconds
+    )
 
     def refresh() -> None:
         admission.expire(time.monotonic())
@@ -54,7 +56,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         registry.start(loop.call_soon_threadsafe, loop.call_soon)
         decoders = ThreadPoolExecutor(settings.decode_threads, "decoder")
         app.state.classifier = Classifier(registry, decoders, settings.max_pixels)
-        watchdog = asyncio.create_task(watch(registry, settings.watchdog_seconds, refresh))
+        watchdog = asyncio.create_task(watch(registry, settings.step_timeout_seconds, refresh))
         app.state.ready = True
         metrics.ready.set(1)
         yield
@@ -76,10 +78,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.admission, app.state.ready = admission, False
     app.state.refresh = refresh
     app.state.gate = Gate(
-        settings.api_keys,
-        settings.admin_key,
-        settings.rate_limit / settings.workers,
-        settings.rate_burst,
+        settings.api_key_hashes,
+        settings.admin_key_hash,
+        settings.rate_limit_images_per_second / settings.workers,
+        settings.rate_burst_images,
     )
     install_handlers(app)
     app.add_middleware(RequestContext, metrics=metrics)
@@ -87,6 +89,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.include_router(router)
     app.include_router(openinference.router)
     app.include_direct(*classify.router.routes, *stream.router.routes, *batch.router.routes)
-    if settings.admin_key:
+    if settings.admin_key_hash:
         app.include_router(admin.router)
     return app

@@ -13,12 +13,12 @@ from starlette.types import Receive
 
 from spikeserve.models.curve import CurvePoint
 from spikeserve.models.encoding import Pixels
-from spikeserve.models.energy.estimate import EnergyEstimate
 from spikeserve.models.errors import InvalidPolicy, Unreachable
 from spikeserve.models.exits import ExitPolicy, Floats
 from spikeserve.models.inference import Row
 from spikeserve.service.errors import (
     DeadlineExceeded,
+    InferenceFailed,
     InvalidParameter,
     NotReady,
     OutcomeUnreachable,
@@ -89,7 +89,7 @@ class Classifier:
             job = Job(
                 Row(pixels, policy),
                 future,
-                expected=model.curve.expected_timesteps(policy),
+                expected_timesteps=model.curve.expected_timesteps(policy),
                 deadline=deadline,
                 listener=listener,
             )
@@ -153,13 +153,13 @@ def _brown_out(model: ServedModel, job: Job) -> None:
     """Raise the row's threshold as far as load asks for."""
     assert model.brownout is not None
     scheduler, policy = model.worker.scheduler, job.row.policy
-    pressure = scheduler.pending_timesteps / scheduler.queue_capacity
+    pressure = scheduler.pending_timesteps / scheduler.queue_timesteps
     model.brownout.observe(pressure, time.monotonic())
     threshold = model.brownout.threshold(policy.entropy_threshold)
     if threshold > policy.entropy_threshold:
         job.requested_threshold = policy.entropy_threshold
         job.row.policy = ExitPolicy(threshold, policy.min_timesteps, policy.max_timesteps)
-        job.expected = model.curve.expected_timesteps(job.row.policy)
+        job.expected_timesteps = model.curve.expected_timesteps(job.row.policy)
         model.metrics.brownout_requests.inc()
 
 
@@ -199,7 +199,6 @@ def answer(ticket: Ticket) -> Classification:
     ticket.future.result()
     assert row.probabilities is not None
     assert row.stop_reason is not None
-    assert job.energy is not None
     if row.stop_reason == "deadline" and ticket.parameters.on_deadline == "error":
         raise DeadlineExceeded(
             f"the deadline passed after {row.t} of at most {row.policy.max_timesteps} timesteps"
@@ -217,7 +216,7 @@ def answer(ticket: Ticket) -> Classification:
         requested_entropy_threshold=job.requested_threshold,
         expected=Expectation.of(ticket.expectation) if ticket.expectation else None,
         stop_reason=row.stop_reason,
-        energy=_energy(ticket, job.energy),
+        energy=_energy(ticket),
         timing_ms=Timing(
             decode=ticket.decode_seconds * MILLISECONDS,
             queue=(job.started - job.submitted) * MILLISECONDS,
@@ -227,14 +226,20 @@ def answer(ticket: Ticket) -> Classification:
     )
 
 
-def _energy(ticket: Ticket, estimate: EnergyEstimate[float]) -> Energy | None:
-    match ticket.parameters.energy:
-        case "off":
-            return None
-        case "on":
-            return Energy.of(estimate, None)
-        case "full":
-            return Energy.of(estimate, ticket.model.reporter.report(ticket.job.row.active_pairs))
+def _energy(ticket: Ticket) -> Energy | None:
+    """The estimate as the request wants it.
+
+    Raises:
+        InferenceFailed: the estimate failed, and the request did not decline it.
+    """
+    wanted, estimate = ticket.parameters.energy, ticket.job.energy
+    if wanted == "off":
+        return None
+    if estimate is None:
+        raise InferenceFailed("the energy estimate failed; energy=off answers without it")
+    report = ticket.model.reporter.report
+    detail = report(ticket.job.row.active_pairs) if wanted == "full" else None
+    return Energy.of(estimate, detail)
 
 
 def ranking(model: ServedModel, probabilities: Floats, top_k: int) -> list[ScoredClass]:

@@ -17,16 +17,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from spikeserve.models.bundle import load_bundle, load_manifest
-from spikeserve.models.energy.estimate import EnergyModel
+from spikeserve.models.bundle import load_manifest
+from spikeserve.models.classifier import load
 from spikeserve.models.energy.hardware import load_profile
-from spikeserve.models.engines.selection import build_engine
 from spikeserve.models.errors import ModelError
-from spikeserve.models.inference import classify
 from spikeserve.service.energy_table import energy_table
 from spikeserve.service.errors import ServiceError, describe
 from spikeserve.service.images import decode_image
 from spikeserve.service.keys import key_hash
+from spikeserve.service.old_names import OLD_NAMES
 from spikeserve.service.server import serve
 from spikeserve.service.settings import CONFIG, Settings, unknown_variables
 from spikeserve.service.supervisor import supervise
@@ -44,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.environ[CONFIG] = str(options.config)
     flags = {
         name: getattr(options, name)
-        for name in Settings.model_fields
+        for name in (*Settings.model_fields, *OLD_NAMES)
         if getattr(options, name, None) is not None
     }
     for name in unknown_variables(os.environ):
@@ -79,19 +78,21 @@ def _refuse(message: str) -> int:
 
 def _new_key() -> None:
     key = secrets.token_urlsafe(32)
-    print(f"key:    {key}\nsha256: {key_hash(key)}  (for SPIKESERVE_API_KEYS or _ADMIN_KEY)")
+    print(
+        f"key:    {key}\nsha256: {key_hash(key)}  (for SPIKESERVE_API_KEY_HASHES, _ADMIN_KEY_HASH)"
+    )
 
 
 def _classify(settings: Settings, options: argparse.Namespace) -> int:
-    bundle = load_bundle(settings.bundles[0])
-    manifest = bundle.manifest
-    engine = build_engine(bundle, settings.engine, settings.engine_threads)
+    model = load(
+        settings.bundles[0], settings.engine, settings.engine_threads, settings.energy_profile
+    )
+    manifest = model.manifest
     policy = manifest.policy(
         options.entropy_threshold, options.min_timesteps, options.max_timesteps
     )
-    energy = EnergyModel(manifest, load_profile(settings.energy_profile))
     table = Table(
-        title=f"{manifest.name} {manifest.version}, {engine.name} engine, "
+        title=f"{manifest.name} {manifest.version}, {model.engine.name} engine, "
         f"entropy threshold {policy.entropy_threshold}"
     )
     table.add_column("image", min_width=12, overflow="fold")
@@ -107,18 +108,20 @@ def _classify(settings: Settings, options: argparse.Namespace) -> int:
             print(f"spikeserve: {path}: {error}", file=sys.stderr)
             failed = True
             continue
-        (row,) = classify(engine, manifest, pixels[None], [policy])
-        assert row.probabilities is not None
-        best = int(row.probabilities.argmax())
-        estimate = energy.estimate(row.active_pairs)
+        answer = model.classify(
+            pixels,
+            threshold=policy.entropy_threshold,
+            min_timesteps=policy.min_timesteps,
+            max_timesteps=policy.max_timesteps,
+        )
         table.add_row(
             escape(path.name),
-            escape(manifest.labels[best]),
-            f"{row.probabilities[best]:.3f}",
-            f"{row.t}/{manifest.timesteps}",
-            "\n".join(_bar(entropy) for entropy in row.entropies),
-            f"{estimate.total_pj / 1e6:.2f}",
-            f"{estimate.saved_ratio:.0%}",
+            escape(answer.label),
+            f"{answer.probability:.3f}",
+            f"{answer.timesteps_used}/{manifest.timesteps}",
+            "\n".join(_bar(entropy) for entropy in answer.entropies),
+            f"{answer.energy.total_pj / 1e6:.2f}",
+            f"{answer.energy.saved_ratio:.0%}",
         )
     Console().print(table)
     return 1 if failed else 0
@@ -178,12 +181,12 @@ def _parser() -> argparse.ArgumentParser:
                 )
             else:
                 default = "" if info.default in (None, ()) else f" (default: {info.default})"
-                sub.add_argument(
-                    f"--{field.replace('_', '-')}", help=f"{info.description}{default}"
-                )
+                sub.add_argument(_flag(field), help=f"{info.description}{default}")
         return sub
 
-    command("serve", "serve bundles over HTTP", Settings.model_fields)
+    serve = command("serve", "serve bundles over HTTP", Settings.model_fields)
+    for name in OLD_NAMES:
+        serve.add_argument(_flag(name), help=argparse.SUPPRESS)
     command("models", "list bundles and their measured accuracy", ("bundles",))
     command("key", "make an API key and the hash of it that the settings want", ())
     energy = command("energy", "what a bundle would cost on a chip, timestep by timestep", ())
@@ -201,6 +204,10 @@ def _parser() -> argparse.ArgumentParser:
     local.add_argument("--min-timesteps", type=int)
     local.add_argument("--max-timesteps", type=int)
     return parser
+
+
+def _flag(setting: str) -> str:
+    return f"--{setting.replace('_', '-')}"
 
 
 if __name__ == "__main__":

@@ -43,8 +43,8 @@ class Job:
 
     row: Row
     future: Future
-    expected: float = 1.0
-    """Timesteps the calibration expects it to take."""
+    expected_timesteps: float = 1.0
+    """By the calibration."""
     deadline: float = inf
     requested_threshold: float | None = None
     """Where brownout moved the threshold: what it was."""
@@ -52,6 +52,7 @@ class Job:
     cancelled: bool = False
     error: ServiceError | None = None
     energy: EnergyEstimate[float] | None = None
+    """Set before the future is done; None where the estimate failed."""
     submitted: float = 0.0
     started: float = 0.0
     finished: float = 0.0

@@ -230,7 +230,7 @@ class ModelMetrics:
         self._level = metrics.brownout_level.labels(*model)
         self._capacity = metrics.queue_capacity.labels(*model)
         self._slots = metrics.slots.labels(*model)
-        self._capacity.set(scheduler.queue_capacity)
+        self._capacity.set(scheduler.queue_timesteps)
         self._slots.set(scheduler.slots)
 
     def refresh(self, scheduler: Scheduler, brownout_level: int) -> None:
@@ -271,17 +271,17 @@ class ModelMetrics:
         for job in jobs:
             row, energy, asked = job.row, job.energy, job.requested_threshold
             assert row.stop_reason is not None
-            assert energy is not None
             reasons[row.stop_reason] += 1
             executed += row.t
-            used_pj += energy.total_pj
-            baseline_pj += energy.static_pj
             self._timesteps_used.observe(row.t)
             self._queue_duration.observe(job.started - job.submitted)
             self._inference_duration.observe(job.finished - job.started)
             self._exit_entropy.observe(row.entropy)
             self._threshold.observe(row.policy.entropy_threshold if asked is None else asked)
-            self._request_energy.observe(energy.total_pj * JOULE_PER_PJ)
+            if energy is not None:  # else its estimate failed
+                used_pj += energy.total_pj
+                baseline_pj += energy.static_pj
+                self._request_energy.observe(energy.total_pj * JOULE_PER_PJ)
         for reason, count in reasons.items():
             self._stop_reasons[reason].inc(count)
         self._executed.inc(executed)

@@ -19,8 +19,8 @@ from spikeserve.models.energy.report import Reporter
 from spikeserve.models.engines.contract import Engine
 from spikeserve.models.engines.selection import build_engine
 from spikeserve.models.errors import BundleError
+from spikeserve.models.layers import Shape
 from spikeserve.models.manifest import Manifest
-from spikeserve.models.network import Shape
 from spikeserve.service.brownout import Brownout
 from spikeserve.service.capacity import Capacity, measured_capacity
 from spikeserve.service.errors import InferenceFailed, UnknownModel
@@ -28,7 +28,8 @@ from spikeserve.service.metrics import Metrics, ModelMetrics
 from spikeserve.service.scheduler import Scheduler
 from spikeserve.service.schemas import ModelReference
 from spikeserve.service.settings import Settings
-from spikeserve.service.worker import Call, Worker, run_here
+from spikeserve.service.wakeup import Call, run_here
+from spikeserve.service.worker import Worker
 
 logger = logging.getLogger("spikeserve")
 
@@ -77,7 +78,7 @@ class ServedModel:
         """Bring what only time changes up to date: gauges, and brownout without requests."""
         scheduler = self.worker.scheduler
         if self.brownout:
-            pressure = scheduler.pending_timesteps / scheduler.queue_capacity
+            pressure = scheduler.pending_timesteps / scheduler.queue_timesteps
             self.brownout.observe(pressure, time.monotonic())
         self.metrics.refresh(scheduler, self.brownout.level if self.brownout else 0)
 
@@ -178,8 +179,8 @@ class Registry:
     @property
     def places(self) -> int:
         """How many requests the slots and queues of all models can hold."""
-        capacity = self._settings.queue_capacity
-        return sum(model.capacity.slots + capacity for model in self._models)
+        queue = self._settings.queue_timesteps
+        return sum(model.capacity.slots + queue for model in self._models)
 
     def drain(self, seconds: float) -> bool:
         """Stop admitting, finish what was admitted; False if some worker ran out of time."""
@@ -217,7 +218,7 @@ def _loaded(path: Path, profile: HardwareProfile, settings: Settings) -> Loaded:
 def _served(loaded: Loaded, settings: Settings, metrics: Metrics) -> ServedModel:
     bundle, engine, capacity, energy = loaded
     manifest = bundle.manifest
-    scheduler = Scheduler(capacity.slots, settings.queue_capacity)
+    scheduler = Scheduler(capacity.slots, settings.queue_timesteps)
     series = metrics.for_model(manifest, engine.name, scheduler)
     curve = Curve.of(energy)
     return ServedModel(

@@ -12,39 +12,47 @@ from collections import deque
 from spikeserve.service.errors import DeadlineExceeded, QueueFull
 from spikeserve.service.jobs import Job
 
+SMOOTHING = 0.1
+"""Share of the newest tick in the smoothed time of a timestep."""
+
 
 class Scheduler:
     """A bounded set of running rows, and a queue bounded by the timesteps it is expected to take.
 
     Args:
         slots: rows that run together.
-        queue_capacity: expected timesteps that may wait; a single row always may.
+        queue_timesteps: expected timesteps that may wait; a single row always may.
     """
 
-    def __init__(self, slots: int, queue_capacity: float) -> None:
+    def __init__(self, slots: int, queue_timesteps: float) -> None:
         self.slots = slots
-        self.queue_capacity = queue_capacity
+        self.queue_timesteps = queue_timesteps
         self.waiting: deque[Job] = deque()
         self.running: list[Job] = []
         self.pending_timesteps = 0.0
         self.step_seconds = 0.0
-        """Smoothed time of one timestep of one row, told by whoever holds the clock."""
+        """Smoothed time of one timestep of one row."""
+
+    @property
+    def idle(self) -> bool:
+        """No row runs and none waits."""
+        return not (self.running or self.waiting)
 
     def submit(self, job: Job) -> None:
         """Queue a job.
 
         Raises:
-            QueueFull: the waiting rows already need ``queue_capacity`` timesteps.
+            QueueFull: the waiting rows already need ``queue_timesteps`` timesteps.
         """
-        if self.waiting and self.pending_timesteps + job.expected > self.queue_capacity:
+        if self.waiting and self.pending_timesteps + job.expected_timesteps > self.queue_timesteps:
             wait = self.pending_timesteps * self.step_seconds
             raise QueueFull(
-                f"the queue is full: {self.pending_timesteps:.0f} of {self.queue_capacity:g} "
+                f"the queue is full: {self.pending_timesteps:.0f} of {self.queue_timesteps:g} "
                 "expected timesteps are waiting; retry later",
                 wait,
             )
         self.waiting.append(job)
-        self.pending_timesteps += job.expected
+        self.pending_timesteps += job.expected_timesteps
 
     def leave(self, job: Job) -> bool:
         """Take a job out of the queue; False if it was not waiting any more."""
@@ -89,6 +97,10 @@ class Scheduler:
             job.error = DeadlineExceeded("the deadline passed before a timestep could run")
         return late
 
+    def observe(self, rows: int, seconds: float) -> None:
+        """Note that a tick stepped so many rows in so many seconds."""
+        self.step_seconds += SMOOTHING * (seconds / rows - self.step_seconds)
+
     def clear(self) -> list[Job]:
         """Empty slots and queue; returns who was there."""
         evicted = [*self.running, *self.waiting]
@@ -97,6 +109,6 @@ class Scheduler:
         return evicted
 
     def _forget(self, job: Job) -> None:
-        self.pending_timesteps -= job.expected
+        self.pending_timesteps -= job.expected_timesteps
         if not self.waiting:
             self.pending_timesteps = 0.0  # no drift

@@ -1,6 +1,7 @@
 """Settings: one typed source of truth, from flags, ``SPIKESERVE_…`` variables and a TOML file.
 
-Flags win over the environment, the environment over the file (``SPIKESERVE_CONFIG``).
+Flags win over the environment, the environment over the file (``SPIKESERVE_CONFIG``). Names that
+settings once had are still read, see ``old_names``.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from spikeserve import models
 from spikeserve.models.energy.hardware import DEFAULT_PROFILE
 from spikeserve.models.engines.selection import EngineChoice
+from spikeserve.models.shipped import ZOO
+from spikeserve.service.old_names import OLD_NAMES, renamed_values, renamed_variables
 
 PREFIX = "SPIKESERVE_"
 CONFIG = f"{PREFIX}CONFIG"
@@ -38,7 +40,7 @@ def _hash(text: str) -> str:
 
 
 KeyHash = Annotated[str, AfterValidator(_hash)]
-DEFAULT_BUNDLE = Path(models.__file__).parent / "zoo" / "early-exit-vgg8-cifar10"
+DEFAULT_BUNDLE = ZOO / "early-exit-vgg8-cifar10"
 
 
 class Settings(BaseSettings):
@@ -58,7 +60,7 @@ class Settings(BaseSettings):
     engine: EngineChoice = Field("auto", description="auto, event, onnx, torch or reference")
     engine_threads: int = Field(0, ge=0, description="threads per engine; 0: all cores")
     slots: int = Field(0, ge=0, le=4096, description="rows stepped together; 0: measured at load")
-    queue_capacity: int = Field(
+    queue_timesteps: int = Field(
         512, ge=1, description="expected timesteps that may wait for slots, per model"
     )
     brownout: bool = Field(False, description="raise entropy thresholds as the queue grows")
@@ -70,11 +72,14 @@ class Settings(BaseSettings):
         description="hardware profile of energy estimates: a shipped name or a .toml file",
     )
     max_body_bytes: int = Field(10 << 20, ge=1, description="largest accepted request body")
-    max_upload_bytes: int = Field(
+    max_total_upload_bytes: int = Field(
         256 << 20, ge=1, description="most that all unfinished request bodies may hold together"
     )
-    body_seconds: float = Field(
-        10, gt=0, description="how long a body may take to arrive, or an event of a stream to leave"
+    body_timeout_seconds: float = Field(
+        10, gt=0, description="how long a request's body may take to arrive"
+    )
+    send_timeout_seconds: float = Field(
+        10, gt=0, description="how long a client may take to read one event of a stream"
     )
     max_pixels: int = Field(
         64_000_000, ge=1, le=89_000_000, description="largest accepted image, in pixels"
@@ -82,26 +87,28 @@ class Settings(BaseSettings):
     decode_threads: int = Field(2, ge=1, description="threads that decode images")
     max_batch_items: int = Field(64, ge=1, description="most images in one batch request")
     workers: int = Field(1, ge=1, le=256, description="processes, each with its own engines")
-    watchdog_seconds: float = Field(
+    step_timeout_seconds: float = Field(
         10, gt=0, description="how long one timestep may take before the engine counts as hung"
     )
     drain_delay_seconds: float = Field(
         0, ge=0, description="time between turning unready and refusing requests, at shutdown"
     )
     drain_seconds: int = Field(30, ge=0, description="time to finish requests at shutdown")
-    api_keys: Annotated[tuple[KeyHash, ...], NoDecode] = Field(
+    api_key_hashes: Annotated[tuple[KeyHash, ...], NoDecode] = Field(
         (), description="sha256 of the API keys that may classify; none: everybody may"
     )
-    admin_key: KeyHash | None = Field(
+    admin_key_hash: KeyHash | None = Field(
         None, description="sha256 of the key for /v1/admin; none: no admin endpoints"
     )
-    rate_limit: float = Field(0, ge=0, description="images a second and API key; 0: no limit")
-    rate_burst: int = Field(10, ge=1, description="images an API key may send at once")
+    rate_limit_images_per_second: float = Field(
+        0, ge=0, description="images a second for each API key; 0: no limit"
+    )
+    rate_burst_images: int = Field(10, ge=1, description="images an API key may send at once")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="debug, info, warning or error"
     )
 
-    @field_validator("api_keys", mode="before")
+    @field_validator("api_key_hashes", mode="before")
     @classmethod
     def _split_keys(cls, value: object) -> object:
         return value.replace(",", " ").split() if isinstance(value, str) else value
@@ -116,20 +123,24 @@ class Settings(BaseSettings):
         cls,
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         file = os.environ.get(CONFIG)
-        sources = (init_settings, env_settings)
         if file and not Path(file).is_file():
             raise FileNotFoundError(f"settings file {file} does not exist")
-        return (*sources, TomlConfigSettingsSource(settings_cls, file)) if file else sources
+        sources = renamed_values(settings_cls, init_settings), renamed_variables(settings_cls)
+        if not file:
+            return sources
+        toml = TomlConfigSettingsSource(settings_cls, file)
+        return *sources, renamed_values(settings_cls, toml)
 
 
 def unknown_variables(names: Iterable[str]) -> list[str]:
     """Environment variables that look like settings and are none: most likely misspelt."""
-    known = {f"{PREFIX}{field.upper()}" for field in Settings.model_fields} | {CONFIG}
+    fields = (*Settings.model_fields, *OLD_NAMES)
+    known = {f"{PREFIX}{field.upper()}" for field in fields} | {CONFIG}
     ours = (name for name in names if name.upper().startswith(PREFIX))  # case does not matter
     return sorted(
         name for name in ours if name.upper() not in known and not FOREIGN.match(name.upper())

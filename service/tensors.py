@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field, StrictBool
 
 from spikeserve.models.encoding import Pixels
-from spikeserve.models.network import Shape
+from spikeserve.models.layers import Shape
 from spikeserve.service.bodies import Model, decoded_base64, json_content, validated
 from spikeserve.service.errors import InvalidParameter, MalformedRequest
 

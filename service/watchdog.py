@@ -16,15 +16,17 @@ logger = logging.getLogger("spikeserve")
 INTERVAL_S = 1.0
 
 
-async def watch(registry: Registry, patience_seconds: float, refresh: Callable[[], None]) -> None:
-    """Look every second; a worker that stays in one tick longer than patience is given up.
+async def watch(
+    registry: Registry, step_timeout_seconds: float, refresh: Callable[[], None]
+) -> None:
+    """Look every second; a worker that stays in one tick longer than the timeout is given up.
 
     ``refresh`` is called at every look: for gauges, which in several processes are read from
     elsewhere, and for uploads that take too long.
     Counts its own looks instead of subtracting clock times, so that a machine that slept
     does not look like an engine that hung.
     """
-    interval = min(INTERVAL_S, patience_seconds / 4)
+    interval = min(INTERVAL_S, step_timeout_seconds / 4)
     looks = WeakKeyDictionary[Worker, tuple[int, int]]()  # the tick seen last, and how often
     while True:
         await asyncio.sleep(interval)
@@ -34,6 +36,6 @@ async def watch(registry: Registry, patience_seconds: float, refresh: Callable[[
             tick, times = looks.get(worker, (worker.ticks, 0))
             times = times + 1 if worker.busy and tick == worker.ticks else 0
             looks[worker] = (worker.ticks, times)
-            if times * interval > patience_seconds and worker.healthy:
+            if times * interval > step_timeout_seconds and worker.healthy:
                 logger.error("the %s engine of %s hangs", worker.engine.name, model.name)
                 worker.give_up(InferenceFailed("the engine hangs; the log has more"))

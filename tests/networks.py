@@ -13,41 +13,72 @@ from spikeserve.models.engines.event import EventEngine
 from spikeserve.models.engines.onnx import OnnxEngine
 from spikeserve.models.engines.reference import ReferenceEngine
 from spikeserve.models.engines.torch import TorchEngine
-from spikeserve.models.network import (
-    Conv,
-    Layer,
-    Lif,
-    Linear,
-    Network,
-    Pool,
-    Shortcut,
-    input_maximum,
-)
-from spikeserve.models.neurons import MEMBRANE_MAX, MEMBRANE_MIN
-from spikeserve.models.program import CURRENT_LIMIT, EXACT_IN_FLOAT32, Program, Synapses
+from spikeserve.models.layers import Conv, Layer, Lif, Linear, Pool, Shape, Shortcut
+from spikeserve.models.layers.lif import MEMBRANE_MAX, MEMBRANE_MIN
+from spikeserve.models.layers.window import pair
+from spikeserve.models.network import Network, input_maximum
+from spikeserve.models.program import CURRENT_LIMIT, EXACT_IN_FLOAT32, IntegerWeights, Program
 from spikeserve.training.export import step_graph
 
 Frames = NDArray[np.uint8]
+
+
+def both(draw: st.DrawFn, numbers: st.SearchStrategy[int]) -> int | tuple[int, int]:
+    """One number for both directions, or two."""
+    return draw(st.one_of(numbers, st.tuples(numbers, numbers)))
+
+
+@st.composite
+def convolutions(draw: st.DrawFn, name: str, shape: Shape, first: bool) -> Conv:
+    """Any window that fits, and any number of groups."""
+    kernel = both(draw, st.integers(1, 5))
+    stride = both(draw, st.integers(1, 3))
+    short = max(k - extent for k, extent in zip(pair(kernel), shape[:2], strict=True))
+    padding = both(draw, st.integers((max(0, short) + 1) // 2, 4))
+    if draw(st.booleans()):  # keeps the map's size, so that shortcuts fit
+        kernel = draw(st.sampled_from([1, 3, (3, 1), (1, 5)]))
+        padding = (pair(kernel)[0] // 2, pair(kernel)[1] // 2)
+        stride = 1
+    channels = draw(st.sampled_from([1, 3, 63, 64, 65, 128, 130, 192]))
+    groups = draw(st.sampled_from([g for g in range(1, shape[2] + 1) if shape[2] % g == 0]))
+    if draw(st.booleans()):  # as many outputs a group as inputs: depthwise where they are one
+        channels = shape[2]
+    return Conv(
+        name,
+        shape,
+        -(-channels // groups) * groups,
+        kernel=kernel,
+        stride=stride,
+        padding=padding,
+        shift=draw(st.integers(3, 7)) if first else draw(st.sampled_from([0, 0, 2])),
+        groups=groups,
+    )
+
+
+@st.composite
+def pools(draw: st.DrawFn, name: str, shape: Shape) -> Pool:
+    """Any window that fits: rectangular, overlapping or with gaps, padded or not."""
+    kernel = tuple(draw(st.integers(1, min(3, extent))) for extent in shape[:2])
+    modes: list[Literal["max", "sum"]] = ["max", "sum"]
+    return Pool(
+        name,
+        shape,
+        kernel=kernel[0] if kernel[0] == kernel[1] else (kernel[0], kernel[1]),
+        mode=draw(st.sampled_from(modes)),
+        stride=draw(st.sampled_from([None, both(draw, st.integers(1, 4))])),
+        padding=(draw(st.integers(0, kernel[0] // 2)), draw(st.integers(0, kernel[1] // 2))),
+    )
 
 
 @st.composite
 def layers(draw: st.DrawFn) -> tuple[Layer, ...]:
     """One to three convolutions with neurons, shortcuts and pools, then a classifier."""
     small = st.integers(1, 9)
-    shape = (draw(small), draw(small), draw(st.integers(1, 5)))
+    shape = (draw(small), draw(small), draw(st.sampled_from([1, 2, 3, 4, 5, 6, 70, 128])))
     sequence: list[Layer] = []
     spiking: list[Layer] = []
     for index in range(draw(st.integers(1, 3))):
-        kernel = draw(st.integers(1, 5))
-        conv = Conv(
-            f"conv{index}",
-            shape,
-            draw(st.sampled_from([1, 3, 63, 64, 65, 128, 130, 192])),
-            kernel=kernel,
-            stride=draw(st.integers(1, 3)),
-            padding=draw(st.integers((max(0, kernel - min(shape[:2])) + 1) // 2, 4)),
-            shift=draw(st.integers(3, 7)) if index == 0 else draw(st.sampled_from([0, 0, 2])),
-        )
+        conv = draw(convolutions(f"conv{index}", shape, index == 0))
         lif = Lif(
             f"lif{index}",
             conv.out_shape,
@@ -61,16 +92,10 @@ def layers(draw: st.DrawFn) -> tuple[Layer, ...]:
         binary = True
         shape = lif.out_shape
         for position in range(draw(st.integers(0, 2))):
-            modes: list[Literal["max", "sum"]] = ["max", "sum"]
-            pool = Pool(
-                f"pool{index}.{position}",
-                shape,
-                kernel=draw(st.integers(1, min(3, *shape[:2]))),
-                mode=draw(st.sampled_from(modes)),
-            )
+            pool = draw(pools(f"pool{index}.{position}", shape))
             sequence.append(pool)
             shape = pool.out_shape
-            binary &= pool.mode == "max"
+            binary &= pool.spiking
             spiking += [pool] if binary else []
     return (*sequence, Linear("classifier", shape, draw(st.integers(2, 70))))
 
@@ -96,7 +121,7 @@ def shortcuts(spiking: list[Layer], onto: Conv) -> list[Shortcut]:
 
 def program_of(network: Network, rng: np.random.Generator, extreme: bool) -> Program:
     """Weights up to what each layer's bounds allow; ``extreme``: nothing but the bound."""
-    synapses, thresholds = [], []
+    weights, thresholds = [], []
     shared = {index for feeding in network.feeding if len(feeding) > 1 for index in feeding}
     for index, layer in enumerate(network.synaptic):
         rows, channels = layer.weight_shape
@@ -109,7 +134,7 @@ def program_of(network: Network, rng: np.random.Generator, extreme: bool) -> Pro
             reach = reach // 2 - 100
         if isinstance(layer, Shortcut) and not layer.projects:
             gains = rng.choice([-reach, reach, 0, 1], (1, channels)).astype(np.int16)
-            synapses.append(Synapses(gains, bias))
+            weights.append(IntegerWeights(gains, bias))
             continue
         weight = np.zeros((rows, channels), np.int8)
         most = max(1, reach // maximum // 127)  # rows that may hold the largest weight
@@ -122,14 +147,14 @@ def program_of(network: Network, rng: np.random.Generator, extreme: bool) -> Pro
                 else rng.integers(-bound, bound + 1, len(chosen))
             )
             weight[chosen, channel] = values if reach >= maximum * bound else 0
-        synapses.append(Synapses(weight, bias))
+        weights.append(IntegerWeights(weight, bias))
     for lif in network.lifs:
         theta = rng.integers(-50, 400, lif.in_shape[2])
         if extreme:
             edges = [MEMBRANE_MIN, MEMBRANE_MAX, MEMBRANE_MAX + 1, 0, 1, -1]
             theta = rng.choice(edges, lif.in_shape[2])
         thresholds.append(theta.astype(np.int32))
-    return Program(network, tuple(synapses), tuple(thresholds), 0.01)
+    return Program(network, tuple(weights), tuple(thresholds), 0.01)
 
 
 def frames_of(rng: np.random.Generator, shape: tuple[int, ...], density: float) -> Frames:

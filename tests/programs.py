@@ -10,10 +10,11 @@ import numpy as np
 
 from spikeserve.models.bundle import save_bundle
 from spikeserve.models.encoding import Encoding
+from spikeserve.models.layers import Shape
 from spikeserve.models.manifest import ExitPoint, Exits, Manifest, Provenance
-from spikeserve.models.network import Network, Shape, connections, input_maximum
+from spikeserve.models.network import Network, input_maximum
 from spikeserve.models.plans import planned
-from spikeserve.models.program import CURRENT_LIMIT, Program, Synapses
+from spikeserve.models.program import CURRENT_LIMIT, IntegerWeights, Program
 from spikeserve.training.export import step_graph
 
 TIMESTEPS = 4
@@ -25,7 +26,7 @@ LABELS = tuple(f"class{k}" for k in range(10))
 def random_program(network: Network, seed: int = 0) -> Program:
     """Random weights with lively thresholds, inside the integer contract."""
     rng = np.random.default_rng(seed)
-    synapses = []
+    weights = []
     for layer in network.synaptic:
         rows, _ = layer.weight_shape
         bias_bound = 100
@@ -33,9 +34,9 @@ def random_program(network: Network, seed: int = 0) -> Program:
         bound = min(127, limit // (rows * input_maximum(network, layer)))
         weight = rng.integers(-bound, bound + 1, layer.weight_shape).astype(np.int8)
         bias = rng.integers(-bias_bound, bias_bound + 1, layer.out_channels).astype(np.int32)
-        synapses.append(Synapses(weight, bias))
+        weights.append(IntegerWeights(weight, bias))
     thresholds = [rng.integers(50, 600, lif.in_shape[2]).astype(np.int32) for lif in network.lifs]
-    return Program(network, tuple(synapses), tuple(thresholds), logit_scale=0.003)
+    return Program(network, tuple(weights), tuple(thresholds), logit_scale=0.003)
 
 
 def random_network(
@@ -66,9 +67,7 @@ def tiny_manifest(program: Program, name: str = "tiny") -> Manifest:
             default_entropy_threshold=0.8,
             accuracy_by_timestep=(0.1,) * TIMESTEPS,
             table=(point,),
-            mean_active_pairs=(
-                tuple(connections(layer) / 10 for layer in program.network.synaptic),
-            )
+            mean_active_pairs=(tuple(layer.connections / 10 for layer in program.network.synaptic),)
             * TIMESTEPS,
         ),
         provenance=Provenance(

@@ -9,39 +9,63 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from spikeserve.models.network import (
-    Conv,
-    Lif,
-    Linear,
-    Network,
-    Pool,
-    Shortcut,
-    Synaptic,
-    is_matrix,
-)
+from spikeserve.models.layers import Layer, Lif, Pool, Synaptic, Window
+from spikeserve.models.network import Network
 from spikeserve.training.neurons import clipped_relu, lif
-from spikeserve.training.rounding import Way, fake_quantised, membrane_units
+from spikeserve.training.rounding import FloatWeights, fake_quantised, membrane_units
 
 ANN_LEVELS = 4
 
 Activation = Literal["relu", "clipped-relu", "lif"]
 
 
-class Synapse(nn.Module):
-    """A convolution, linear layer or shortcut; weights are kept as the matrix ``[c_out, rows]``."""
+class FloatOperations:
+    """What layers are described in, on floats ``[M, C, H, W]`` with gradients.
+
+    Weights come as matrices ``[rows, c_out]``. A sum pool is an average here; the quantiser folds
+    the factor between them into the weights that follow.
+    """
+
+    def __init__(self, bias: Tensor | None = None) -> None:
+        self._bias = bias
+        """Added by the convolution itself, which costs nothing there."""
+
+    def convolved(self, x: Tensor, weight: Tensor, window: Window, groups: int) -> Tensor:
+        kernels = weight.T.view(weight.shape[1], *window.kernel, -1).permute(0, 3, 1, 2)
+        if x.shape[2:] == window.kernel and window.padding == (0, 0) and groups == 1:
+            flat = x.permute(0, 2, 3, 1).flatten(1)
+            # Faster than as a convolution.
+            return F.linear(flat, weight.T, self._bias)[:, :, None, None]
+        return F.conv2d(x, kernels, self._bias, window.stride, window.padding, groups=groups)
+
+    def max_pooled(self, x: Tensor, window: Window) -> Tensor:
+        return F.max_pool2d(x, window.kernel, window.stride, window.padding)
+
+    def sum_pooled(self, x: Tensor, window: Window, channels: int) -> Tensor:  # noqa: ARG002
+        return F.avg_pool2d(x, window.kernel, window.stride, window.padding)
+
+    def channels(self, numbers: Tensor) -> Tensor:
+        return numbers.view(1, -1, 1, 1)
+
+
+FLOATS = FloatOperations()
+
+
+class SynapticModule(nn.Module):
+    """A layer with weights, which are kept as the matrix ``[c_out, rows]``."""
 
     def __init__(self, network: Network, layer: Synaptic, *, normalised: bool) -> None:
         super().__init__()
         self.network = network
         self.layer = layer
         rows, channels = layer.weight_shape
-        if is_matrix(layer):
+        if layer.is_matrix:
             bound = 1 / math.sqrt(rows)
             self.weight = nn.Parameter(torch.empty(channels, rows).uniform_(-bound, bound))
         else:  # spikes pass as they are
             self.weight = nn.Parameter(torch.ones(channels, rows))
         self.bias = nn.Parameter(torch.zeros(channels))
-        self.norm = nn.BatchNorm2d(channels) if normalised and is_matrix(layer) else None
+        self.norm = nn.BatchNorm2d(channels) if normalised and layer.is_matrix else None
         self.weight_bits: int | None = None
         self.units = torch.ones(channels)
         """Membrane steps per unit of current that weights are rounded with."""
@@ -49,30 +73,20 @@ class Synapse(nn.Module):
         """Share of inputs that were non-zero in the newest pass, where inputs are spikes."""
 
     @property
-    def way(self) -> Way:
-        return Way(self.layer, self.weight, self.bias)
+    def floats(self) -> FloatWeights:
+        return FloatWeights(self.layer, self.weight, self.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """``[M, c_in, H, W]`` to ``[M, c_out, h_out, w_out]``."""
         self.density = x.mean(dtype=torch.float32)
         layer, weight = self.layer, cast(Tensor, self.weight)
         if self.weight_bits is not None:
-            weight = fake_quantised(self.network, self.way, self.units, self.weight_bits)
-        bias = None if self.norm is not None else self.bias
-        match layer:
-            case Linear():
-                flat = x.permute(0, 2, 3, 1).flatten(1)
-                current = F.linear(flat, weight, bias)[:, :, None, None]
-            case Conv():
-                kernel = weight.view(len(weight), layer.kernel, layer.kernel, -1)
-                kernel = kernel.permute(0, 3, 1, 2)
-                current = F.conv2d(x, kernel, bias, layer.stride, layer.padding)
-            case Shortcut():
-                x = F.avg_pool2d(x, layer.pool) if layer.pool > 1 else x
-                if not layer.projects:
-                    return x * weight[None, :, :, None].to(x.dtype) + self.bias[:, None, None]
-                current = F.conv2d(x, weight[:, :, None, None], bias)
-        return current if self.norm is None else self.norm(current)
+            weight = fake_quantised(self.network, self.floats, self.units, self.weight_bits)
+        if self.norm is not None:
+            return cast(Tensor, self.norm(layer.sums(FLOATS, x, weight.T)))
+        if layer.is_matrix:
+            return cast(Tensor, layer.sums(FloatOperations(self.bias), x, weight.T))
+        return cast(Tensor, layer.sums(FLOATS, x, weight.T) + self.bias[:, None, None])
 
 
 class Neurons(nn.Module):
@@ -105,6 +119,18 @@ class Neurons(nn.Module):
         return spikes.view(channels_last.shape).permute(0, 3, 1, 2)
 
 
+class Pooling(nn.Module):
+    """A pool over spikes or activations."""
+
+    def __init__(self, layer: Pool) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        pooled: Tensor = self.layer.pooled(FLOATS, x)
+        return pooled
+
+
 class SpikingNetwork(nn.Module):
     """A trainable network: explicit time axis in, one logit vector per timestep out."""
 
@@ -114,23 +140,21 @@ class SpikingNetwork(nn.Module):
         self.stack = nn.ModuleList()
         for layer in network.layers:
             match layer:
-                case Conv() | Linear() | Shortcut():
+                case Synaptic():
                     last = layer is network.layers[-1]
-                    self.stack.append(Synapse(network, layer, normalised=normalised and not last))
+                    self.stack.append(
+                        SynapticModule(network, layer, normalised=normalised and not last)
+                    )
                 case Lif():
                     self.stack.append(Neurons(layer, leak))
                 case Pool():
-                    self.stack.append(
-                        nn.MaxPool2d(layer.kernel)
-                        if layer.mode == "max"
-                        else nn.AvgPool2d(layer.kernel)
-                    )
+                    self.stack.append(Pooling(layer))
         # The running mean shrinks as 1/t where neurons fire once; the loss may rescale it.
         self.readout_scale = nn.Parameter(torch.arange(1.0, timesteps + 1))
 
     @property
-    def synapses(self) -> list[Synapse]:
-        return [module for module in self.stack if isinstance(module, Synapse)]
+    def synaptic(self) -> list[SynapticModule]:
+        return [module for module in self.stack if isinstance(module, SynapticModule)]
 
     @property
     def neurons(self) -> list[Neurons]:
@@ -140,27 +164,27 @@ class SpikingNetwork(nn.Module):
         """Logits ``[T, B, K]`` per timestep, not accumulated, for ``frames [T, B, C, H, W]``."""
         timesteps, batch = frames.shape[:2]
         self._set_units()
-        x = frames.flatten(0, 1)
-        produced: dict[str, Tensor] = {}
-        for layer, module in zip(self.network.layers, self.stack, strict=True):
-            if isinstance(layer, Shortcut):
-                x = x + module(produced[layer.source])
-            else:
-                x = module(x, timesteps) if isinstance(module, Neurons) else module(x)
-            produced[layer.name] = x
+        modules = iter(self.stack)
+
+        def through(layer: Layer, x: Tensor, read: Tensor) -> Tensor:
+            module = next(modules)
+            out: Tensor = module(x, timesteps) if isinstance(layer, Lif) else module(read)
+            return x + out if isinstance(layer, Synaptic) and layer.joins else out
+
+        x = self.network.carry(frames.flatten(0, 1), through)
         return x.view(timesteps, batch, -1).float()
 
     @torch.no_grad()
     def _set_units(self) -> None:
         """What weights are rounded with follows from all that feed the same neurons."""
-        synapses = self.synapses
-        for feeding in (*self.network.feeding, (len(synapses) - 1,)):
-            group = [synapses[index] for index in feeding]
+        synaptic = self.synaptic
+        for feeding in (*self.network.feeding, (len(synaptic) - 1,)):
+            group = [synaptic[index] for index in feeding]
             bits = group[0].weight_bits
             if bits is not None:
-                units = membrane_units(self.network, [synapse.way for synapse in group], bits)
-                for synapse in group:
-                    synapse.units = units
+                units = membrane_units(self.network, [module.floats for module in group], bits)
+                for module in group:
+                    module.units = units
 
     def accumulated(self, logits: Tensor) -> Tensor:
         """Rescaled running mean ``[T, B, K]`` of ``logits [T, B, K]``, as the loss sees it."""
@@ -185,7 +209,7 @@ def folded(model: SpikingNetwork, into: Literal["threshold", "current"]) -> Spik
         target.theta.copy_(source.theta)
         target.leak.copy_(source.leak)
     fed = {index: k for k, feeding in enumerate(model.network.feeding) for index in feeding}
-    for index, (source_, target_) in enumerate(zip(model.synapses, twin.synapses, strict=True)):
+    for index, (source_, target_) in enumerate(zip(model.synaptic, twin.synaptic, strict=True)):
         norm = source_.norm
         if norm is None:
             target_.weight.copy_(source_.weight)

@@ -1,6 +1,6 @@
 """Calibration on held-out training images: temperatures, exit table, default threshold.
 
-Nothing here ever sees a test image.
+Test images are never read here.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from spikeserve.models.manifest import ExitPoint, Exits
 THRESHOLDS = tuple(round(k / 100, 2) for k in [0, 1, 2, 5, *range(10, 100, 5), 100])
 TEMPERATURE_GRID = np.geomspace(0.05, 20.0, 241)
 SHARPNESSES = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
-HARDLY_MORE = 1.05
-"""Times the fewest average timesteps; to save less, entropy is not made sharper."""
+WORTH_SHARPENING = 1.05
+"""A sharper entropy must save this factor of average timesteps to be chosen."""
 
 
 def fitted_temperatures(
     trace: Trace, labels: NDArray[np.uint8], logit_scale: float
 ) -> tuple[float, ...]:
-    """The temperature of every timestep that minimises the held-out log-loss."""
+    """For every timestep, the temperature that minimises the log-loss on the held-out images."""
 
     def log_loss(t: int, temperature: float) -> float:
         sums = trace.logit_sums[t - 1]
@@ -55,7 +55,7 @@ def exit_point(
 def best_fixed(right: NDArray[np.bool_]) -> float:
     """The accuracy of the best fixed number of timesteps, from rows ``right [T, N]``.
 
-    What early exit has to keep: the last timestep need not be the best one.
+    Early exit is measured against it, since the last timestep need not be the best one.
     """
     return float(right.mean(axis=1).max())
 
@@ -68,12 +68,15 @@ def _curve(trace: Trace, readout: Readout, labels: NDArray[np.uint8]) -> list[Ex
 def calibrated(
     trace: Trace, labels: NDArray[np.uint8], logit_scale: float, tolerance: float
 ) -> Exits:
-    """The exit rule of a bundle from a full run on held-out images.
+    """The exit rule of a bundle, from a run of all timesteps on held-out images.
 
-    The default threshold is the one with the fewest average timesteps whose accuracy
-    stays within ``tolerance`` of the best fixed number of timesteps, or of what any threshold
-    reaches where that is less; the sharpness is the lowest with which that takes hardly more
-    timesteps than with any other.
+    Args:
+        tolerance: accuracy that the default threshold may lose against the best fixed number of
+            timesteps, or against the best threshold, whichever is less accurate.
+
+    Of all thresholds within the tolerance, the default is the one with the fewest average
+    timesteps. Sharpness is the lowest at which the default takes at most
+    :data:`WORTH_SHARPENING` times the fewest timesteps found at any sharpness.
     """
     temperatures = fitted_temperatures(trace, labels, logit_scale)
     right = trace.predictions == labels
@@ -86,7 +89,9 @@ def calibrated(
     wanted = min(best_fixed(right), reached) - tolerance
     enough = [(sharpness, point) for sharpness, point in points if point.accuracy >= wanted]
     fewest = min(point.average_timesteps for _, point in enough)
-    sharpness = min(s for s, point in enough if point.average_timesteps <= HARDLY_MORE * fewest)
+    sharpness = min(
+        s for s, point in enough if point.average_timesteps <= WORTH_SHARPENING * fewest
+    )
     default = min(
         (point for s, point in enough if s == sharpness), key=lambda point: point.average_timesteps
     )

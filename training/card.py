@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 
 from spikeserve.models.manifest import ExitPoint, Manifest
-from spikeserve.models.network import fan_out
 from spikeserve.training.data import DATASETS
 
 BAR = 40
@@ -31,8 +29,9 @@ def card(manifest: Manifest) -> str:
         f"{manifest.weight_bits} bits, {network.neurons:,} neurons, "
         f"{network.macs / 1e6:.1f} M MAC per dense timestep |",
         f"| neurons | {_neurons(manifest)} |",
-        f"| synaptic operations per dense MAC | {_operations(manifest)} by timestep, behind the "
-        "first layer |",
+        f"| synaptic operations per dense MAC | "
+        f"{', '.join(f'{share:.3f}' for share in operations_per_mac(manifest))} by timestep, "
+        "behind the first layer |",
         f"| labels | {', '.join(manifest.labels)} |",
         f"| default entropy threshold | {exits.default_entropy_threshold} (normalised, 0…1"
         + (f"; of logits times {exits.sharpness:g}) |" if exits.sharpness != 1 else ") |"),
@@ -96,13 +95,13 @@ def card(manifest: Manifest) -> str:
             else ""
         ),
         *(
-            f"- began with weights of `{trunk.recipe}`, on {trunk.dataset}"
+            f"- began with weights of `{earlier.recipe}`, on {earlier.dataset}"
             + (
-                f": {trunk.training_seconds / 60:.0f} minutes more"
-                if trunk.training_seconds
+                f": {earlier.training_seconds / 60:.0f} minutes more"
+                if earlier.training_seconds
                 else ""
             )
-            for trunk in provenance.trunks
+            for earlier in provenance.pretraining
         ),
         "- software: " + ", ".join(f"{k} {v}" for k, v in provenance.software.items()),
         "",
@@ -125,15 +124,17 @@ def _neurons(manifest: Manifest) -> str:
     return f"LIF, {lifs[0].reset} reset, {once}, leaks {leaks}" if lifs else "none"
 
 
-def _operations(manifest: Manifest) -> str:
-    """What event-driven hardware or software pays, as a share of dense multiply-accumulates."""
+def operations_per_mac(manifest: Manifest) -> tuple[float, ...]:
+    """Synaptic operations for each dense multiply-accumulate behind the first layer, by timestep.
+
+    What event-driven hardware or software pays, of the average held-out image.
+    """
     layers = manifest.network.synaptic[1:]
-    dense = sum(math.prod(layer.weight_shape) * layer.positions for layer in layers)
-    paid = [
-        sum(count * fan_out(layer) for count, layer in zip(row[1:], layers, strict=True))
+    dense = sum(layer.macs for layer in layers)
+    return tuple(
+        sum(count * layer.fan_out for count, layer in zip(row[1:], layers, strict=True)) / dense
         for row in manifest.exits.mean_active_pairs
-    ]
-    return ", ".join(f"{operations / dense:.3f}" for operations in paid)
+    )
 
 
 def _micro(energy_pj: float | None) -> str:

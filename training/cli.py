@@ -10,9 +10,9 @@ from pathlib import Path
 from spikeserve.models.errors import ModelError
 from spikeserve.training import pipeline
 from spikeserve.training.data import DATASETS
+from spikeserve.training.data_parallel import ProcessGroup
 from spikeserve.training.errors import TrainingError, TrainingPaused
 from spikeserve.training.run import Run
-from spikeserve.training.team import Team
 
 PAUSED = 75  # sysexits.h: try again later
 INTERRUPTED = 130  # as shells have it for SIGINT
@@ -51,11 +51,13 @@ def _run(options: argparse.Namespace) -> None:
 def _run_recipe(options: argparse.Namespace) -> None:
     run = Run.of(options.recipe, options.data, options.run)
     if options.trial is not None:
-        run = run.shortened(options.trial)
+        run = run.trial(options.trial)
     bundle = getattr(options, "bundle", None) or run.folder / "bundle"
     if options.command in ("fit", "all"):
-        pipeline.fit(run, resume=options.resume, adopted=options.adopted, minutes=options.minutes)
-        if not Team.joined().leads:
+        pipeline.fit(
+            run, resume=options.resume, start_from=options.start_from, minutes=options.minutes
+        )
+        if not ProcessGroup.from_environment().is_main:
             return
     if options.command in ("quantize", "all"):
         pipeline.quantize(run)
@@ -105,10 +107,10 @@ def _parser() -> argparse.ArgumentParser:
             )
             sub.add_argument(
                 "--from",
-                dest="adopted",
+                dest="start_from",
                 type=Path,
                 metavar="RUN",
-                help="begin with the stages that another run folder has finished",
+                help="start with copies of the stages that the run in folder RUN has finished",
             )
         if name in ("export", "all"):
             sub.add_argument("--bundle", type=Path, help="where to (default: <run>/bundle)")

@@ -1,7 +1,8 @@
-"""Thresholds from an ANN's activity, layer by layer: a start that keeps deep layers alive.
+"""ANN-to-SNN conversion: initial thresholds from the network's activity, layer by layer.
 
-A threshold is a high percentile of the currents its neurons see, scaled down because few
-timesteps leave no time to integrate (N. Rathi, K. Roy, "DIET-SNN", 2020).
+A threshold is a high percentile of the currents into its layer, scaled down since few timesteps
+leave no time to integrate; so spikes reach deep layers from the start (N. Rathi, K. Roy,
+"DIET-SNN", 2020).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ LARGEST_SAMPLE = 1 << 22  # values a percentile is taken from
 
 @torch.no_grad()
 def set_thresholds(model: SpikingNetwork, frames: Tensor, percentile: float, scale: float) -> None:
-    """Set every layer's thresholds from ``frames [T, B, C, H, W]``, the layers before it set."""
+    """Set all thresholds, first layer first, from the currents of ``frames [T, B, C, H, W]``."""
 
     def adjust(neurons: Neurons, arguments: tuple[Tensor, int]) -> None:
         flat = arguments[0].float().flatten()

@@ -1,14 +1,14 @@
-"""What can go wrong offline.
+"""Errors of training and data.
 
 TrainingError
  ├─ RecipeError     a recipe that cannot be read or contradicts itself
  ├─ DataError       a data set that is missing or not what it should be
- └─ TrainingPaused  training that has stopped in time, to go on later
+ └─ TrainingPaused  a time limit is reached; training can be resumed
 """
 
 
 class TrainingError(Exception):
-    """Base of every error raised by :mod:`training`; the command line prints its message."""
+    """Base of all errors of training; the command line prints the message."""
 
 
 class RecipeError(TrainingError):
@@ -20,4 +20,4 @@ class DataError(TrainingError):
 
 
 class TrainingPaused(TrainingError):
-    """The time given is up; everything is saved and training can go on."""
+    """The time limit is reached; all epochs are saved and ``--resume`` goes on."""

@@ -1,4 +1,4 @@
-"""The served bundle on the test set: what the card reports. Nothing is tuned here."""
+"""Evaluation of a bundle on the test set, for its card. Nothing is tuned here."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from spikeserve.training.data import Split
 
 
 def evaluated(bundle: Bundle, engine: Engine, test: Split, dataset: str) -> Evaluation:
-    """Run every timestep on every test image once, then read all thresholds off the trace.
+    """Run all timesteps on every test image once, then select exits for all thresholds.
 
-    That post-hoc selection equals stopping for real is a tested invariant.
+    Exits selected afterwards equal real early exits: a tested invariant.
     """
     manifest = bundle.manifest
     run = trace(engine, manifest.encoding, test.images)

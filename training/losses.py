@@ -1,4 +1,4 @@
-"""Losses over the time axis. Logits and what is made of them are ``[T, B, K]``."""
+"""Losses over the time axis, of logits and accumulated logits ``[T, B, K]``."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ def timestep_cross_entropy(
 ) -> Tensor:
     """Weighted mean over t of CE(output t).
 
-    On accumulated outputs it is DT-SNN's loss: training every prefix is what makes stopping
-    early possible. On single timesteps it is TET's (S. Deng et al., ICLR 2022).
+    Of accumulated outputs it is DT-SNN's loss, which trains every prefix of timesteps to answer.
+    Of single timesteps it is TET's (S. Deng et al., ICLR 2022).
     """
     losses = torch.stack(
         [F.cross_entropy(y, labels, label_smoothing=label_smoothing) for y in outputs]
@@ -31,11 +31,11 @@ def logit_deviation(logits: Tensor) -> Tensor:
 def spike_time_cross_entropy(
     logits: Tensor, labels: Tensor, threshold: float, label_smoothing: float
 ) -> Tensor:
-    """CE of each class's final potential minus the timestep its output neuron would spike at.
+    """Cross-entropy of each class's final potential minus its spike time.
 
-    Output neurons add up without leak or reset; one that never reaches ``threshold`` counts as
-    spiking at T. The time is one plus the steps before the crossing, each step's indicator with
-    the neurons' surrogate gradient. (G. Datta et al., IJCNN 2021.)
+    Output neurons integrate without leak or reset. The spike time is the first timestep at which
+    the potential reaches ``threshold``, or T if none does; its gradient is the neurons' surrogate.
+    (G. Datta et al., IJCNN 2021.)
     """
     potential = logits.cumsum(0)
     crossed = heaviside(potential.cummax(0).values[:-1] - threshold)  # [T - 1, B, K]

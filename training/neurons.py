@@ -5,8 +5,8 @@
     u_t = v_t - theta * s_t (soft)
 
 The step function's derivative is replaced by a triangle of unit area,
-phi(v) = max(0, 1 - |v - theta|). The reset is not differentiated (as DIET-SNN and
-DT-SNN do), the fire-once gate is: firing now takes away the chance to fire later.
+phi(v) = max(0, 1 - |v - theta|). The reset is not differentiated (as in DIET-SNN and DT-SNN);
+the fire-once gate is, since a spike now prevents a later one.
 
 Tensors are ``[T, N, C]`` with everything but time and channel flattened. That is a free
 view of channels-last activations, and one layout for every layer keeps the loop fused.
@@ -85,9 +85,9 @@ def lif_backward(
 
 @functools.cache
 def _kernels() -> tuple[Kernel, Kernel]:
-    """Both passes as fused loops, some 20 times faster; plain where nothing can compile them.
+    """Both passes, compiled into fused loops: some 20 times faster than eager.
 
-    ``SPIKETRAIN_COMPILE=0`` asks for the plain ones.
+    Eager where there is no C++ compiler, or with ``SPIKETRAIN_COMPILE=0``.
     """
     compiler = shutil.which(os.environ.get("CXX", "g++"))
     if compiler is None or os.environ.get("SPIKETRAIN_COMPILE") == "0":
@@ -124,9 +124,10 @@ def lif(current: Tensor, theta: Tensor, leak: Tensor, *, hard: bool, once: bool)
 
 
 def clipped_relu(current: Tensor, levels: int) -> Tensor:
-    """The ANN twin's activation: clipped to 0…1 and rounded to ``levels`` steps, straight-through.
+    """Clipped to 0…1 and rounded to ``levels`` steps; gradients pass the rounding unchanged.
 
-    It is what a spiking neuron with threshold 1 can express, so that its weights convert.
+    The activation of ANNs whose weights are converted: a spiking neuron with threshold 1 can
+    express all its values.
     """
     clipped = current.clamp(0, 1)
     return clipped + ((clipped * levels).round() / levels - clipped).detach()
@@ -146,6 +147,6 @@ class _Heaviside(torch.autograd.Function):
 
 
 def heaviside(x: Tensor) -> Tensor:
-    """1 where ``x >= 0``, else 0; its derivative is the triangle."""
+    """1 where ``x >= 0``, else 0; the derivative is replaced by the triangle."""
     result: Tensor = _Heaviside.apply(x)  # type: ignore[no-untyped-call]
     return result

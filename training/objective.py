@@ -1,11 +1,10 @@
-"""What a stage minimises: its classification loss, its teacher, its price on spikes."""
+"""The loss of a stage: classification, distillation, and a penalty on synaptic operations."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from spikeserve.models.network import Shortcut, Synaptic, is_matrix
 from spikeserve.training.build import SpikingNetwork
 from spikeserve.training.losses import (
     distillation,
@@ -13,15 +12,18 @@ from spikeserve.training.losses import (
     spike_time_cross_entropy,
     timestep_cross_entropy,
 )
-from spikeserve.training.recipe import Stage
+from spikeserve.training.stage import Stage
 
 
 def objective(
     stage: Stage, model: SpikingNetwork, logits: Tensor, labels: Tensor, target: Tensor | None
 ) -> tuple[Tensor, Tensor | None]:
-    """The loss of ``logits [T, B, K]`` just computed by ``model``, and its activity if it spikes.
+    """The loss of a batch, and the network's activity if its neurons spike.
 
-    ``target [B, K]`` are the teacher's logits, where there is one.
+    Args:
+        logits: what ``model`` has just computed, ``[T, B, K]``.
+        labels: ``[B]``.
+        target: the teacher's logits ``[B, K]``, if the stage has a teacher.
     """
     accumulated = model.accumulated(logits)
     weights = torch.tensor(stage.timestep_weights or (1.0,) * stage.timesteps, device=logits.device)
@@ -38,28 +40,20 @@ def objective(
 
 
 def activity(model: SpikingNetwork) -> Tensor:
-    """Synaptic operations per dense multiply-accumulate, over the layers that see spikes.
+    """Synaptic operations per dense multiply-accumulate, over all layers but the first.
 
-    Counted where spikes arrive, after any pool: that is what an event-driven engine pays.
+    Spikes are counted after pooling, where they arrive, as an event-driven engine meets them.
     """
-    layers = [s for s in model.synapses[1:] if is_matrix(s.layer)]
-    costs = [
-        synapse.layer.positions * synapse.weight.numel() * _windows(synapse.layer)
-        for synapse in layers
-    ]
-    paid = [cost * synapse.density for cost, synapse in zip(costs, layers, strict=True)]
+    layers = [s for s in model.synaptic[1:] if s.layer.is_matrix]
+    costs = [module.layer.macs * module.layer.input_growth for module in layers]
+    paid = [cost * module.density for cost, module in zip(costs, layers, strict=True)]
     return torch.stack(paid).sum() / sum(costs)
-
-
-def _windows(layer: Synaptic) -> int:
-    """Inputs that share a weight where a shortcut pools: each one's spike is paid for."""
-    return layer.pool**2 if isinstance(layer, Shortcut) else 1
 
 
 def _classification(
     stage: Stage, logits: Tensor, accumulated: Tensor, labels: Tensor, weights: Tensor
 ) -> Tensor:
-    """The part of a stage's loss that labels decide."""
+    """The classification loss of a stage."""
     smoothing = stage.label_smoothing
     if stage.loss == "spike-time":
         return spike_time_cross_entropy(logits, labels, stage.output_threshold, smoothing)

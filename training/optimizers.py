@@ -1,4 +1,4 @@
-"""Optimisers over a spiking network's parameters, and how their learning rates move."""
+"""Optimisers of a spiking network's parameters, and their learning-rate schedules."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from typing import Any
 
 from torch.optim import SGD, AdamW, Muon, Optimizer
 
-from spikeserve.models.network import is_matrix
 from spikeserve.training.build import SpikingNetwork
-from spikeserve.training.recipe import Stage
+from spikeserve.training.stage import Stage
 
 MUON_MOMENTUM = 0.9
 SGD_MOMENTUM = 0.9
@@ -18,8 +17,8 @@ SGD_WEIGHT_DECAY = 5e-4
 
 
 def optimizers_of(model: SpikingNetwork, stage: Stage) -> list[Optimizer]:
-    """What ``stage`` trains ``model`` with; groups keep their highest learning rate as ``peak``."""
-    hidden = [synapse.weight for synapse in model.synapses[:-1] if is_matrix(synapse.layer)]
+    """The optimisers of a stage; parameter groups keep their peak learning rate as ``peak``."""
+    hidden = [module.weight for module in model.synaptic[:-1] if module.layer.is_matrix]
     rest = [p for p in model.parameters() if p.requires_grad and all(p is not w for w in hidden)]
     groups: list[dict[str, Any]] = [
         {"params": hidden, "weight_decay": stage.weight_decay},
@@ -55,6 +54,7 @@ def optimizers_of(model: SpikingNetwork, stage: Stage) -> list[Optimizer]:
 
 
 def set_learning_rates(optimizers: list[Optimizer], stage: Stage, epochs_done: float) -> None:
+    """Scale every group's peak learning rate by the schedule's factor."""
     factor = learning_rate_factor(stage, epochs_done)
     for optimizer in optimizers:
         for group in optimizer.param_groups:
@@ -62,7 +62,7 @@ def set_learning_rates(optimizers: list[Optimizer], stage: Stage, epochs_done: f
 
 
 def learning_rate_factor(stage: Stage, epochs_done: float) -> float:
-    """A linear rise over the warm-up, then down to zero, linearly or along a cosine."""
+    """Linear warm-up to 1, then linear or cosine decay to 0, after ``epochs_done`` epochs."""
     progress = epochs_done / stage.epochs
     rising = (progress + 1e-3) / stage.warmup if stage.warmup else 1.0
     left = (1 - progress) / (1 - stage.warmup)

@@ -1,4 +1,4 @@
-"""From recipe to bundle, one function a step; each leaves its result in the run folder.
+"""From recipe to bundle, one function a step; each writes its result to the run folder.
 
 fit -> <stage>.pt    quantize -> program.*    calibrate -> exits.json    export -> bundle
 """
@@ -20,45 +20,44 @@ from spikeserve.training.card import card
 from spikeserve.training.data import titled
 from spikeserve.training.evaluate import evaluated
 from spikeserve.training.export import step_graph
-from spikeserve.training.fit import Fit
 from spikeserve.training.provenance import provenance
 from spikeserve.training.quantize import quantised
 from spikeserve.training.results import read_exits, read_program, write_exits, write_program
 from spikeserve.training.run import Run
 from spikeserve.training.run_folder import LOG, RunFolder
+from spikeserve.training.trainer import Trainer
 
 TRAINING_LOG = "training.jsonl"
 
 
 def fit(
-    run: Run, *, resume: bool, adopted: Path | None = None, minutes: float | None = None
+    run: Run, *, resume: bool, start_from: Path | None = None, minutes: float | None = None
 ) -> None:
-    """Train all stages but those that the ``adopted`` run has finished.
+    """Train all stages but those that the run in folder ``start_from`` has finished.
 
     Raises:
         TrainingPaused: another epoch would take more than ``minutes`` altogether.
     """
-    fitting = _fit(run)
+    trainer = _trainer(run)
 
-    def adopt() -> None:
-        if adopted is not None and not (resume and fitting.folder.begun):
-            fitting.folder.adopt(run.recipe, RunFolder(adopted))
+    def copy_stages() -> None:
+        if start_from is not None and not (resume and trainer.folder.started):
+            trainer.folder.start_from(run.recipe, RunFolder(start_from))
 
-    fitting.team.lead(adopt)
-    fitting.run(resume=resume or adopted is not None, minutes=minutes)
+    trainer.processes.run_on_main(copy_stages)
+    trainer.run(resume=resume or start_from is not None, minutes=minutes)
 
 
 def relu_network(run: Run) -> SpikingNetwork:
-    """The plain ReLU network of a recipe's ``relu`` stage: what an ANN of these layers can do."""
-    names = [stage.name for stage in run.recipe.stages]
-    return _fit(run).trained(names.index("relu"))
+    """The network of a recipe's ``relu`` stage: an ANN of the same layers."""
+    return _trainer(run).networks.final(run.recipe.index("relu"))
 
 
 def quantize(run: Run) -> Program:
     """Round the trained network to the integer program."""
     bits = run.recipe.quantize.weight_bits
     RunFolder(run.folder).check(run.recipe)
-    model = _fit(run).trained(run.recipe.last)
+    model = _trainer(run).networks.final(run.recipe.last)
     program = quantised(model.cpu(), bits)
     write_program(run, program)
     print(f"quantized to {bits} bits: {program.network.parameters:,} weights")
@@ -130,6 +129,6 @@ def write_card(bundle_folder: Path) -> None:
     save_manifest(bundle_folder, manifest)
 
 
-def _fit(run: Run) -> Fit:
+def _trainer(run: Run) -> Trainer:
     train, rest = run.splits()
-    return Fit(run.recipe, len(run.dataset.labels), train, rest, run.folder)
+    return Trainer(run.recipe, len(run.dataset.labels), train, rest, run.folder)

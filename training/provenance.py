@@ -1,4 +1,4 @@
-"""Where a bundle comes from: recipe, data, software, hardware, hours and trunks."""
+"""Where a bundle comes from: recipe, data, software, hardware, seconds, pretrained weights."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from pathlib import Path
 
 import torch
 
-from spikeserve.models.manifest import Provenance, Trunk
+from spikeserve.models.manifest import Pretraining, Provenance
 from spikeserve.training.data import DATASETS
-from spikeserve.training.fit import choose_device
+from spikeserve.training.device import choose_device
 from spikeserve.training.recipe import Recipe
 from spikeserve.training.run import Run
 from spikeserve.training.run_folder import RunFolder
 
 
 def provenance(run: Run) -> Provenance:
-    """What a bundle of this run says of its making."""
+    """The ``provenance`` section of this run's bundle."""
     recipe, folder = run.recipe, RunFolder(run.folder)
     train, rest = run.splits()
     return Provenance(
@@ -32,30 +32,32 @@ def provenance(run: Run) -> Provenance:
         software={name: version(name) for name in ("torch", "numpy", "onnx")},
         hardware=_hardware(),
         training_seconds=_training_seconds(
-            folder, {recipe.stages[index].name for index in recipe.needed}
+            folder, {recipe.stages[index].name for index in recipe.required}
         ),
-        trunks=tuple(trunks(folder, recipe, recipe.needed)),
+        pretraining=tuple(pretraining(folder, recipe, recipe.required)),
     )
 
 
-def trunks(folder: RunFolder, recipe: Recipe, indices: tuple[int, ...]) -> Iterator[Trunk]:
-    """The runs whose weights these stages of a run began with, and those that those began with."""
-    begun: dict[Path, tuple[RunFolder, list[str]]] = {}
+def pretraining(
+    folder: RunFolder, recipe: Recipe, indices: tuple[int, ...]
+) -> Iterator[Pretraining]:
+    """The runs that pretrained weights of stages ``indices`` come from, directly or not."""
+    runs: dict[Path, tuple[RunFolder, list[str]]] = {}
     for index in indices:
-        trunk = recipe.stages[index].trunk
-        if trunk is not None:
-            other, stage = folder.trunk(trunk)
-            begun.setdefault(other.path, (other, []))[1].append(stage)
-    for other, stages in begun.values():
+        pretrained = recipe.stages[index].pretrained
+        if pretrained is not None:
+            other, stage = folder.pretrained_run(pretrained)
+            runs.setdefault(other.path, (other, []))[1].append(stage)
+    for other, stages in runs.values():
         theirs = other.recipe()
-        names = [stage.name for stage in theirs.stages]
-        behind = theirs.behind(*map(names.index, stages))
-        yield Trunk(
+        required = theirs.with_dependencies(*map(theirs.index, stages))
+        names = {theirs.stages[index].name for index in required}
+        yield Pretraining(
             recipe=theirs.name,
             dataset=DATASETS[theirs.data.dataset].title,
-            training_seconds=_training_seconds(other, {names[index] for index in behind}),
+            training_seconds=_training_seconds(other, names),
         )
-        yield from trunks(other, theirs, behind)
+        yield from pretraining(other, theirs, required)
 
 
 def _training_seconds(folder: RunFolder, stages: set[str]) -> float | None:

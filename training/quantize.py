@@ -8,17 +8,18 @@ so nothing is ever scaled back.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spikeserve.models.network import Conv, Layer, Linear, Network, input_maximum, is_matrix
-from spikeserve.models.program import CURRENT_LIMIT, Program, Synapses, largest_current
+from spikeserve.models.layers import Conv, Layer
+from spikeserve.models.network import Network, input_maximum
+from spikeserve.models.program import CURRENT_LIMIT, IntegerWeights, Program, largest_current
 from spikeserve.training.build import SpikingNetwork
-from spikeserve.training.rounding import Way, integers, membrane_units
+from spikeserve.training.rounding import FloatWeights, integers, membrane_units
 
 
 @torch.no_grad()
@@ -28,56 +29,56 @@ def quantised(model: SpikingNetwork, bits: int) -> Program:
     Raises:
         InvalidProgram: the result would break the integer contract.
     """
-    network, trained = model.network, model.synapses
+    network, trained = model.network, model.synaptic
     served: dict[str, Layer] = {}
-    numbers: list[Synapses] = []
+    numbers: list[IntegerWeights] = []
     thresholds = []
     for lif, neurons, feeding in zip(network.lifs, model.neurons, network.feeding, strict=True):
-        ways = [trained[index].way for index in feeding]
-        layers, synapses, units = _integer_ways(network, ways, neurons.theta, bits)
+        floats = [trained[index].floats for index in feeding]
+        layers, weights, units = _quantised_layers(network, floats, neurons.theta, bits)
         served |= {layer.name: layer for layer in layers}
-        numbers += synapses
+        numbers += weights
         limit = CURRENT_LIMIT + 1  # a threshold no membrane reaches
         theta = (neurons.theta * units).ceil().clamp(-limit, limit)
         thresholds.append(_array(theta, torch.int32))
         leak_q = round(float(neurons.leak.clamp(0, 1)) * 256)
         served[lif.name] = replace(lif, leak_q=leak_q)
-    layers, synapses, units = _integer_ways(network, [trained[-1].way], None, bits)
+    layers, weights, units = _quantised_layers(network, [trained[-1].floats], None, bits)
     served |= {layer.name: layer for layer in layers}
     described = Network(tuple(served.get(layer.name, layer) for layer in network.layers))
-    return Program(described, (*numbers, *synapses), tuple(thresholds), 1 / float(units[0]))
+    return Program(described, (*numbers, *weights), tuple(thresholds), 1 / float(units[0]))
 
 
-def _integer_ways(
-    network: Network, ways: list[Way], theta: Tensor | None, bits: int
-) -> tuple[list[Layer], list[Synapses], Tensor]:
-    """Layers that feed the same neurons as served, their numbers, and units ``[c_out]``.
+def _quantised_layers(
+    network: Network, feeding: list[FloatWeights], theta: Tensor | None, bits: int
+) -> tuple[list[Layer], list[IntegerWeights], Tensor]:
+    """The layers ``feeding`` some neurons as served, their integers, and units ``[c_out]``.
 
-    Few bits make small sums, which need less shifting right: the finest membrane steps are
-    taken with which currents fit int16 and thresholds its half, so that membranes have room
-    above them. What is shifted out is lost.
+    A right shift loses precision, and sums of few bits need less of it. The shift is the least
+    with which currents fit int16 and thresholds fit half of int16, so that membranes have room
+    above the thresholds.
     """
-    whole = membrane_units(network, ways, bits)
-    dtypes = [torch.int8 if is_matrix(way.layer) else torch.int16 for way in ways]
+    whole = membrane_units(network, feeding, bits)
+    dtypes = [torch.int8 if floats.layer.is_matrix else torch.int16 for floats in feeding]
     weights = [
-        _array(integers(network, way, whole, bits), dtype).T.copy()
-        for way, dtype in zip(ways, dtypes, strict=True)
+        _array(integers(network, floats, whole, bits), dtype).T.copy()
+        for floats, dtype in zip(feeding, dtypes, strict=True)
     ]
-    first = ways[0].layer
+    first = feeding[0].layer
     for shift in range(first.shift + 1):
         units = whole / 2**shift
-        biases = [_array(way.bias * units, torch.int32) for way in ways]
+        biases = [_array(floats.bias * units, torch.int32) for floats in feeding]
         roomy = theta is None or float((theta * units).abs().max()) <= CURRENT_LIMIT / 2
         currents = sum(
-            largest_current(weight, bias, input_maximum(network, way.layer), shift)
-            for weight, bias, way in zip(weights, biases, ways, strict=True)
+            largest_current(weight, bias, input_maximum(network, floats.layer), shift)
+            for weight, bias, floats in zip(weights, biases, feeding, strict=True)
         )
         if roomy and np.max(currents) <= CURRENT_LIMIT:
             break
-    layers: list[Layer] = [way.layer for way in ways]
-    if isinstance(first, Conv | Linear):
-        layers[0] = replace(first, shift=shift)
-    return layers, [Synapses(w, b) for w, b in zip(weights, biases, strict=True)], units
+    layers: list[Layer] = [floats.layer for floats in feeding]
+    if shift != first.shift:
+        layers[0] = replace(cast(Conv, first), shift=shift)  # or another kind that shifts
+    return layers, [IntegerWeights(w, b) for w, b in zip(weights, biases, strict=True)], units
 
 
 def _array(values: Tensor, dtype: torch.dtype) -> NDArray[Any]:

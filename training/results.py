@@ -1,4 +1,4 @@
-"""What quantising and calibrating leave in a run folder, and whose results those are."""
+"""Results of quantisation and calibration in a run folder, each with a digest of its causes."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from pydantic import BaseModel, ValidationError
 from safetensors.numpy import load_file, save_file
 
 from spikeserve.models.bundle import program_from_tensors, program_tensors
+from spikeserve.models.layers import Described
 from spikeserve.models.manifest import Exits
-from spikeserve.models.network import Layer, Network
+from spikeserve.models.network import Network
 from spikeserve.models.program import Program
 from spikeserve.training.errors import TrainingError
 from spikeserve.training.run import Run
 from spikeserve.training.run_folder import RunFolder
+from spikeserve.training.stage import FIRST_NAMES
 
 PROGRAM_LAYERS, PROGRAM_TENSORS, EXITS = "program.json", "program.safetensors", "exits.json"
 File = TypeVar("File", bound=BaseModel)
@@ -23,7 +25,7 @@ File = TypeVar("File", bound=BaseModel)
 
 class _ProgramFile(BaseModel):
     made_by: str
-    layers: tuple[Layer, ...]
+    layers: tuple[Described, ...]
     logit_scale: float
 
 
@@ -34,9 +36,9 @@ class _ExitsFile(BaseModel):
 
 
 def write_program(run: Run, program: Program) -> None:
-    """Replace the run's program; an exit rule that lies there is no longer its own."""
+    """Replace the run's program, and drop the exit rule that the former program had."""
     described = _ProgramFile(
-        made_by=_maker(run), layers=program.network.layers, logit_scale=program.logit_scale
+        made_by=_digest(run), layers=program.network.layers, logit_scale=program.logit_scale
     )
     (run.folder / EXITS).unlink(missing_ok=True)
     (run.folder / PROGRAM_LAYERS).unlink(missing_ok=True)  # last, so that a kill leaves no mixture
@@ -45,14 +47,14 @@ def write_program(run: Run, program: Program) -> None:
 
 
 def read_program(run: Run) -> Program:
-    """The integer program of this very recipe and weights.
+    """The integer program that this recipe and these weights gave.
 
     Raises:
-        TrainingError: there is none.
+        TrainingError: the folder has none.
     """
     RunFolder(run.folder).check(run.recipe)
     described = _read(_ProgramFile, run.folder / PROGRAM_LAYERS, "quantize")
-    if described.made_by != _maker(run):
+    if described.made_by != _digest(run):
         raise TrainingError(
             f"{run.folder / PROGRAM_LAYERS} was made of other weights or by another recipe; "
             "run: spiketrain quantize"
@@ -64,19 +66,19 @@ def read_program(run: Run) -> Program:
 def write_exits(run: Run, exits: Exits) -> None:
     """Keep the exit rule that was calibrated for the run's program."""
     described = _ExitsFile(
-        made_by=_maker(run), tolerance=run.recipe.calibrate.tolerance, exits=exits
+        made_by=_digest(run), tolerance=run.recipe.calibrate.tolerance, exits=exits
     )
     (run.folder / EXITS).write_text(described.model_dump_json(indent=1))
 
 
 def read_exits(run: Run) -> Exits:
-    """The exit rule of that program, of the recipe's tolerance.
+    """The exit rule calibrated for the run's program, at the recipe's tolerance.
 
     Raises:
-        TrainingError: there is none.
+        TrainingError: the folder has none.
     """
     described = _read(_ExitsFile, run.folder / EXITS, "calibrate")
-    if (described.made_by, described.tolerance) != (_maker(run), run.recipe.calibrate.tolerance):
+    if (described.made_by, described.tolerance) != (_digest(run), run.recipe.calibrate.tolerance):
         raise TrainingError(
             f"{run.folder / EXITS} is another program's or of another tolerance; "
             "run: spiketrain calibrate"
@@ -84,17 +86,19 @@ def read_exits(run: Run) -> Exits:
     return described.exits
 
 
-def _maker(run: Run) -> str:
-    """A digest of all that decides which program a run gives."""
+def _digest(run: Run) -> str:
+    """The sha256 of all that decides which program a run gives."""
     recipe = run.recipe
     weights = RunFolder(run.folder).weights(recipe.stages[recipe.last])
     trained = hashlib.sha256(weights.read_bytes()).hexdigest() if weights.exists() else None
-    decisive = (recipe.lineage(recipe.last), recipe.network, recipe.quantize, trained)
-    return hashlib.sha256(repr(decisive).encode()).hexdigest()
+    causes = repr((recipe.fingerprint(recipe.last), recipe.network, recipe.quantize, trained))
+    for name, first in FIRST_NAMES.items():  # as in the results of earlier releases
+        causes = causes.replace(f" {name}=", f" {first}=")
+    return hashlib.sha256(causes.encode()).hexdigest()
 
 
 def _read(kind: type[File], path: Path, step: str) -> File:
-    """What a step left at ``path``."""
+    """The result that ``spiketrain <step>`` wrote to ``path``."""
     if not path.exists():
         raise TrainingError(f"{path} is missing; run: spiketrain {step}")
     try:

@@ -1,7 +1,7 @@
-"""How weights become integers: membrane units, and training with the rounding in the loop.
+"""How weights become integers: membrane units, and quantisation-aware training.
 
-All layers that feed the same neurons count in the same unit: a channel's membrane steps per
-unit of float current. A layer's integer weights are its float ones times units over its gain.
+All layers that feed the same neurons share a channel's unit: membrane steps per unit of float
+current. Integer weights are float weights times the unit, divided by the layer's input gain.
 """
 
 from __future__ import annotations
@@ -12,20 +12,21 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from spikeserve.models.network import Network, Synaptic, input_maximum, is_matrix
+from spikeserve.models.layers import Synaptic
+from spikeserve.models.network import Network, input_maximum
 from spikeserve.models.program import CURRENT_LIMIT
 from spikeserve.training.errors import TrainingError
 
 PIXEL_UNIT = 256.0  # training divides frames by it: exact in bfloat16, unlike 255
 CLIPPING = torch.linspace(0.3, 1.0, 15)
-"""Shares of the largest weight that may become the largest integer."""
-SHRINKING = 20  # rounding may exceed what scaling promised, ever less
-WIDE_BITS = 16  # of weights that form no matrix
+"""Shares of the largest weight that are tried as the largest integer."""
+MAX_RESCALINGS = 20  # rounding may exceed what scaling promised, by less each time
+DIAGONAL_BITS = 16  # of a shortcut's weights, one a channel
 
 
 @dataclass(frozen=True)
-class Way:
-    """A layer on its way into neurons, with float ``weight [c_out, rows]`` and ``bias [c_out]``."""
+class FloatWeights:
+    """A layer's trained numbers: ``weight [c_out, rows]`` and ``bias [c_out]``."""
 
     layer: Synaptic
     weight: Tensor
@@ -37,36 +38,36 @@ def input_gain(network: Network, layer: Synaptic) -> float:
     return PIXEL_UNIT if layer is network.layers[0] else float(input_maximum(network, layer))
 
 
-def membrane_units(network: Network, ways: Sequence[Way], bits: int) -> Tensor:
-    """Membrane steps per unit of current, ``[c_out]``, for all ``ways`` into the same neurons.
+def membrane_units(network: Network, feeding: Sequence[FloatWeights], bits: int) -> Tensor:
+    """Membrane steps per unit of current, ``[c_out]``, for all layers ``feeding`` some neurons.
 
-    The unit whose rounded weights are nearest to the float ones, or the largest below it with
-    which no current can leave int16. The classifier has one unit for all classes, since its
-    logits are compared.
+    The unit with the least squared rounding error, or the largest below that one with which no
+    current can leave int16. The classifier has one unit for all classes, since its logits are
+    compared.
 
     Raises:
-        TrainingError: no unit does; names the layer.
+        TrainingError: currents leave int16 with every unit; names the layer.
     """
-    first = ways[0].layer
-    matrices = [w.weight / input_gain(network, w.layer) for w in ways if is_matrix(w.layer)]
-    units = _nearest(torch.cat(matrices, dim=1), bits)
+    first = feeding[0].layer
+    matrices = [f.weight / input_gain(network, f.layer) for f in feeding if f.layer.is_matrix]
+    units = _least_error_scale(torch.cat(matrices, dim=1), bits)
     limit = float((CURRENT_LIMIT - 1) << first.shift)
-    for _ in range(SHRINKING):
-        reach = torch.stack([_reach(network, way, units, bits) for way in ways]).sum(dim=0)
-        excess = reach / limit
+    for _ in range(MAX_RESCALINGS):
+        largest = [_largest_current(network, floats, units, bits) for floats in feeding]
+        excess = torch.stack(largest).sum(dim=0) / limit
         if (excess <= 1).all():
             return units.min().expand_as(units) if first is network.layers[-1] else units
         units = torch.where(excess > 1, units / (1.001 * excess), units)
     raise TrainingError(f"the sums of {first.name!r} cannot be kept within int16")
 
 
-def _reach(network: Network, way: Way, units: Tensor, bits: int) -> Tensor:
+def _largest_current(network: Network, floats: FloatWeights, units: Tensor, bits: int) -> Tensor:
     """The largest magnitude of a rounded current, ``[c_out]``."""
-    steps = integers(network, way, units, bits).abs().sum(dim=1)
-    return steps * input_maximum(network, way.layer) + (way.bias * units).abs().ceil()
+    steps = integers(network, floats, units, bits).abs().sum(dim=1)
+    return steps * input_maximum(network, floats.layer) + (floats.bias * units).abs().ceil()
 
 
-def _nearest(weight: Tensor, bits: int) -> Tensor:
+def _least_error_scale(weight: Tensor, bits: int) -> Tensor:
     """The scale with the least squared rounding error, ``[c_out]``.
 
     With few bits it pays to clip the largest weights, so that all others are finer.
@@ -87,15 +88,15 @@ def rounded(weight: Tensor, scale: Tensor, bits: int) -> Tensor:
     return (weight * scale[:, None]).round().clamp(-largest, largest)
 
 
-def integers(network: Network, way: Way, units: Tensor, bits: int) -> Tensor:
-    """The integer weights ``[c_out, rows]`` of ``way``, as floats."""
-    scale = units / input_gain(network, way.layer)
-    return rounded(way.weight, scale, bits if is_matrix(way.layer) else WIDE_BITS)
+def integers(network: Network, floats: FloatWeights, units: Tensor, bits: int) -> Tensor:
+    """The layer's integer weights ``[c_out, rows]``, in a tensor of floats."""
+    scale = units / input_gain(network, floats.layer)
+    return rounded(floats.weight, scale, bits if floats.layer.is_matrix else DIAGONAL_BITS)
 
 
-def fake_quantised(network: Network, way: Way, units: Tensor, bits: int) -> Tensor:
-    """The weights of ``way`` rounded as the quantiser will round them, straight-through."""
+def fake_quantised(network: Network, floats: FloatWeights, units: Tensor, bits: int) -> Tensor:
+    """The layer's weights ``[c_out, rows]`` on the quantiser's grid; gradients pass unchanged."""
     with torch.no_grad():
-        scale = units / input_gain(network, way.layer)
-        rounding = integers(network, way, units, bits) / scale[:, None] - way.weight
-    return way.weight + rounding
+        scale = units / input_gain(network, floats.layer)
+        rounding = integers(network, floats, units, bits) / scale[:, None] - floats.weight
+    return floats.weight + rounding

@@ -16,7 +16,7 @@ TRIAL_BATCH = 64
 
 @dataclass(frozen=True)
 class Run:
-    """A recipe, where its data lies and where its results go."""
+    """A recipe, where its data is read and where its results are written."""
 
     recipe: Recipe
     recipe_sha256: str
@@ -25,24 +25,25 @@ class Run:
 
     @classmethod
     def of(cls, recipe: str, data_root: Path, folder: Path | None) -> Run:
+        """The run of a recipe, by name or path, in ``folder`` (default: ``runs/<name>``)."""
         loaded, digest = load_recipe(recipe)
         return cls(loaded, digest, data_root, folder or Path("runs") / loaded.name)
 
-    def shortened(self, fraction: float) -> Run:
-        """The same on a share of the data, in few epochs and small batches: a trial, named so.
+    def trial(self, fraction: float) -> Run:
+        """A short run of the same recipe: a share of the data, one epoch a stage, small batches.
 
-        Learning rates shrink with the batch, in proportion.
+        Its name and folder end in ``-trial``. Learning rates are in proportion to the batch size.
         """
         recipe = self.recipe
         batch_size = min(recipe.batch_size, TRIAL_BATCH)
-        slower = batch_size / recipe.batch_size
+        scale = batch_size / recipe.batch_size
         share = recipe.data.model_copy(update={"fraction": recipe.data.fraction * fraction})
         stages = tuple(
             stage.model_copy(
                 update={
                     "epochs": min(stage.epochs, TRIAL_EPOCHS),
-                    "learning_rate": stage.learning_rate * slower,
-                    "trunk": None,
+                    "learning_rate": stage.learning_rate * scale,
+                    "pretrained": None,
                 }
             )
             for stage in recipe.stages

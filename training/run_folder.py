@@ -1,7 +1,7 @@
-"""What a run leaves on disk, and that only the recipe that began it may go on with it.
+"""The files of a training run, and who may go on with them: the recipe that started the run.
 
-``recipe.json``, ``<stage>.pt`` (the weights each finished stage left), ``checkpoint.pt`` (the
-newest epoch of the stage under way) and ``log.jsonl`` (one line an epoch).
+``recipe.json``, ``<stage>.pt`` (weights of each finished stage), ``checkpoint.pt`` (the newest
+epoch of the stage that is training) and ``log.jsonl`` (one line an epoch).
 """
 
 from __future__ import annotations
@@ -20,19 +20,20 @@ import torch
 from pydantic import ValidationError
 
 from spikeserve.training.errors import TrainingError
-from spikeserve.training.recipe import Recipe, Stage
+from spikeserve.training.recipe import Recipe
+from spikeserve.training.stage import Stage
+from spikeserve.training.weights_file import PARTIAL, read_state, save_atomically
 
 RECIPE, CHECKPOINT, LOG = "recipe.json", "checkpoint.pt", "log.jsonl"
-PARTIAL = ".partial"  # what a kill has left half written
 SHARED = ("seed", "batch_size", "data")
-"""What all stages depend on, and which images are held out."""
+"""Settings of a recipe that all stages depend on; they also say which images are held out."""
 SHAPE = ("plan", "timesteps", "leak")
-"""What weights of any stage only fit with, and begin as."""
+"""Settings of the network that shapes and initial values of all weights depend on."""
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A folder of one run of one recipe."""
+    """The folder of one run of one recipe."""
 
     path: Path
 
@@ -41,19 +42,24 @@ class RunFolder:
         return self.path / CHECKPOINT
 
     @property
-    def begun(self) -> bool:
-        """Whether a run lies here, finished or not."""
+    def started(self) -> bool:
+        """Whether the folder holds a run, finished or not."""
         return (self.path / RECIPE).exists()
 
     def weights(self, stage: Stage) -> Path:
+        """Where the weights of a finished stage are."""
         return self.path / f"{stage.name}.pt"
 
+    def finished(self, stage: Stage) -> bool:
+        """Whether a stage has trained to its end."""
+        return self.weights(stage).exists()
+
     @contextmanager
-    def occupied(self) -> Iterator[None]:
-        """Keep other processes from training in the folder, which is made where it is missing.
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from training in the folder; a missing folder is made.
 
         Raises:
-            TrainingError: one does, or it cannot be made.
+            TrainingError: another process trains there, or the folder cannot be made.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -69,11 +75,11 @@ class RunFolder:
         finally:
             os.close(folder)
 
-    def begin(self, recipe: Recipe, *, resume: bool) -> None:
-        """Make the folder this recipe's, or go on where it stopped.
+    def start(self, recipe: Recipe, *, resume: bool) -> None:
+        """Start a run of ``recipe``, or resume the one in the folder.
 
         Raises:
-            TrainingError: it holds a run that must not be gone on with.
+            TrainingError: the folder holds a run, and ``resume`` is false or the recipe differs.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         if any(path.suffix != PARTIAL for path in self.path.iterdir()):
@@ -85,34 +91,34 @@ class RunFolder:
             self._write_log(self.log())  # without a line that a kill has cut off
         self._write(RECIPE, recipe.model_dump_json(indent=1))
 
-    def adopt(self, recipe: Recipe, other: RunFolder) -> None:
-        """Begin with the stages that another run has finished, and their lines of its log.
+    def start_from(self, recipe: Recipe, other: RunFolder) -> None:
+        """Start a run of ``recipe`` with copies of the stages that ``other`` has finished.
 
         Raises:
-            TrainingError: that run has finished no stage of this recipe, or trained it otherwise
-                or on other images; nothing was copied.
+            TrainingError: ``other`` has finished no stage of this recipe, or trained one with other
+                settings or on other images; nothing was copied.
         """
         if not other.path.is_dir():
             raise TrainingError(f"{other.path} is no run folder")
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise TrainingError(f"{self.path} holds a run; choose another --run folder")
-        adopted: list[int] = []
-        for index in recipe.needed:
-            found = other.weights(recipe.stages[index]).exists()
-            if found and set(recipe.earlier(index)) <= set(adopted):
-                adopted.append(index)
-        if not adopted:
+        copied: list[int] = []
+        for index in recipe.required:
+            found = other.finished(recipe.stages[index])
+            if found and set(recipe.dependencies(index)) <= set(copied):
+                copied.append(index)
+        if not copied:
             raise TrainingError(f"{other.path} holds no finished stage of {recipe.name}")
-        stages = [recipe.stages[index] for index in adopted]
+        stages = [recipe.stages[index] for index in copied]
         names = {stage.name for stage in stages}
-        other._compare(recipe, names)
+        other._check_stages(recipe, names)
         lines = [line for line in other.log() if line["stage"] in names]
         for stage in stages:
-            load_weights(other.weights(stage), torch.device("cpu"))
-        # Complete or not at all: a kill must not leave a folder that looks begun.
+            read_state(other.weights(stage), torch.device("cpu"))
+        # Complete or not at all: a kill must not leave a folder that looks like a started run.
         partial = RunFolder(self.path.with_name(self.path.name + PARTIAL))
         shutil.rmtree(partial.path, ignore_errors=True)
-        partial.begin(recipe, resume=False)
+        partial.start(recipe, resume=False)
         for stage in stages:
             shutil.copy(other.weights(stage), partial.path)
         partial._write_log(lines)
@@ -121,13 +127,17 @@ class RunFolder:
         partial.path.replace(self.path)
 
     def check(self, recipe: Recipe) -> None:
-        """Raises TrainingError where a stage that has begun was not begun as ``recipe`` says."""
-        finished = {stage.name for stage in recipe.stages if self.weights(stage).exists()}
-        self._compare(recipe, finished | {line["stage"] for line in self.log()})
+        """Check that every stage trained here was trained as ``recipe`` says.
 
-    def save(self, stage: Stage, state: dict[str, Any]) -> None:
-        """The weights of a finished stage."""
-        save_whole(state, self.weights(stage))
+        Raises:
+            TrainingError: one was not; names the settings that differ.
+        """
+        finished = {stage.name for stage in recipe.stages if self.finished(stage)}
+        self._check_stages(recipe, finished | {line["stage"] for line in self.log()})
+
+    def save_weights(self, stage: Stage, state: dict[str, Any]) -> None:
+        """Write the weights of a finished stage."""
+        save_atomically(state, self.weights(stage))
 
     def log(self) -> list[dict[str, Any]]:
         """One entry an epoch.
@@ -145,12 +155,13 @@ class RunFolder:
         except (ValueError, TypeError, KeyError) as error:
             raise TrainingError(f"{path} is damaged: {error}") from error
 
-    def append(self, line: dict[str, Any]) -> None:
+    def append_log(self, line: dict[str, Any]) -> None:
+        """Add an epoch's entry to the log."""
         with (self.path / LOG).open("a") as log:
             log.write(json.dumps(line) + "\n")
 
-    def forget(self, stage: Stage, epochs: int) -> None:
-        """Drop what the log says of later epochs of ``stage``: they were not saved."""
+    def truncate_log(self, stage: Stage, epochs: int) -> None:
+        """Drop the log's entries of ``stage`` beyond ``epochs``, whose weights were not saved."""
         lines = self.log()
         kept = [line for line in lines if line["stage"] != stage.name or line["epoch"] <= epochs]
         if len(kept) < len(lines):
@@ -164,25 +175,27 @@ class RunFolder:
         partial.write_text(text)
         partial.replace(self.path / name)
 
-    def trunk(self, trunk: str) -> tuple[RunFolder, str]:
-        """The run folder beside this one and the stage in it that ``recipe/stage`` names."""
-        name, stage = trunk.split("/")
+    def pretrained_run(self, pretrained: str) -> tuple[RunFolder, str]:
+        """The run folder beside this one, and the stage in it, that ``recipe/stage`` names."""
+        name, stage = pretrained.split("/")
         return RunFolder(self.path.with_name(name)), stage
 
-    def trunk_weights(self, trunk: str, recipe: Recipe) -> Path:
-        """Where the weights lie that a stage of ``recipe`` begins with.
+    def pretrained_weights(self, pretrained: str, recipe: Recipe) -> Path:
+        """Where the pretrained weights are that a stage of ``recipe`` starts from.
 
         Raises:
-            TrainingError: they are missing, or other images were held out there than ``recipe``
-                holds out: weights that go from data set to data set and back would have seen
-                what is held out.
+            TrainingError: they are missing, or their run held out other images than ``recipe``
+                does: weights that go from data set to data set and back would have been trained
+                on images that are held out now.
         """
-        other, stage = self.trunk(trunk)
+        other, stage = self.pretrained_run(pretrained)
         path = other.path / f"{stage}.pt"
         if not path.exists():
-            raise TrainingError(f"{path} is missing: train {trunk} first, in a folder beside this")
-        begun = other.recipe()
-        if (begun.seed, begun.data.held_out) != (recipe.seed, recipe.data.held_out):
+            raise TrainingError(
+                f"{path} is missing: train {pretrained} first, in a folder beside this"
+            )
+        theirs = other.recipe()
+        if (theirs.seed, theirs.data.held_out) != (recipe.seed, recipe.data.held_out):
             raise TrainingError(
                 f"{other.path} has another seed or held_out than {recipe.name}: images that the "
                 "one holds out may be among those the other was trained on"
@@ -190,56 +203,35 @@ class RunFolder:
         return path
 
     def recipe(self) -> Recipe:
-        """The recipe that began the run.
+        """The recipe that started the run.
 
         Raises:
-            TrainingError: the folder does not say.
+            TrainingError: ``recipe.json`` is missing or damaged.
         """
         path = self.path / RECIPE
         try:
             return Recipe.model_validate_json(path.read_text())
         except (OSError, ValidationError) as error:
             raise TrainingError(
-                f"{path} does not say which recipe began the run: {error}"
+                f"{path} does not say which recipe started the run: {error}"
             ) from error
 
-    def _compare(self, recipe: Recipe, stages: Iterable[str]) -> None:
-        begun = self.recipe()
-        different = [name for name in SHARED if getattr(begun, name) != getattr(recipe, name)]
+    def _check_stages(self, recipe: Recipe, stages: Iterable[str]) -> None:
+        """Refuse ``recipe`` where it differs from this run's in what decides about ``stages``."""
+        found = self.recipe()
+        different = [name for name in SHARED if getattr(found, name) != getattr(recipe, name)]
         different += [
-            name for name in SHAPE if getattr(begun.network, name) != getattr(recipe.network, name)
+            name for name in SHAPE if getattr(found.network, name) != getattr(recipe.network, name)
         ]
-        theirs, ours = _lineages(begun), _lineages(recipe)
+        theirs, ours = _fingerprints(found), _fingerprints(recipe)
         different += [
             f"stage {name!r}" for name in sorted(stages) if theirs.get(name) != ours.get(name)
         ]
         if different:
             raise TrainingError(
-                f"{self.path} was begun with another recipe; it differs in {', '.join(different)}"
+                f"{self.path} was started with another recipe; it differs in {', '.join(different)}"
             )
 
 
-def _lineages(recipe: Recipe) -> dict[str, tuple[Any, ...]]:
-    return {stage.name: recipe.lineage(index) for index, stage in enumerate(recipe.stages)}
-
-
-def save_whole(state: dict[str, Any], path: Path) -> None:
-    """``torch.save`` of which a kill never leaves half."""
-    partial = path.with_suffix(PARTIAL)
-    torch.save(state, partial)
-    partial.replace(path)
-
-
-def load_weights(path: Path, device: torch.device) -> dict[str, Any]:
-    """A state dict.
-
-    Raises:
-        TrainingError: the file is damaged.
-    """
-    try:
-        state: dict[str, Any] = torch.load(path, map_location=device)
-    except Exception as error:  # torch raises whatever its readers raise
-        raise TrainingError(f"{path} is damaged: {error}") from error
-    if not isinstance(state, dict):
-        raise TrainingError(f"{path} holds no weights")
-    return state
+def _fingerprints(recipe: Recipe) -> dict[str, tuple[Any, ...]]:
+    return {stage.name: recipe.fingerprint(index) for index, stage in enumerate(recipe.stages)}

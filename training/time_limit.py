@@ -1,4 +1,4 @@
-"""How long one call may train: whole epochs only, and at least one."""
+"""A limit on training time, in whole epochs; the first epoch is always allowed."""
 
 from __future__ import annotations
 
@@ -16,15 +16,19 @@ class TimeLimit:
         self._seconds = 0.0
 
     def allows(self, timesteps: int) -> bool:
-        """Whether an epoch over so many timesteps should end in time, going by the last one."""
+        """Whether an epoch of ``timesteps`` is expected to end in time.
+
+        Its duration is that of the epoch before, in proportion to their timesteps.
+        """
         if not self._timesteps:
             return True
         expected = self._seconds * timesteps / self._timesteps
         return time.monotonic() + expected <= self._ends
 
     def begin(self) -> None:
+        """Note that an epoch begins."""
         self._started = time.monotonic()
 
     def end(self, timesteps: int) -> None:
-        """An epoch over so many timesteps has ended."""
+        """Note that an epoch of ``timesteps`` has ended."""
         self._seconds, self._timesteps = time.monotonic() - self._started, timesteps

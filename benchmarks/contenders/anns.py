@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from benchmarks.ann import Ann
 from benchmarks.contenders import Build, Classes, Contender, Pixels, Unavailable
-from spikeserve.models.network import Conv, Linear, Pool
+from spikeserve.models.layers import Conv, Linear, Pool
 
 CALIBRATION_IMAGES = 300
 
@@ -58,9 +58,10 @@ def _torch(ann: Ann, threads: int) -> Contender:
                     module = nn.Conv2d(
                         layer.in_shape[2],
                         layer.out_channels,
-                        layer.kernel,
-                        layer.stride,
-                        layer.padding,
+                        layer.window.kernel,
+                        layer.window.stride,
+                        layer.window.padding,
+                        groups=layer.groups,
                     )
                 module.load_state_dict(
                     {"weight": torch.from_numpy(weight), "bias": torch.from_numpy(bias)}
@@ -68,9 +69,9 @@ def _torch(ann: Ann, threads: int) -> Contender:
                 modules.append(module)
             case Pool():
                 modules.append(
-                    nn.MaxPool2d(layer.kernel)
+                    nn.MaxPool2d(layer.window.kernel, layer.window.stride)
                     if layer.mode == "max"
-                    else nn.AvgPool2d(layer.kernel)
+                    else nn.AvgPool2d(layer.window.kernel, layer.window.stride)
                 )
             case _:
                 modules.append(nn.ReLU())

@@ -14,7 +14,8 @@ import numpy as np
 
 from benchmarks.contenders import Build, Classes, Contender, Pixels, Unavailable
 from spikeserve.models.encoding import FULL_BRIGHTNESS, Encoding
-from spikeserve.models.network import Conv, Linear, Network, Pool
+from spikeserve.models.layers import Conv, Linear, Pool
+from spikeserve.models.network import Network
 
 
 def contenders(network: Network, encoding: Encoding) -> dict[str, Build]:
@@ -49,7 +50,7 @@ def _stacked(
     conv: Callable[..., Any],
     flatten: Callable[[], Any],
     linear: Callable[[int, int], Any],
-    pool: Callable[[int], Any],
+    pool: Callable[[tuple[int, int]], Any],
     neurons: Callable[[], Any],
 ) -> list[Any]:
     """The network's layers in order, in a framework's own modules."""
@@ -57,12 +58,12 @@ def _stacked(
     for part in network.layers:
         match part:
             case Conv():
-                shape = (part.in_shape[2], part.out_channels, part.kernel)
-                modules.append(conv(*shape, part.stride, part.padding))
+                shape, window = (part.in_shape[2], part.out_channels), part.window
+                modules.append(conv(*shape, window.kernel, window.stride, window.padding))
             case Linear():
                 modules += [flatten(), linear(math.prod(part.in_shape), part.out_channels)]
             case Pool():
-                modules.append(pool(part.kernel))
+                modules.append(pool(part.window.kernel))
             case _:
                 modules.append(neurons())
     return modules

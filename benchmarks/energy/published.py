@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from spikeserve.models.network import Conv, Linear, Shape, Synaptic
+from spikeserve.models.layers import Conv, Linear, Shape, Synaptic
 from spikeserve.models.plans import planned
 
 CIFAR: Shape = (32, 32, 3)

@@ -22,7 +22,7 @@ from spikeserve.models.encoding import Encoding
 from spikeserve.models.energy.baselines import ann_baseline
 from spikeserve.models.energy.chip import Chip
 from spikeserve.models.energy.hardware import DIGITAL_PERIPHERALS, load_profile
-from spikeserve.models.network import Synaptic
+from spikeserve.models.layers import Synaptic
 
 DOCUMENT = Path("docs/ENERGY.md")
 BEGIN, END = "<!-- validation: make energy-validation -->", "<!-- end of validation -->"

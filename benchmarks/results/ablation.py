@@ -13,9 +13,9 @@ import numpy as np
 
 from benchmarks.machine import machine
 from spikeserve.training.data import DATASETS, Split, held_out
-from spikeserve.training.fit import Fit
 from spikeserve.training.recipe import Recipe, load_recipe
 from spikeserve.training.run_folder import RunFolder
+from spikeserve.training.trainer import Trainer
 
 RECIPE = Path(__file__).with_suffix(".toml")
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -56,12 +56,12 @@ def compared(
     rows = []
     for name in VARIANTS:
         varied, folder = variant(recipe, name), RunFolder(runs / name)
-        if folder != first and not folder.begun:
-            folder.adopt(varied, first)
-        fit = Fit(varied, classes, train, rest, folder.path)
-        fit.run(resume=True)
+        if folder != first and not folder.started:
+            folder.start_from(varied, first)
+        trainer = Trainer(varied, classes, train, rest, folder.path)
+        trainer.run(resume=True)
         newest = folder.log()[-1]
-        neurons = [int(np.prod(lif.in_shape)) for lif in fit.network.lifs]
+        neurons = [int(np.prod(lif.in_shape)) for lif in trainer.network.lifs]
         rows.append(
             {
                 "name": name,

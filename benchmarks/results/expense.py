@@ -22,7 +22,7 @@ def operations_of(recipe: Recipe) -> float:
     macs = recipe.build_network(classes, SHAPE).macs
     images = (IMAGES - recipe.data.held_out) * recipe.data.fraction
     total = 0.0
-    for index in recipe.needed:
+    for index in recipe.required:
         stage = recipe.stages[index]
         student = (FORWARD + BACKWARD) * stage.timesteps
         teacher = FORWARD if stage.teacher else 0
@@ -30,26 +30,27 @@ def operations_of(recipe: Recipe) -> float:
     return total
 
 
-def trunks_of(recipe: Recipe) -> list[str]:
-    """Recipes whose runs it begins with; what they take comes on top."""
-    trunks = (recipe.stages[index].trunk for index in recipe.needed)
-    return sorted({trunk.split("/")[0] for trunk in trunks if trunk is not None})
+def pretrained_by(recipe: Recipe) -> list[str]:
+    """Recipes whose weights this one starts from; their operations are not counted here."""
+    names = (recipe.stages[index].pretrained for index in recipe.required)
+    return sorted({name.split("/")[0] for name in names if name is not None})
 
 
 def expense_table() -> Iterator[str]:
     """Markdown, one row a shipped recipe."""
-    yield "| recipe | after | network | T | epochs by stage | operations | two cores | one GPU |"
+    columns = "recipe", "pretrained by", "network", "T", "epochs by stage", "operations"
+    yield f"| {' | '.join(columns)} | two cores | one GPU |"
     yield "|---|---|---|---|---|---|---|---|"
     for path in sorted(RECIPES.glob("*.toml")):
         recipe, _ = load_recipe(path.stem)
         network = recipe.build_network(len(DATASETS[recipe.data.dataset].labels), SHAPE)
         epochs = ", ".join(
-            f"{recipe.stages[k].name} {recipe.stages[k].epochs}" for k in recipe.needed
+            f"{recipe.stages[k].name} {recipe.stages[k].epochs}" for k in recipe.required
         )
-        operations, after = operations_of(recipe), ", ".join(trunks_of(recipe))
+        operations, pretrained = operations_of(recipe), ", ".join(pretrained_by(recipe))
         size = f"{network.macs / 1e6:.0f} MMAC, {network.parameters / 1e6:.1f} M weights"
         yield (
-            f"| {recipe.name} | {after} | {size} | {recipe.network.timesteps} | {epochs} | "
+            f"| {recipe.name} | {pretrained} | {size} | {recipe.network.timesteps} | {epochs} | "
             f"{operations:.1e} | "
             f"{_duration(operations / TWO_CORES)} | {_duration(operations / ONE_GPU)} |"
         )

@@ -47,7 +47,7 @@ def measured(folder: Path, data: Path) -> dict[str, Any]:
         "training_images": provenance.training_images,
         "trained_on": provenance.hardware,
         "training_seconds": provenance.training_seconds,
-        "trunks": [trunk.model_dump() for trunk in provenance.trunks],
+        "pretraining": [earlier.model_dump() for earlier in provenance.pretraining],
         "images": len(test),
         "encoding": manifest.encoding.kind,
         "timesteps": manifest.timesteps,
@@ -129,7 +129,7 @@ def _png(image: Pixels) -> str:
 def _claims(bundle: Bundle, run: Trace) -> dict[str, Any]:
     manifest = bundle.manifest
     layers = manifest.network.synaptic
-    first = int(np.prod(layers[0].weight_shape)) * layers[0].positions
+    first = layers[0].macs
     steps = select_exits(run.entropies(manifest.readout), manifest.policy())
     taken = np.arange(1, manifest.timesteps + 1)[:, None] <= steps
     pairs = {

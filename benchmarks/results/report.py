@@ -10,6 +10,7 @@ from typing import Any
 from benchmarks.results.claim import PUBLISHED_RATIO, first_share, needed_zeta
 from benchmarks.results.expense import ONE_GPU, TWO_CORES, expense_table
 from benchmarks.results.published import FIGURES
+from benchmarks.results.summary import summary
 from spikeserve.models.plans import VGG16
 from spikeserve.service.settings import DEFAULT_BUNDLE
 
@@ -47,6 +48,7 @@ def text(logged: Path) -> str:
     documents, ablation = logged_documents(logged), logged / ABLATIONS
     lines = [
         *_head(documents),
+        *summary(documents, HEADLINE),
         *_accuracy(documents),
         *_exits(documents),
         *_rules(documents),
@@ -103,14 +105,14 @@ def _accuracy(documents: list[Document]) -> Iterator[str]:
             f"{one['encoding']}, spiking {once}, {one['reset']} reset | "
             f"{by_timestep} | **{100 * one['accuracy']:.2f}** | "
             f"**{one['average_timesteps']:.3f}** | {one['rules']['oracle']:.3f} | "
-            f"{one['mean_spike_rate']:.4f} | {hours:.1f} h, seed {one['seed']}{_trunks(one)} |"
+            f"{one['mean_spike_rate']:.4f} | {hours:.1f} h, seed {one['seed']}{_pretraining(one)} |"
         )
     yield ""
-    if any(one["trunks"] for one in documents):
+    if any(one["pretraining"] for one in documents):
         yield (
-            "A bundle with hours *before* began with weights of runs on the data sets named, where "
-            "the papers' networks knew one. CIFAR-10 and CIFAR-100 each have a test image "
-            "that is a training image of the other ([LOG.md](LOG.md))."
+            "A bundle with hours of *pretraining* started from weights of runs on the data sets "
+            "named, where the papers' networks knew one. CIFAR-10 and CIFAR-100 each have a test "
+            "image that is a training image of the other ([LOG.md](LOG.md))."
         )
         yield ""
     yield (
@@ -120,13 +122,14 @@ def _accuracy(documents: list[Document]) -> Iterator[str]:
     yield ""
 
 
-def _trunks(one: Document) -> str:
-    """What came before, and how long it took."""
-    if not one["trunks"]:
+def _pretraining(one: Document) -> str:
+    """The runs whose weights the bundle's training started from, and their hours."""
+    runs = one["pretraining"]
+    if not runs:
         return ""
-    hours = sum(trunk["training_seconds"] or 0 for trunk in one["trunks"]) / 3600
-    named = " and ".join(f"{trunk['recipe']} ({trunk['dataset']})" for trunk in one["trunks"])
-    return f"; {hours:.1f} h before, for {named}"
+    hours = sum(run["training_seconds"] or 0 for run in runs) / 3600
+    named = " and ".join(f"{run['recipe']} ({run['dataset']})" for run in runs)
+    return f"; {hours:.1f} h of pretraining, for {named}"
 
 
 def _exits(documents: list[Document]) -> Iterator[str]:
@@ -300,7 +303,7 @@ def _recipes() -> Iterator[str]:
         "Counted floating-point operations, and how long they take: on two cores at the "
         f"{TWO_CORES / 1e9:.0f} GFLOP/s that bf16 convolutions reached on an AMD EPYC (Zen 4), "
         f"neurons not counted; on a GPU at an assumed {ONE_GPU / 1e12:.0f} TFLOP/s, which nobody "
-        "has measured. What a recipe comes after is not included."
+        "has measured. Pretraining is not included."
     )
     yield ""
     yield from expense_table()

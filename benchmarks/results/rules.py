@@ -13,12 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from spikeserve.models.bundle import Bundle
-from spikeserve.models.exits import Floats, Readout
-from spikeserve.models.inference import Trace
-from spikeserve.training.calibrate import best_fixed
-from spikeserve.training.data import Split
-from spikeserve.training.exit_rules import (
+from benchmarks.results.exit_rules import (
     Bools,
     Score,
     exits,
@@ -28,6 +23,11 @@ from spikeserve.training.exit_rules import (
     scores,
     timestep_thresholds,
 )
+from spikeserve.models.bundle import Bundle
+from spikeserve.models.exits import Floats, Readout
+from spikeserve.models.inference import Trace
+from spikeserve.training.calibrate import best_fixed
+from spikeserve.training.data import Split
 
 TOLERANCES = (0.0, 0.001, 0.002, 0.005)
 KINDS: tuple[Score, ...] = ("entropy", "confidence", "margin")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 
 OURS = "SpikeServe, event engine"
 OURS_ONNX = "SpikeServe, onnx engine"
@@ -29,6 +30,7 @@ class Server:
             each of them then runs its engine on one thread.
         early_exit: False runs all timesteps.
         library: what must be installed.
+        folder: the checkout it runs from, where that is another one.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Server:
     processes: str | None = None
     early_exit: bool = True
     library: str | None = None
+    folder: Path | None = None
 
     def command(self, port: int, cores: int) -> list[str]:
         split = self.processes is not None
@@ -57,7 +60,7 @@ class Server:
 
 def _ours(name: str, engine: str, processes: str | None = None) -> Server:
     flags = ("--engine", engine, "--log-level", "warning")
-    return Server(name, "service", flags, "--engine-threads", processes)
+    return Server(name, "spikeserve.service", flags, "--engine-threads", processes)
 
 
 def _peer(name: str, file: str, engine: str, *flags: str, early_exit: bool = True) -> Server:

@@ -48,6 +48,7 @@ class ServerProcess:
             self._process = subprocess.Popen(
                 server.command(self.port, len(cores)),
                 stdout=output, stderr=subprocess.STDOUT, env=plain, start_new_session=True,
+                cwd=server.folder,
             )  # fmt: skip
 
     def wait(self) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from spikeserve.models.encoding import Encoding
 from spikeserve.models.energy.chip import Chip, Counts, Floats
-from spikeserve.models.network import Synaptic, fan_out
+from spikeserve.models.layers import Synaptic
 
 ANN_BITS = (4, 8)
 """Activation bits that are always shown, besides the fair ones."""
@@ -94,8 +94,8 @@ def operations(
     layers: Sequence[Synaptic], encoding: Encoding, active_pairs: Sequence[Counts] | Counts | Floats
 ) -> Operations:
     """Operations of a run with ``active_pairs [t, L]``."""
-    channels = np.array([fan_out(layer) for layer in layers])
-    dense = [math.prod(layer.weight_shape) * layer.positions for layer in layers]
+    channels = np.array([layer.fan_out for layer in layers])
+    dense = [layer.macs for layer in layers]
     macs, acs = 0, 0.0
     for t, pairs in enumerate(active_pairs, start=1):
         paid = np.asarray(pairs, float) * channels

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from spikeserve.models.encoding import Encoding
 from spikeserve.models.energy.hardware import HardwareProfile
 from spikeserve.models.energy.mapping import Mapping, mapped
-from spikeserve.models.network import Synaptic
+from spikeserve.models.layers import Synaptic
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]

@@ -49,7 +49,7 @@ class EnergyEstimate(NamedTuple, Generic[Number]):
     in_domain: bool
 
 
-class After(NamedTuple, Generic[Number]):
+class ExitFigures(NamedTuple, Generic[Number]):
     """What every run of so many timesteps has in common."""
 
     fixed_pj: Number
@@ -83,11 +83,11 @@ class EnergyModel:
         parts = profile.components.values()
         self._cell_pj = sum(part.energy_pj for part in parts if part.per == "active_cell")
         self._driven: list[list[int]] = chip.driven_cells.tolist()
-        self._after = self._tables()
+        self._exits = self._tables()
         self._ann = ann_baseline(chip, fair_bits(manifest.timesteps))
         self._in_domain = not self.domain_notes
 
-    def _tables(self) -> tuple[After[float], ...]:
+    def _tables(self) -> tuple[ExitFigures[float], ...]:
         chip, average = self.chip, self._average_run_pj
         fixed = chip.breakdown(np.zeros_like(chip.driven_cells)).sum(axis=1).cumsum()
         totals, saved = self.intervals
@@ -95,7 +95,7 @@ class EnergyModel:
             fixed, average[-1] - average, *totals, *saved,
             chip.latency_ns, chip.pipelined_latency_ns,
         )  # fmt: skip
-        return tuple(After(*row) for row in np.array(columns).T.tolist())
+        return tuple(ExitFigures(*row) for row in np.array(columns).T.tolist())
 
     def estimate(self, active_pairs: Pairs) -> EnergyEstimate[float]:
         """The estimate for one row that ran t timesteps with ``active_pairs [t, L]``."""
@@ -105,30 +105,30 @@ class EnergyModel:
             sum(map(mul, pairs.tolist(), driven))
             for pairs, driven in zip(active_pairs, self._driven, strict=False)
         )
-        return self._figures(float(cells), self._after[len(active_pairs) - 1])
+        return self._figures(float(cells), self._exits[len(active_pairs) - 1])
 
     def estimates(self, active_pairs: Counts, timesteps: Counts) -> EnergyEstimate[Floats]:
         """Those of many rows that ran ``timesteps [N]`` of full runs ``active_pairs [T, N, L]``."""
         driven = self.chip.driven_cells[:, :, None].astype(float)
         cells = (active_pairs @ driven)[:, :, 0].cumsum(axis=0)
         own = cells[timesteps - 1, np.arange(len(timesteps))]
-        return self._figures(own, After(*np.array(self._after).T[:, timesteps - 1]))
+        return self._figures(own, ExitFigures(*np.array(self._exits).T[:, timesteps - 1]))
 
-    def _figures(self, cells: Number, after: After[Number]) -> EnergyEstimate[Number]:
-        total = self._cell_pj * cells + after.fixed_pj
-        static = total + after.skipped_pj
-        saved = after.skipped_pj / static
+    def _figures(self, cells: Number, known: ExitFigures[Number]) -> EnergyEstimate[Number]:
+        total = self._cell_pj * cells + known.fixed_pj
+        static = total + known.skipped_pj
+        saved = known.skipped_pj / static
         return EnergyEstimate(
             total,
-            (total * after.low, total * after.high),
+            (total * known.low, total * known.high),
             static,
             saved,
-            (saved * after.saved_low, 1 - (1 - saved) * after.left_high),
+            (saved * known.saved_low, 1 - (1 - saved) * known.left_high),
             self._ann.energy_pj,
             self._ann.bits,
-            after.latency_ns,
-            after.pipelined_latency_ns,
-            total * after.latency_ns,
+            known.latency_ns,
+            known.pipelined_latency_ns,
+            total * known.latency_ns,
             self.profile.name,
             self._in_domain,
         )

@@ -1,7 +1,8 @@
 """Layers on a chip's crossbars.
 
-R = c_in k k    V = h_out w_out    n_r = ceil(R / rows of a PE)    n_c = ceil(c_out cells / X)
-N = n_r n_c V   PE cycles of a layer per timestep, one output position each
+R   = c_in k k / g                V   = h_out w_out           of g groups, 1 unless grouped
+n_r = g ceil(R / rows of a PE)    n_c = ceil(c_out cells / g X)
+N   = n_r n_c V                   PE cycles of a layer per timestep, one output position each
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from spikeserve.models.energy.hardware import HardwareProfile
-from spikeserve.models.network import Synaptic, is_matrix
+from spikeserve.models.layers import Synaptic
 
 
 @dataclass(frozen=True)
@@ -22,9 +23,9 @@ class Mapping:
     positions: tuple[int, ...]
     """Output positions V."""
     row_groups: tuple[int, ...]
-    """PEs that share a layer's inputs, n_r."""
+    """PEs that share a layer's inputs, n_r; of all its groups together."""
     column_groups: tuple[int, ...]
-    """PEs that share its outputs, n_c; an input row drives all of them."""
+    """PEs that share a group's outputs, n_c; an input row drives all of them."""
 
     @property
     def cycles(self) -> tuple[int, ...]:
@@ -55,15 +56,18 @@ class Mapping:
 def mapped(layers: Sequence[Synaptic], profile: HardwareProfile, weight_bits: int) -> Mapping:
     """``layers`` with weights of ``weight_bits`` on the chip of ``profile``.
 
-    A convolution that several groups share would be mapped a group at a time; networks here
-    have none. A shortcut without a matrix needs no crossbar: its spikes join the sums that are
-    accumulated anyway, one addition beside the hundreds of a window, which is not charged.
+    A grouped convolution is mapped a group at a time: each has PEs of its own, and an input
+    drives those of its group. A shortcut without a matrix needs no crossbar: its spikes join the
+    sums that are accumulated anyway, one addition beside the hundreds of a window, which is not
+    charged.
     """
     cells = math.ceil(weight_bits / profile.cell_bits)
-    columns = [layer.out_channels * cells if is_matrix(layer) else 0 for layer in layers]
+    columns = [layer.fan_out * cells if layer.is_matrix else 0 for layer in layers]
     return Mapping(
         profile,
-        tuple(layer.positions if is_matrix(layer) else 0 for layer in layers),
-        tuple(math.ceil(layer.weight_shape[0] / profile.pe_rows) for layer in layers),
+        tuple(layer.positions if layer.is_matrix else 0 for layer in layers),
+        tuple(
+            layer.groups * math.ceil(layer.weight_shape[0] / profile.pe_rows) for layer in layers
+        ),
         tuple(math.ceil(count / profile.crossbar_size) for count in columns),
     )

@@ -18,7 +18,7 @@ from spikeserve.models.energy.baselines import (
 )
 from spikeserve.models.energy.chip import EXIT, Chip
 from spikeserve.models.energy.estimate import EnergyModel, Pairs
-from spikeserve.models.network import Pool, Shortcut, connections
+from spikeserve.models.layers import Pool, Shortcut
 
 BIT_SERIAL = 8
 
@@ -87,7 +87,7 @@ class Reporter:
 
     def __init__(self, model: EnergyModel) -> None:
         self._model = model
-        self._connections = [connections(layer) for layer in model.chip.layers]
+        self._connections = [layer.connections for layer in model.chip.layers]
         self._anns = tuple(
             ann_baseline(model.chip, bits)
             for bits in sorted({fair_bits(model.manifest.timesteps), *ANN_BITS})

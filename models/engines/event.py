@@ -13,12 +13,12 @@ import os
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spikeserve.models.engines.contract import State, Step
+from spikeserve.models.engines.kernels.arguments import Rows, Scratch
 from spikeserve.models.engines.kernels.compiled import step_kernel
 from spikeserve.models.engines.kernels.layout import Layout
 from spikeserve.models.engines.kernels.memory import MemoryPool, RowMemory
@@ -45,10 +45,10 @@ class EventEngine:
         self.network: Network = program.network
         self._layout = Layout.of(program)
         self._kernel = step_kernel()
-        self._memories = MemoryPool(self._layout.neurons, self._layout.words)
+        self._memories = MemoryPool(self._layout.membranes)
         self._threads = threads or usable_cores()
         self._pool = ThreadPoolExecutor(max(1, self._threads - 1), "event")
-        self._scratch: deque[tuple[NDArray[Any], ...]] = deque()
+        self._scratch: deque[Scratch] = deque()
 
     def start(self, rows: int) -> State:
         return State((np.full(rows, None, object),))
@@ -66,22 +66,24 @@ class EventEngine:
             state=stepped,
         )
         self._share_out(
-            rows,
+            Rows(
+                counter=np.zeros(1, np.int64),
+                frames=np.ascontiguousarray(frames).reshape(rows, self._layout.inputs),
+                before=np.array(before, np.uint64),
+                after=np.array([memory.address for memory in after], np.uint64),
+                logits=step.logits,
+                active_pairs=step.active_pairs,
+                spikes=step.spikes,
+            ),
             (state, stepped),
-            np.ascontiguousarray(frames).reshape(rows, self._layout.inputs),
-            np.array(before, np.uint64),
-            np.array([memory.address for memory in after], np.uint64),
-            step.logits,
-            step.active_pairs,
-            step.spikes,
-            (self._layout.neurons, self._layout.words),
-            *self._layout.tables,
         )
         return step
 
     def _checked(self, frames: NDArray[np.uint8], state: State) -> list[int]:
         """Addresses of the rows' memory, 0 for new rows: the kernel trusts every one."""
         (memories,) = state.arrays
+        if frames.dtype != np.uint8:
+            raise TypeError(f"frames are uint8, not {frames.dtype}")
         if frames.shape != (len(memories), *self.network.input_shape) or not all(
             memory is None or (type(memory) is RowMemory and memory.pool is self._memories)
             for memory in memories
@@ -92,31 +94,31 @@ class EventEngine:
             )
         return [0 if memory is None else memory.address for memory in memories]
 
-    def _share_out(self, rows: int, held: tuple[State, ...], *arguments: Any) -> None:
+    def _share_out(self, rows: Rows, held: tuple[State, ...]) -> None:
         """Run the kernel on as many threads as there are rows for; each takes the next row.
 
         Helpers hold the states whose memory they were given: whatever happens here, no other
         row gets that memory while one of them may still write to it.
         """
-        next_row = np.zeros(1, np.int64)
+        count = len(rows.frames)
         helpers: list[Future[None]] = []
         try:
-            for _ in range(min(rows, self._threads) - 1):
-                helpers.append(self._pool.submit(self._run, held, next_row, *arguments))
-            self._run(held, next_row, *arguments)
+            for _ in range(min(count, self._threads) - 1):
+                helpers.append(self._pool.submit(self._run, rows, held))
+            self._run(rows, held)
         finally:
-            next_row[0] = rows  # a helper that begins only now finds no row any more
+            rows.counter[0] = count  # a helper that begins only now finds no row any more
             running = [helper for helper in helpers if not helper.cancel()]
             wait(running)
         for helper in running:
             helper.result()
 
-    def _run(self, held: tuple[State, ...], *arguments: Any) -> None:  # noqa: ARG002
+    def _run(self, rows: Rows, held: tuple[State, ...]) -> None:  # noqa: ARG002
         try:
             scratch = self._scratch.pop()
         except IndexError:
             scratch = self._layout.scratch()
-        self._kernel(*arguments, *scratch)
+        self._kernel(rows, self._layout.tables, scratch)
         self._scratch.append(scratch)
 
 

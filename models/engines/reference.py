@@ -5,60 +5,77 @@ Slow. Every other engine must give the same bits.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from spikeserve.models.engines.contract import State, Step
-from spikeserve.models.network import Conv, Lif, Linear, Network, Pool, Shortcut, Synaptic, coverage
-from spikeserve.models.neurons import Ints, lif_step
-from spikeserve.models.program import Program, Synapses
+from spikeserve.models.layers import Synaptic, Window
+from spikeserve.models.layers.lif import Memory
+from spikeserve.models.network import Network
+from spikeserve.models.program import Program
+from spikeserve.models.timestep import timestep
+
+Ints = NDArray[np.int32]
+Bools = NDArray[np.bool_]
 
 
-def patches(layer: Conv | Linear, x: Ints) -> Ints:
-    """Input windows ``[N, h_out, w_out, k * k * c_in]`` of ``x [N, H, W, C]``, zero padded."""
-    if isinstance(layer, Linear):
-        return x.reshape(len(x), 1, 1, -1)
-    margin = (layer.padding, layer.padding)
-    padded = np.pad(x, ((0, 0), margin, margin, (0, 0)))
-    windows = np.lib.stride_tricks.sliding_window_view(
-        padded, (layer.kernel, layer.kernel), axis=(1, 2)
-    )[:, :: layer.stride, :: layer.stride]  # [N, h_out, w_out, C, k, k]
-    return windows.transpose(0, 1, 2, 4, 5, 3).reshape(*windows.shape[:3], -1)
+class NumpyOperations:
+    """What layers are described in, on int32 maps ``[N, H, W, C]``."""
+
+    def convolved(self, x: Ints, weight: NDArray[Any], window: Window, groups: int) -> Ints:
+        """The product runs in float64, where integers below 2^53 are exact, because numpy
+        has no fast integer matrix product."""
+        windows = windows_of(x, window)
+        rows, height, width, channels = *windows.shape[:3], x.shape[3]
+        shares = windows.reshape(-1, window.area, groups, channels // groups)
+        patches = shares.transpose(2, 0, 1, 3).reshape(groups, len(shares), -1)
+        matrices = weight.reshape(len(weight), groups, -1).transpose(1, 0, 2)
+        sums = patches.astype(np.float64) @ matrices.astype(np.float64)  # [groups, windows, ...]
+        sums = sums.transpose(1, 0, 2).reshape(rows, height, width, -1)
+        return sums.astype(np.int32)
+
+    def max_pooled(self, x: Ints, window: Window) -> Ints:
+        pooled: Ints = windows_of(x, window).max(axis=(3, 4))
+        return pooled
+
+    def sum_pooled(self, x: Ints, window: Window, channels: int) -> Ints:  # noqa: ARG002
+        summed: Ints = windows_of(x, window).sum(axis=(3, 4), dtype=np.int32)
+        return summed
+
+    def channels(self, numbers: NDArray[Any]) -> Ints:
+        return numbers.astype(np.int32)
+
+    def floor_scaled(self, x: Ints, multiplier: int, bits: int) -> Ints:
+        """The arithmetic shift is the floor."""
+        return (x * np.int32(multiplier)) >> bits
+
+    def clipped(self, x: Ints, low: int, high: int) -> Ints:
+        return np.clip(x, low, high)
+
+    def where(self, condition: Bools, chosen: Ints | int, otherwise: Ints) -> Ints:
+        return np.where(condition, chosen, otherwise).astype(np.int32)
+
+    def numbers(self, spikes: Bools) -> Ints:
+        return spikes.astype(np.int32)
+
+    def active_pairs(self, layer: Synaptic, x: Ints) -> NDArray[np.int64]:
+        active: NDArray[np.int64] = (x != 0).sum(axis=3, dtype=np.int64)
+        pairs: NDArray[np.int64] = (active * layer.coverage).sum(axis=(1, 2))
+        return pairs
+
+    def counted(self, spikes: Bools) -> NDArray[np.int64]:
+        count: NDArray[np.int64] = spikes.sum(axis=(1, 2, 3), dtype=np.int64)
+        return count
 
 
-def shortcut_current(layer: Shortcut, synapses: Synapses, x: Ints) -> Ints:
-    """What spikes ``x [N, H, W, C]`` add to currents, int32 ``[N, h_out, w_out, c_out]``."""
-    summed = pooled(Pool(layer.name, layer.in_shape, layer.pool, "sum"), x)
-    weight = synapses.weight.astype(np.int32)
-    added: Ints = (summed @ weight if layer.projects else summed * weight[0]) + synapses.bias
-    return added
-
-
-def synaptic_current(layer: Conv | Linear, synapses: Synapses, x: Ints) -> Ints:
-    """``(W * x >> shift) + b``, int32 ``[N, h_out, w_out, c_out]``.
-
-    The product runs in float64, where integers below 2^53 are exact, because numpy
-    has no fast integer matrix product.
-    """
-    sums = patches(layer, x).astype(np.float64) @ synapses.weight.astype(np.float64)
-    return (sums.astype(np.int32) >> layer.shift) + synapses.bias
-
-
-def active_pairs(layer: Synaptic, x: Ints) -> NDArray[np.int64]:
-    """(Non-zero input, output position) pairs of every row, ``[N]``."""
-    active: NDArray[np.int64] = (x != 0).sum(axis=3, dtype=np.int64)
-    pairs: NDArray[np.int64] = (active * coverage(layer)).sum(axis=(1, 2))
-    return pairs
-
-
-def pooled(layer: Pool, x: Ints) -> Ints:
-    """Max or sum over non-overlapping windows, ``[N, h_out, w_out, C]``."""
-    height, width, channels = layer.out_shape
-    k = layer.kernel
-    blocks = x[:, : height * k, : width * k].reshape(len(x), height, k, width, k, channels)
-    reduce = blocks.max if layer.mode == "max" else blocks.sum
-    result: Ints = reduce(axis=(2, 4)).astype(np.int32)
-    return result
+def windows_of(x: Ints, window: Window) -> Ints:
+    """Zero-padded windows ``[N, h_out, w_out, kernel height, kernel width, C]``."""
+    (top, side), (down, across) = window.padding, window.stride
+    padded = np.pad(x, ((0, 0), (top, top), (side, side), (0, 0)))
+    views = np.lib.stride_tricks.sliding_window_view(padded, window.kernel, axis=(1, 2))
+    return views[:, ::down, ::across].transpose(0, 1, 2, 4, 5, 3)
 
 
 class ReferenceEngine:
@@ -69,6 +86,7 @@ class ReferenceEngine:
     def __init__(self, program: Program) -> None:
         self.program = program
         self.network: Network = program.network
+        self._operations = NumpyOperations()
 
     def start(self, rows: int) -> State:
         membranes = [np.zeros((rows, *lif.in_shape), np.int32) for lif in self.network.lifs]
@@ -76,35 +94,14 @@ class ReferenceEngine:
         return State((*membranes, *fired))
 
     def step(self, frames: NDArray[np.uint8], state: State) -> Step:
-        x: Ints = frames.astype(np.int32)
-        membranes = list(state.arrays[: len(self.network.lifs)])
-        fired = list(state.arrays[len(self.network.lifs) :])
-        synapses = iter(self.program.synapses)
-        pairs, spikes = [], []
-        lif = 0
-        outputs: dict[str, Ints] = {}
-        for layer in self.network.layers:
-            match layer:
-                case Conv() | Linear():
-                    pairs.append(active_pairs(layer, x))
-                    x = synaptic_current(layer, next(synapses), x)
-                case Shortcut():
-                    source = outputs[layer.source]
-                    pairs.append(active_pairs(layer, source))
-                    x = x + shortcut_current(layer, next(synapses), source)
-                case Lif():
-                    spiking, membranes[lif], fired[lif] = lif_step(
-                        layer, membranes[lif], fired[lif], x, self.program.thresholds[lif]
-                    )
-                    spikes.append(spiking.sum(axis=(1, 2, 3), dtype=np.int64))
-                    x = spiking.astype(np.int32)
-                    lif += 1
-                case Pool():
-                    x = pooled(layer, x)
-            outputs[layer.name] = x
+        lifs = len(self.network.lifs)
+        memories = list(map(Memory, state.arrays[:lifs], state.arrays[lifs:]))
+        result = timestep(self.program, self._operations, frames.astype(np.int32), memories)
         return Step(
-            logits=x.reshape(len(x), -1),
-            active_pairs=np.stack(pairs, axis=1),
-            spikes=np.stack(spikes, axis=1),
-            state=State((*membranes, *fired)),
+            logits=result.logits.reshape(len(frames), -1),
+            active_pairs=np.stack(result.active_pairs, axis=1),
+            spikes=np.stack(result.spikes, axis=1),
+            state=State(
+                (*(memory.v for memory in result.memories), *(m.fired for m in result.memories))
+            ),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -55,8 +55,12 @@ def _engine(bundle: Bundle, choice: EngineChoice, threads: int) -> Engine:
             )
 
             return TorchEngine(bundle.program)
-        case _:
+        case "reference":
             return ReferenceEngine(bundle.program)
+        case _:
+            raise EngineUnavailable(
+                f"no engine {choice!r}; one of {', '.join(get_args(EngineChoice))}"
+            )
 
 
 def _event_engine(bundle: Bundle, threads: int) -> Engine:

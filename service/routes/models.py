@@ -71,7 +71,7 @@ def _summary(model: ServedModel, *, default: bool) -> ModelSummary:
         timesteps=manifest.timesteps,
         default_entropy_threshold=manifest.exits.default_entropy_threshold,
         slots=worker.scheduler.slots,
-        queue_capacity=int(worker.scheduler.queue_capacity),
+        queue_capacity=int(worker.scheduler.queue_timesteps),
         brownout=model.brownout is not None,
         measured_ticks=list(model.capacity.measured),
     )

@@ -82,7 +82,7 @@ class EventStream(Response):
             ClientDisconnect: it did not read for too long.
         """
         try:
-            async with asyncio.timeout(self._request.app.state.settings.body_seconds):
+            async with asyncio.timeout(self._request.app.state.settings.send_timeout_seconds):
                 await send(message)
         except TimeoutError as error:
             raise ClientDisconnect from error

@@ -17,8 +17,8 @@ def test_variants_share_all_but_their_last_stage() -> None:
     recipe, _ = load_recipe(str(RECIPE))
     variants = [variant(recipe, name) for name in VARIANTS]
     *_, before = range(recipe.last)
-    assert len({varied.lineage(before) for varied in variants}) == 1
-    assert len({varied.lineage(recipe.last) for varied in variants}) == len(VARIANTS)
+    assert len({varied.fingerprint(before) for varied in variants}) == 1
+    assert len({varied.fingerprint(recipe.last) for varied in variants}) == len(VARIANTS)
 
 
 def test_every_variant_trains_once_and_the_figures_are_its_last_epochs(

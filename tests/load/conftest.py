@@ -29,14 +29,14 @@ def shipped() -> World:
 @pytest.fixture(scope="session")
 def tiny_service(tiny: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("service")
-    with served(tiny.folder, folder, "--queue-capacity", str(QUEUE), "--slots", "8") as service:
+    with served(tiny.folder, folder, "--queue-timesteps", str(QUEUE), "--slots", "8") as service:
         yield service
 
 
 @pytest.fixture(scope="session")
 def shipped_service(shipped: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("service")
-    with served(shipped.folder, folder, "--queue-capacity", str(QUEUE)) as service:
+    with served(shipped.folder, folder, "--queue-timesteps", str(QUEUE)) as service:
         yield service
 
 

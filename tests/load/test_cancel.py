@@ -30,7 +30,7 @@ NEIGHBOURS = 4
 def test_clients_that_leave_take_everything_along(
     world: World, tmp_path: Path, engine: str, cancels: int, longest_stay_s: float
 ) -> None:
-    flags = ("--engine", engine, "--slots", str(SLOTS), "--queue-capacity", str(QUEUE))
+    flags = ("--engine", engine, "--slots", str(SLOTS), "--queue-timesteps", str(QUEUE))
     with served(world.folder, tmp_path, *flags) as service:
         asyncio.run(assert_places(world, service.port))
         answered = asyncio.run(storm(world, service.port, cancels, longest_stay_s))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from spikeserve.models.exits import ExitPolicy
-from spikeserve.service.worker import FAILURES_UNTIL_BROKEN
+from spikeserve.service.isolation import FAILURES_UNTIL_BROKEN
 from tests.conftest import encoded
 from tests.load.answers import Ask, World
 from tests.load.clients import Response
@@ -26,7 +26,7 @@ from tests.load.engines import (
 from tests.load.servers import Series
 from tests.processes import wait_until
 
-WATCHDOG_S = 0.5
+STEP_TIMEOUT_S = 0.5
 TOLERANCE_S = 2
 
 
@@ -73,7 +73,7 @@ def test_an_engine_that_always_fails_is_reported_to_the_orchestrator(tiny: World
 
 def test_an_engine_that_hangs_keeps_nobody_waiting(tiny: World) -> None:
     ask = Ask(tiny.images[0], ExitPolicy(0.0, 4, 4))
-    settings = {"slots": 2, "watchdog_seconds": WATCHDOG_S, "drain_seconds": 0}
+    settings = {"slots": 2, "step_timeout_seconds": STEP_TIMEOUT_S, "drain_seconds": 0}
     with (
         serving(tiny.folder, Hanging, **settings) as (client, app, engine),
         ThreadPoolExecutor(8) as pool,
@@ -91,8 +91,10 @@ def test_an_engine_that_hangs_keeps_nobody_waiting(tiny: World) -> None:
         assert classify(client, ask).status == 503
         assert app.state.admission.inside == 0
         engine.released.set()
-        print(f"\na hang seen {seconds:.2f} s after it began, watchdog_seconds = {WATCHDOG_S}")
-        assert seconds < WATCHDOG_S + TOLERANCE_S
+        print(
+            f"\na hang seen {seconds:.2f} s after it began, step_timeout_seconds = {STEP_TIMEOUT_S}"
+        )
+        assert seconds < STEP_TIMEOUT_S + TOLERANCE_S
 
 
 def classify(client: httpx2.Client, ask: Ask) -> Response:

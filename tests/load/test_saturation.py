@@ -33,7 +33,7 @@ GROWTH_BYTES = 8 << 20
 def test_a_full_queue_refuses_at_once_and_stays_observable(
     world: World, tmp_path: Path, engine: str, seconds: float, measured: bool
 ) -> None:
-    flags = ("--engine", engine, "--slots", str(SLOTS), "--queue-capacity", str(QUEUE))
+    flags = ("--engine", engine, "--slots", str(SLOTS), "--queue-timesteps", str(QUEUE))
     with served(world.folder, tmp_path, *flags) as service:
         memory = "process_resident_memory_bytes"
         asyncio.run(saturated(world, service.port, seconds / 4))

@@ -21,7 +21,7 @@ CLIENTS = 24
 REFUSED = (429, 503)
 RETRY_S = 0.02
 AT_ONCE_S = 5  # a drain that waited for requests would take 30
-SMALL = ("--engine", "reference", "--slots", "4", "--queue-capacity", "32")
+SMALL = ("--engine", "reference", "--slots", "4", "--queue-timesteps", "32")
 
 
 class Crowd:

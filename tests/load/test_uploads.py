@@ -17,7 +17,7 @@ DAWDLERS = 100
 def test_half_sent_bodies_lock_nobody_out_and_end_with_408(tiny: World, tmp_path: Path) -> None:
     (wanted,) = tiny.asks(1)
     (row,) = tiny.alone([wanted])
-    flags = ("--slots", "1", "--queue-capacity", "4", "--body-seconds", "1")
+    flags = ("--slots", "1", "--queue-timesteps", "4", "--body-timeout-seconds", "1")
 
     async def dawdle(port: int, released: asyncio.Event) -> int:
         async with connected(port) as connection:
@@ -39,7 +39,7 @@ def test_half_sent_bodies_lock_nobody_out_and_end_with_408(tiny: World, tmp_path
 
 
 def test_all_bodies_together_are_bounded(tiny: World, tmp_path: Path) -> None:
-    flags = ("--max-upload-bytes", "100000", "--body-seconds", "2")
+    flags = ("--max-total-upload-bytes", "100000", "--body-timeout-seconds", "2")
 
     async def crowd(port: int) -> tuple[int, int]:
         async with connected(port) as first, connected(port) as second:

@@ -15,8 +15,9 @@ from safetensors.numpy import load_file, save_file
 
 from spikeserve.models.bundle import load_bundle, load_manifest, save_manifest
 from spikeserve.models.errors import BundleError, InvalidNetwork, InvalidProgram
-from spikeserve.models.network import Conv, Lif, Linear, Network, connections
-from spikeserve.models.program import Program, Synapses
+from spikeserve.models.layers import Conv, Lif, Linear
+from spikeserve.models.network import Network
+from spikeserve.models.program import IntegerWeights, Program
 from tests.programs import random_network, random_program
 
 BEHIND = (Lif("n", (1, 1, 1)), Linear("l", (1, 1, 1), 2))
@@ -45,7 +46,7 @@ def test_what_was_saved_is_loaded(folder: Path) -> None:
     bundle = load_bundle(folder)
     program = random_program(random_network())
     assert bundle.program.network == program.network
-    for loaded, original in zip(bundle.program.synapses, program.synapses, strict=True):
+    for loaded, original in zip(bundle.program.weights, program.weights, strict=True):
         assert np.array_equal(loaded.weight, original.weight)
         assert np.array_equal(loaded.bias, original.bias)
     assert save_manifest(folder, bundle.manifest) == bundle.manifest
@@ -168,7 +169,7 @@ def test_the_largest_layers_there_may_be_are_looked_at_in_no_time(folder: Path) 
     edit(folder, lambda manifest: manifest.update(layers=[*layers, linear]))
     edit(folder, lambda manifest: manifest["exits"].update(mean_active_pairs=pairs))
     manifest = load_manifest(folder)
-    assert connections(manifest.network.synaptic[0]) == 65_536
+    assert manifest.network.synaptic[0].connections == 65_536
     pairs = [[65_537.0] * 201] * 4
     edit(folder, lambda manifest: manifest["exits"].update(mean_active_pairs=pairs))
     with pytest.raises(BundleError, match="connections"):
@@ -177,10 +178,10 @@ def test_the_largest_layers_there_may_be_are_looked_at_in_no_time(folder: Path) 
 
 def test_sums_that_could_overflow_int16_are_refused() -> None:
     program = random_program(random_network())
-    weight = np.full_like(program.synapses[-1].weight, 127)
-    synapses = [*program.synapses[:-1], Synapses(weight, program.synapses[-1].bias)]
+    weight = np.full_like(program.weights[-1].weight, 127)
+    weights = [*program.weights[:-1], IntegerWeights(weight, program.weights[-1].bias)]
     with pytest.raises(InvalidProgram, match=r"classifier: channel \d can reach .* beyond 32767"):
-        Program(program.network, tuple(synapses), program.thresholds, 1.0)
+        Program(program.network, tuple(weights), program.thresholds, 1.0)
 
 
 @pytest.mark.parametrize(

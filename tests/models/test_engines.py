@@ -12,11 +12,10 @@ from spikeserve.models.bundle import Bundle
 from spikeserve.models.encoding import Encoding
 from spikeserve.models.engines.contract import Engine, State, Step
 from spikeserve.models.engines.onnx import OnnxEngine
-from spikeserve.models.engines.reference import synaptic_current
+from spikeserve.models.engines.reference import NumpyOperations
 from spikeserve.models.engines.selection import build_engine
 from spikeserve.models.errors import EngineUnavailable
-from spikeserve.models.network import Conv
-from spikeserve.models.program import Synapses
+from spikeserve.models.layers import Conv, Linear
 from spikeserve.training.export import step_graph
 from tests.networks import engines, same
 from tests.programs import IMAGE_SHAPE, TIMESTEPS, random_network, random_program
@@ -100,23 +99,34 @@ def test_a_step_leaves_its_input_state_alone(index: int) -> None:
     assert all(map(np.array_equal, state.arrays, before))
 
 
-def test_reference_convolution_is_the_textbook_sum() -> None:
+@pytest.mark.parametrize(
+    "layer",
+    [
+        Conv("square", (5, 6, 2), 3, kernel=3, stride=2, padding=1),
+        Conv("rectangular", (5, 6, 2), 3, kernel=(1, 4), stride=(2, 3), padding=(0, 2)),
+        Conv("grouped", (5, 6, 4), 6, kernel=(2, 3), groups=2),
+        Conv("depthwise", (5, 6, 3), 3, groups=3),
+        Linear("linear", (5, 6, 2), 3),
+    ],
+    ids=lambda layer: layer.name,
+)
+def test_the_reference_convolves_as_the_definition_says(layer: Conv | Linear) -> None:
     rng = np.random.default_rng(4)
-    layer = Conv("c", (5, 6, 2), 3, kernel=3, stride=2, padding=1)
-    x = rng.integers(0, 4, (1, 5, 6, 2)).astype(np.int32)
+    x = rng.integers(0, 4, (1, *layer.in_shape)).astype(np.int32)
     weight = rng.integers(-9, 10, layer.weight_shape).astype(np.int8)
-    bias = np.array([5, -5, 0], np.int32)
-    out = synaptic_current(layer, Synapses(weight, bias), x)
-    kernel = weight.reshape(3, 3, 2, 3)
-    for i in range(layer.out_shape[0]):
-        for j in range(layer.out_shape[1]):
-            expected = bias.astype(np.int64).copy()
-            for di in range(3):
-                for dj in range(3):
-                    h, w = 2 * i + di - 1, 2 * j + dj - 1
-                    if 0 <= h < 5 and 0 <= w < 6:
-                        expected += x[0, h, w].astype(np.int64) @ kernel[di, dj]
-            assert np.array_equal(out[0, i, j], expected)
+    (kernel_height, kernel_width), (down, across) = layer.window.kernel, layer.window.stride
+    top, side = layer.window.padding
+    height, width, c_in = layer.in_shape
+    kernel = weight.reshape(kernel_height, kernel_width, c_in // layer.groups, -1)
+    expected = np.zeros((1, *layer.out_shape), np.int64)
+    for i, j, c_out in np.ndindex(*layer.out_shape):
+        group = c_out // layer.fan_out
+        for di, dj, c in np.ndindex(kernel_height, kernel_width, c_in // layer.groups):
+            h, w = down * i + di - top, across * j + dj - side
+            if 0 <= h < height and 0 <= w < width:
+                value = int(x[0, h, w, group * (c_in // layer.groups) + c])
+                expected[0, i, j, c_out] += value * int(kernel[di, dj, c, c_out])
+    assert np.array_equal(layer.sums(NumpyOperations(), x, weight), expected)
 
 
 def test_a_graph_of_other_weights_is_refused_at_load(bundle: Bundle) -> None:

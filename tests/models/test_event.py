@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from spikeserve.models.engines.contract import State
 from spikeserve.models.engines.event import EventEngine, usable_cores
-from spikeserve.models.engines.kernels.packing import packed
+from spikeserve.models.engines.kernels.packing import blocks_of, event_weights
 from spikeserve.models.engines.reference import ReferenceEngine
 from spikeserve.models.errors import EngineUnavailable
-from spikeserve.models.network import Conv, Layer, Lif, Linear, Network, Pool
-from spikeserve.models.program import Program, Synapses
+from spikeserve.models.layers import Conv, Layer, Lif, Linear, Pool
+from spikeserve.models.network import Network
+from spikeserve.models.program import IntegerWeights, Program
 from tests.networks import frames_of, layers, program_of, same
 from tests.programs import IMAGE_SHAPE, random_network, random_program
 
@@ -144,7 +145,7 @@ def test_wrong_types_are_refused_before_the_kernel() -> None:
 
 def test_packed_lanes_give_both_channels_back() -> None:
     weight = np.random.default_rng(4).integers(-128, 128, (5, 192)).astype(np.int8)
-    flat = packed(weight)
+    flat = event_weights(weight, blocks_of(192))
     wide = flat[: 5 * 128].view(np.int16).reshape(5, 64)
     assert np.array_equal(wide >> 8, weight[:, 64:128])
     assert np.array_equal((wide & 255) - 128, weight[:, :64])
@@ -158,11 +159,13 @@ def test_inputs_beyond_int16_are_refused() -> None:
     network = Network(
         (Conv("conv", shape, 1, shift=8), Lif("lif", shape), pool, Linear("out", (1, 1, 1), 2))
     )
-    synapses = tuple(
-        Synapses(np.zeros(layer.weight_shape, np.int8), np.zeros(layer.out_channels, np.int32))
+    weights = tuple(
+        IntegerWeights(
+            np.zeros(layer.weight_shape, np.int8), np.zeros(layer.out_channels, np.int32)
+        )
         for layer in network.synaptic
     )
-    program = Program(network, synapses, (np.ones(1, np.int32),), 1.0)
+    program = Program(network, weights, (np.ones(1, np.int32),), 1.0)
     with pytest.raises(EngineUnavailable, match="int16"):
         EventEngine(program)
 

@@ -69,7 +69,7 @@ def test_a_damaged_cache_is_compiled_anew(
 
 
 def test_a_second_process_finds_the_kernels_compiled(tmp_path: Path) -> None:
-    script = "from models.engines.kernels.compiled import step_kernel; step_kernel()"
+    script = "from spikeserve.models.engines.kernels.compiled import step_kernel; step_kernel()"
     environment = {compiled.CACHE_VARIABLE: str(tmp_path), "PATH": ""}
     first, second = (
         subprocess.run(

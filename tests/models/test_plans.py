@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from spikeserve.models.errors import InvalidNetwork
-from spikeserve.models.network import Conv, Lif, Linear, Network, Pool, Shape, Shortcut
+from spikeserve.models.layers import Conv, Lif, Linear, Pool, Shape, Shortcut
+from spikeserve.models.network import Network
 from spikeserve.models.plans import PLANS, planned
 
 CIFAR = (32, 32, 3)
@@ -43,7 +44,21 @@ def test_a_residual_block_adds_its_input_before_it_fires() -> None:
     assert network.feeding == ((0,), (1,), (2, 3), (4,), (5, 6))
 
 
-@pytest.mark.parametrize("item", ["", "R", "0", "64/0", "X64", "64/2/2", "R64/x", "-1"])
+def test_depthwise_separable_convolutions() -> None:
+    network = planned(("64", "D/2", "128k1"), CIFAR, 10)
+    conv, depthwise, pointwise = network.synaptic[:3]
+    assert isinstance(depthwise, Conv)
+    assert (depthwise.groups, depthwise.window.stride, depthwise.fan_out) == (64, (2, 2), 1)
+    assert depthwise.out_shape == (16, 16, 64)
+    assert depthwise.weight_shape == (9, 64)
+    assert pointwise.weight_shape == (64, 128)
+    assert pointwise.out_shape == (16, 16, 128)
+    assert network.macs == conv.macs + 16 * 16 * 64 * (9 + 128) + 16 * 16 * 128 * 10
+
+
+@pytest.mark.parametrize(
+    "item", ["", "R", "0", "64/0", "X64", "64/2/2", "R64/x", "-1", "D64", "64k", "R64k1"]
+)
 def test_unknown_plan_items_are_named(item: str) -> None:
     with pytest.raises(InvalidNetwork, match="plan item"):
         planned((item,), CIFAR, 10)

@@ -88,10 +88,10 @@ def test_raw_bytes_are_no_batch(client: TestClient, png: bytes) -> None:
 def test_items_beyond_the_queue_are_refused_one_by_one_and_places_are_given_back(
     bundle_folder: Path, png: bytes
 ) -> None:
-    app = create_app(Settings(bundles=(bundle_folder,), slots=1, queue_capacity=8))
+    app = create_app(Settings(bundles=(bundle_folder,), slots=1, queue_timesteps=8))
     with TestClient(app) as client:
         worker = app.state.registry.get().worker
-        worker.scheduler.queue_capacity = 4
+        worker.scheduler.queue_timesteps = 4
         form = [("file", ("a.png", png, "image/png"))] * 9
         results = client.post("/classify/batch?entropy_threshold=0", files=form).json()["results"]
         statuses = [item["status"] for item in results]

@@ -4,30 +4,11 @@ from __future__ import annotations
 
 import time
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from spikeserve.models.bundle import Bundle
-from spikeserve.models.engines.contract import State, Step
-from spikeserve.models.engines.reference import ReferenceEngine
+from spikeserve.models.engines.fake import FakeEngine
 from spikeserve.service.capacity import measured_capacity
-
-
-class Paced(ReferenceEngine):
-    """Takes so long a step, and so long for every row of it."""
-
-    a_step = a_row = 0.0
-
-    def step(self, frames: NDArray[np.uint8], state: State) -> Step:
-        time.sleep(self.a_step + self.a_row * len(frames))
-        rows = len(frames)
-        return Step(
-            np.zeros((rows, self.network.classes), np.int32),
-            np.zeros((rows, len(self.network.synaptic)), np.int64),
-            np.zeros((rows, len(self.network.lifs)), np.int64),
-            state,
-        )
 
 
 @pytest.mark.parametrize(
@@ -38,8 +19,10 @@ class Paced(ReferenceEngine):
 def test_slots_follow_what_rows_cost(
     bundle: Bundle, a_step: float, a_row: float, slots: set[int]
 ) -> None:
-    engine = Paced(bundle.program)
-    engine.a_step, engine.a_row = a_step, a_row
+    engine = FakeEngine(
+        bundle.manifest.network,
+        before_step=lambda frames, _: time.sleep(a_step + a_row * len(frames)),
+    )
     capacity = measured_capacity(engine, bundle.manifest)
     assert capacity.slots in slots
     assert [tick.rows for tick in capacity.measured] == [1, 2, 4, 8, 16, 32, 64][

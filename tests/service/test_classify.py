@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 from numpy.typing import NDArray
 
 from spikeserve.models.bundle import Bundle
-from spikeserve.models.engines.contract import Engine, State, Step
+from spikeserve.models.engines.fake import FakeEngine
 from spikeserve.models.engines.onnx import OnnxEngine
 from spikeserve.models.inference import classify
 from spikeserve.service.app import create_app
@@ -124,37 +124,27 @@ def test_parallel_requests_are_never_swapped(
         assert [probabilities[k] for k in range(10)] == row.probabilities.tolist()
 
 
-class Gate:
-    """An engine that waits in its step until opened."""
-
-    def __init__(self, engine: Engine) -> None:
-        self.engine, self.name, self.network = engine, engine.name, engine.network
-        self.entered, self.opened = threading.Event(), threading.Event()
-
-    def start(self, rows: int) -> State:
-        return self.engine.start(rows)
-
-    def step(self, frames: Images, state: State) -> Step:
-        self.entered.set()
-        assert self.opened.wait(10)
-        return self.engine.step(frames, state)
-
-
 def test_full_queue_is_429_with_retry_after_and_the_admitted_are_answered(
     bundle_folder: Path, png: bytes
 ) -> None:
-    app = create_app(Settings(bundles=(bundle_folder,), slots=1, queue_capacity=2))
+    app = create_app(Settings(bundles=(bundle_folder,), slots=1, queue_timesteps=2))
     with TestClient(app) as client, ThreadPoolExecutor(2) as pool:
         worker = app.state.registry.get(None).worker
-        gate = worker.engine = Gate(worker.engine)
+        entered, opened = threading.Event(), threading.Event()
+
+        def wait(*_: object) -> None:
+            entered.set()
+            assert opened.wait(10)
+
+        worker.engine = FakeEngine(worker.engine.network, before_step=wait)
         running = pool.submit(client.post, "/classify", content=png)
-        assert gate.entered.wait(10)
+        assert entered.wait(10)
         queued = pool.submit(client.post, "/classify", content=png)
         while not worker.scheduler.waiting:
             time.sleep(0.001)
         refused = client.post("/classify", content=png)
         gauges = client.get("/metrics").text
-        gate.opened.set()
+        opened.set()
         assert refused.status_code == 429
         assert refused.headers["retry-after"] == "1"
         assert 'spikeserve_requests_running{model="tiny",version="1"} 1.0' in gauges

@@ -91,11 +91,11 @@ def test_settings_file_environment_and_flags_in_that_order(
     bundle_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "spikeserve.toml"
-    file.write_text(f'slots = 3\nqueue_capacity = 5\nport = 1\nbundles = ["{bundle_folder}"]\n')
+    file.write_text(f'slots = 3\nqueue_timesteps = 5\nport = 1\nbundles = ["{bundle_folder}"]\n')
     monkeypatch.setenv("SPIKESERVE_CONFIG", str(file))
-    monkeypatch.setenv("SPIKESERVE_QUEUE_CAPACITY", "7")
+    monkeypatch.setenv("SPIKESERVE_QUEUE_TIMESTEPS", "7")
     settings = Settings(port=2)
-    assert (settings.slots, settings.queue_capacity, settings.port) == (3, 7, 2)
+    assert (settings.slots, settings.queue_timesteps, settings.port) == (3, 7, 2)
     assert settings.bundles == (bundle_folder,)
 
 
@@ -103,7 +103,7 @@ def test_service_starts_where_torch_is_not_installed(bundle_folder: Path, photo:
     """Hide torch and onnx from the import system, as on a machine without the train extra."""
     script = (
         "import sys; sys.modules['torch'] = sys.modules['onnx'] = None\n"
-        "from service.cli import main\n"
+        "from spikeserve.service.cli import main\n"
         "sys.exit(main(sys.argv[1:]))"
     )
     command = [sys.executable, "-c", script, "classify", "--bundle", str(bundle_folder)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 
@@ -72,6 +73,27 @@ def test_a_stream_ends_with_what_was_asked_for(client: TestClient, png: bytes) -
     events = client.post("/classify/stream?energy=full", content=png).text
     result = json.loads(events.split("event: result\ndata: ")[1])
     assert result["energy"]["detail"]["components_pj"]
+
+
+def test_an_estimate_that_fails_costs_only_answers_that_promise_it(
+    bundle_folder: Path, png: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = create_app(Settings(bundles=(bundle_folder,), slots=4))
+    with TestClient(app) as fresh:
+
+        def fail(*_: object) -> None:
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(app.state.registry.get().energy, "estimate", fail)
+        refusal = fresh.post("/classify", content=png)
+        assert refusal.status_code == 500
+        assert "energy=off" in refusal.json()["detail"]
+        assert fresh.post("/classify?energy=off", content=png).json()["timesteps_used"]
+        item = {"inputs": base64.b64encode(png).decode()}
+        items = [item, item | {"parameters": {"energy": "off"}}]
+        batch = fresh.post("/classify/batch", json={"items": items}).json()
+        assert [one["status"] for one in batch["results"]] == [500, 200]
+        assert fresh.get("/livez").status_code == 200
 
 
 def test_other_words_are_refused(client: TestClient, png: bytes) -> None:

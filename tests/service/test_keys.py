@@ -17,7 +17,7 @@ KEYS = ("first-key", "second-key")
 
 @pytest.fixture
 def guarded(bundle_folder: Path) -> Settings:
-    return Settings(bundles=(bundle_folder,), api_keys=tuple(map(key_hash, KEYS)))
+    return Settings(bundles=(bundle_folder,), api_key_hashes=tuple(map(key_hash, KEYS)))
 
 
 def bearer(key: str) -> dict[str, str]:
@@ -45,7 +45,9 @@ def test_only_known_keys_pass_and_probes_need_none(
 
 
 def test_each_key_has_its_own_rate(guarded: Settings, png: bytes) -> None:
-    settings = guarded.model_copy(update={"rate_limit": 0.01, "rate_burst": 2})
+    settings = guarded.model_copy(
+        update={"rate_limit_images_per_second": 0.01, "rate_burst_images": 2}
+    )
     with TestClient(create_app(settings)) as client:
         first = [client.post("/classify", content=png, headers=bearer(KEYS[0])) for _ in range(3)]
         assert [response.status_code for response in first] == [200, 200, 429]
@@ -65,6 +67,6 @@ def test_a_bucket_refills_at_its_rate_up_to_its_burst() -> None:
 
 
 def test_keys_are_given_as_hashes() -> None:
-    with pytest.raises(ValueError, match="api_keys") as refusal:
-        Settings(api_keys=("plain text",))
+    with pytest.raises(ValueError, match="api_key_hashes") as refusal:
+        Settings(api_key_hashes=("plain text",))
     assert "plain text" not in str(refusal.value)

@@ -148,9 +148,9 @@ def test_a_fault_of_our_own_shows_nothing_inside(
 def test_keys_and_rates_hold_here_too(bundle_folder: Path, images: Images) -> None:
     settings = Settings(
         bundles=(bundle_folder,),
-        api_keys=(key_hash("a-key"),),
-        rate_limit=0.01,
-        rate_burst=3,
+        api_key_hashes=(key_hash("a-key"),),
+        rate_limit_images_per_second=0.01,
+        rate_burst_images=3,
     )
     with TestClient(create_app(settings)) as client:
         document = as_json(images[:2], "UINT8")
@@ -171,7 +171,7 @@ def test_keys_and_rates_hold_here_too(bundle_folder: Path, images: Images) -> No
 
 
 def test_a_batch_that_never_fits(bundle_folder: Path, images: Images) -> None:
-    settings = Settings(bundles=(bundle_folder,), slots=2, queue_capacity=2)
+    settings = Settings(bundles=(bundle_folder,), slots=2, queue_timesteps=2)
     with TestClient(create_app(settings)) as client:
         full = client.post(INFER, json=as_json(images[:5], "UINT8"))
         assert_error(full, 422)

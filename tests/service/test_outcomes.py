@@ -7,13 +7,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from numpy.typing import NDArray
 
 from spikeserve.models.bundle import load_bundle, save_manifest
-from spikeserve.models.engines.contract import Engine, State, Step
+from spikeserve.models.engines.fake import FakeEngine
 from spikeserve.models.manifest import ExitPoint
 from spikeserve.service.app import create_app
 from spikeserve.service.settings import Settings
@@ -95,27 +93,12 @@ def test_the_curve_can_be_read(calibrated: TestClient) -> None:
     assert calibrated.get("/v1/models/nobody/calibration").status_code == 404
 
 
-class Slow:
-    """An engine that takes its time."""
-
-    def __init__(self, engine: Engine, seconds: float) -> None:
-        self.engine, self.name, self.network = engine, engine.name, engine.network
-        self.seconds = seconds
-
-    def start(self, rows: int) -> State:
-        return self.engine.start(rows)
-
-    def step(self, frames: NDArray[np.uint8], state: State) -> Step:
-        time.sleep(self.seconds)
-        return self.engine.step(frames, state)
-
-
 @pytest.fixture
 def slow(bundle_folder: Path) -> Iterator[TestClient]:
     app = create_app(Settings(bundles=(bundle_folder,), slots=1))
     with TestClient(app) as client:
         worker = app.state.registry.get().worker
-        worker.engine = Slow(worker.engine, 0.1)
+        worker.engine = FakeEngine(worker.engine.network, before_step=lambda *_: time.sleep(0.1))
         yield client
 
 

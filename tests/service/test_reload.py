@@ -41,7 +41,7 @@ def test_two_versions_side_by_side(tmp_path: Path, png: bytes) -> None:
 
 def test_reload_swaps_all_or_nothing_and_no_request_is_lost(tmp_path: Path, png: bytes) -> None:
     folder = save_version(tmp_path / "tiny", "1", 0)
-    settings = Settings(bundles=(folder,), admin_key=key_hash("operator"))
+    settings = Settings(bundles=(folder,), admin_key_hash=key_hash("operator"))
     app = create_app(settings)
     with TestClient(app) as client:
         assert client.post("/v1/admin/reload").status_code == 401
@@ -81,7 +81,7 @@ def test_reload_swaps_all_or_nothing_and_no_request_is_lost(tmp_path: Path, png:
 
 def test_a_refused_reload_leaves_no_series(tmp_path: Path) -> None:
     good, bad = save_version(tmp_path / "a", "1", 0), save_version(tmp_path / "b", "b", 1)
-    settings = Settings(bundles=(good, bad), admin_key=key_hash("operator"))
+    settings = Settings(bundles=(good, bad), admin_key_hash=key_hash("operator"))
     with TestClient(create_app(settings)) as client:
         save_version(good, "2", 2)
         save_version(bad, "c", 3)

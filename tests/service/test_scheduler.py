@@ -18,7 +18,7 @@ from spikeserve.service.scheduler import Scheduler
 
 def job(need: int = 1) -> Job:
     row = Row(np.zeros((1, 1, 1), np.uint8), ExitPolicy(0.0, 1, need))
-    return Job(row, Future(), expected=need)
+    return Job(row, Future(), expected_timesteps=need)
 
 
 def step(scheduler: Scheduler) -> None:
@@ -28,7 +28,7 @@ def step(scheduler: Scheduler) -> None:
 
 
 def test_the_queue_is_bounded_in_expected_timesteps() -> None:
-    scheduler = Scheduler(slots=1, queue_capacity=4)
+    scheduler = Scheduler(slots=1, queue_timesteps=4)
     scheduler.step_seconds = 0.5
     scheduler.submit(job(need=3))
     scheduler.submit(job(need=1))
@@ -41,14 +41,14 @@ def test_the_queue_is_bounded_in_expected_timesteps() -> None:
 
 
 def test_a_row_longer_than_the_queue_may_wait_alone() -> None:
-    scheduler = Scheduler(slots=1, queue_capacity=2)
+    scheduler = Scheduler(slots=1, queue_timesteps=2)
     scheduler.submit(job(need=6))
     with pytest.raises(QueueFull):
         scheduler.submit(job(need=1))
 
 
 def test_who_leaves_the_queue_never_runs_and_frees_its_timesteps() -> None:
-    scheduler = Scheduler(slots=2, queue_capacity=4)
+    scheduler = Scheduler(slots=2, queue_timesteps=4)
     gone, stays = job(2), job(2)
     scheduler.submit(gone)
     scheduler.submit(stays)
@@ -61,7 +61,7 @@ def test_who_leaves_the_queue_never_runs_and_frees_its_timesteps() -> None:
 
 
 def test_cancelled_and_failed_rows_leave_after_the_step() -> None:
-    scheduler = Scheduler(slots=3, queue_capacity=9)
+    scheduler = Scheduler(slots=3, queue_timesteps=9)
     gone, failed, stays = jobs = [job(3) for _ in range(3)]
     for one in jobs:
         scheduler.submit(one)
@@ -73,7 +73,7 @@ def test_cancelled_and_failed_rows_leave_after_the_step() -> None:
 
 
 def test_deadlines_stop_running_rows_and_take_waiting_ones_out() -> None:
-    scheduler = Scheduler(slots=1, queue_capacity=9)
+    scheduler = Scheduler(slots=1, queue_timesteps=9)
     running, waiting, patient = jobs = [job(3) for _ in range(3)]
     running.deadline = waiting.deadline = 5.0
     for one in jobs:
@@ -90,7 +90,7 @@ def test_deadlines_stop_running_rows_and_take_waiting_ones_out() -> None:
 
 
 def test_a_row_that_is_sure_at_its_deadline_stopped_because_it_was_sure() -> None:
-    scheduler = Scheduler(slots=1, queue_capacity=9)
+    scheduler = Scheduler(slots=1, queue_timesteps=9)
     sure = job(1)
     sure.deadline = 1.0
     scheduler.submit(sure)
@@ -101,7 +101,7 @@ def test_a_row_that_is_sure_at_its_deadline_stopped_because_it_was_sure() -> Non
 
 
 def test_clear_empties_slots_and_queue() -> None:
-    scheduler = Scheduler(slots=2, queue_capacity=4)
+    scheduler = Scheduler(slots=2, queue_timesteps=4)
     jobs = [job() for _ in range(3)]
     for one in jobs:
         scheduler.submit(one)
@@ -116,7 +116,7 @@ def test_clear_empties_slots_and_queue() -> None:
     slots=st.integers(1, 8),
 )
 def test_every_job_runs_exactly_its_steps_in_order_of_arrival(needs: list[int], slots: int) -> None:
-    scheduler = Scheduler(slots, queue_capacity=sum(needs))
+    scheduler = Scheduler(slots, queue_timesteps=sum(needs))
     jobs = [job(need) for need in needs]
     for one in jobs:
         scheduler.submit(one)

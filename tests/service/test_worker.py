@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from concurrent.futures import Future
 from typing import Any
@@ -13,11 +14,11 @@ from numpy.typing import NDArray
 from spikeserve.models.bundle import Bundle
 from spikeserve.models.energy.estimate import EnergyModel
 from spikeserve.models.energy.hardware import load_profile
-from spikeserve.models.engines.contract import Engine, State, Step
+from spikeserve.models.engines.contract import Engine
+from spikeserve.models.engines.fake import FakeEngine
 from spikeserve.models.engines.onnx import OnnxEngine
 from spikeserve.models.exits import ExitPolicy
 from spikeserve.models.inference import Row, classify
-from spikeserve.models.network import Network
 from spikeserve.service.errors import InferenceFailed, NotReady
 from spikeserve.service.jobs import Job
 from spikeserve.service.metrics import Metrics
@@ -27,25 +28,15 @@ from spikeserve.service.worker import Worker
 Images = NDArray[np.uint8]
 
 
-class FailingOnce:
-    """An engine whose n-th step raises."""
+def failing_once(bundle: Bundle, at: int, error: BaseException) -> FakeEngine:
+    """An engine whose step number ``at`` raises."""
+    steps = itertools.count(1)
 
-    name = "failing"
+    def fail(*_: object) -> None:
+        if next(steps) == at:
+            raise error
 
-    def __init__(self, engine: Engine, at: int, error: BaseException | None = None) -> None:
-        self.engine = engine
-        self.error = error or RuntimeError("broken on purpose")
-        self.network: Network = engine.network
-        self.left = at
-
-    def start(self, rows: int) -> State:
-        return self.engine.start(rows)
-
-    def step(self, frames: Images, state: State) -> Step:
-        self.left -= 1
-        if self.left == 0:
-            raise self.error
-        return self.engine.step(frames, state)
+    return FakeEngine(bundle.manifest.network, before_step=fail)
 
 
 @pytest.fixture(scope="module")
@@ -53,10 +44,12 @@ def engine(bundle: Bundle) -> OnnxEngine:
     return OnnxEngine(bundle.manifest.network, bundle.graph)
 
 
-def build(bundle: Bundle, engine: Engine, slots: int = 4) -> Worker:
-    scheduler = Scheduler(slots, queue_capacity=1000)
+def build(
+    bundle: Bundle, engine: Engine, slots: int = 4, energy: EnergyModel | None = None
+) -> Worker:
+    scheduler = Scheduler(slots, queue_timesteps=1000)
     metrics = Metrics().for_model(bundle.manifest, engine.name, scheduler)
-    energy = EnergyModel(bundle.manifest, load_profile())
+    energy = energy or EnergyModel(bundle.manifest, load_profile())
     return Worker(bundle.manifest, engine, scheduler, metrics, energy)
 
 
@@ -97,9 +90,9 @@ def test_batched_rows_equal_solo_runs(
 
 
 def test_a_failure_that_does_not_come_back_costs_nobody_an_answer(
-    bundle: Bundle, engine: OnnxEngine, images: Images
+    bundle: Bundle, images: Images
 ) -> None:
-    worker = build(bundle, FailingOnce(engine, at=2), slots=4)
+    worker = build(bundle, failing_once(bundle, 2, RuntimeError()), slots=4)
     futures = [submit(worker, image, ExitPolicy(0.0, 1, 4)) for image in images[:5]]
     worker.start()
     assert [future.result(10).row.t for future in futures] == [4] * 5
@@ -139,28 +132,91 @@ def test_cancelled_rows_never_run_or_leave_after_their_step(
     assert worker.drain(10)
 
 
-def test_answers_stand_even_if_what_follows_them_fails(
+def broken(*_: object) -> None:
+    raise MemoryError("broken on purpose")
+
+
+def submit_batch(worker: Worker, images: Images, **options: Any) -> list[Future[Job]]:
+    """Rows that share their first timestep and leave after one to four."""
+    return [
+        submit(worker, image, ExitPolicy(0.0, 1, limit), **options)
+        for limit, image in enumerate(images[:4], start=1)
+    ]
+
+
+def timesteps(futures: list[Future[Job]]) -> list[int]:
+    return [future.result(10).row.t for future in futures]
+
+
+@pytest.mark.parametrize("name", ["stepped", "finished"])
+def test_metrics_that_fail_cost_nobody_an_answer(
+    bundle: Bundle, engine: OnnxEngine, images: Images, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    worker = build(bundle, engine)
+    monkeypatch.setattr(worker.metrics, name, broken)
+    futures = submit_batch(worker, images)
+    worker.start()
+    assert timesteps(futures) == [1, 2, 3, 4]
+    assert all(future.result().energy is not None for future in futures)
+    assert worker.drain(10)
+
+
+def test_a_listener_that_fails_costs_nobody_an_answer(
+    bundle: Bundle, engine: OnnxEngine, images: Images
+) -> None:
+    worker = build(bundle, engine, slots=5)
+    heard: list[int] = []
+    patient = submit(
+        worker, images[4], ExitPolicy(0.0, 1, 4), listener=lambda step: heard.append(step.t)
+    )
+    futures = submit_batch(worker, images, listener=broken)
+    worker.start()
+    assert timesteps([*futures, patient]) == [1, 2, 3, 4, 4]
+    assert heard == [1, 2, 3, 4]
+    assert worker.drain(10)
+
+
+def test_an_energy_estimate_that_fails_leaves_the_answer_without_it_and_no_other(
+    bundle: Bundle, engine: OnnxEngine, images: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    energy = EnergyModel(bundle.manifest, load_profile())
+    estimate = energy.estimate
+
+    def fails_at_two(pairs: Any) -> Any:
+        return broken() if len(pairs) == 2 else estimate(pairs)
+
+    monkeypatch.setattr(energy, "estimate", fails_at_two)
+    worker = build(bundle, engine, energy=energy)
+    futures = submit_batch(worker, images)
+    worker.start()
+    assert timesteps(futures) == [1, 2, 3, 4]
+    known = [future.result().energy is not None for future in futures]
+    assert known == [True, False, True, True]
+    assert worker.drain(10)
+
+
+def test_a_tick_that_fails_outside_its_step_loses_the_running_rows_only(
     bundle: Bundle, engine: OnnxEngine, images: Images, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     worker = build(bundle, engine, slots=2)
+    observe = worker.scheduler.observe
 
-    def broken(*_: object) -> None:
-        raise MemoryError
+    def fails_once(*_: object) -> None:
+        monkeypatch.setattr(worker.scheduler, "observe", observe)
+        broken()
 
-    monkeypatch.setattr(worker.metrics, "stepped", broken)
-    short = submit(worker, images[0], ExitPolicy(0.0, 1, 1))
-    long = submit(worker, images[1], ExitPolicy(0.0, 1, 4))
+    monkeypatch.setattr(worker.scheduler, "observe", fails_once)
+    futures = [submit(worker, image, ExitPolicy(0.0, 1, 4)) for image in images[:5]]
     worker.start()
-    assert short.result(10).row.t == 1
-    assert isinstance(long.exception(10), InferenceFailed)
+    lost, kept = futures[:2], futures[2:]
+    assert all(isinstance(future.exception(10), InferenceFailed) for future in lost)
+    assert timesteps(kept) == [4] * 3
     assert worker.drain(10)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_dying_worker_leaves_nobody_waiting(
-    bundle: Bundle, engine: OnnxEngine, images: Images
-) -> None:
-    worker = build(bundle, FailingOnce(engine, at=2, error=GeneratorExit()), slots=2)
+def test_a_dying_worker_leaves_nobody_waiting(bundle: Bundle, images: Images) -> None:
+    worker = build(bundle, failing_once(bundle, 2, GeneratorExit()), slots=2)
     futures = [submit(worker, image, ExitPolicy(0.0, 1, 4)) for image in images[:5]]
     worker.start()
     assert all(isinstance(future.exception(10), NotReady) for future in futures)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from spikeserve.models.network import Conv
+from spikeserve.models.layers import Conv
 from spikeserve.training.compensation import compensated, patch_covariance
 from spikeserve.training.errors import RecipeError
 from spikeserve.training.recipe import load_recipe

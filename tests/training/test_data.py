@@ -16,7 +16,6 @@ import torch
 from PIL import Image
 
 from spikeserve.training.data import DATASETS, Split, held_out
-from spikeserve.training.data.archives import downloaded
 from spikeserve.training.data.augmentation import Augmentation
 from spikeserve.training.data.batches import Batches
 from spikeserve.training.data.cifar import decode_mosaics, decode_official
@@ -224,15 +223,3 @@ def test_broken_idx_file_is_refused(tmp_path: Path, content: bytes) -> None:
         (tmp_path / file).write_bytes(content)
     with pytest.raises(DataError, match="IDX"):
         decode(tmp_path)
-
-
-def test_download_is_kept_and_failure_leaves_nothing(tmp_path: Path) -> None:
-    source = tmp_path / "there" / "set.tar.gz"
-    source.parent.mkdir()
-    source.write_bytes(b"bytes")
-    assert downloaded(source.as_uri(), tmp_path).read_bytes() == b"bytes"
-    source.unlink()
-    assert downloaded(source.as_uri(), tmp_path).read_bytes() == b"bytes"
-    with pytest.raises(DataError, match="--source"):
-        downloaded((tmp_path / "missing.gz").as_uri(), tmp_path)
-    assert not list(tmp_path.glob("missing*"))

@@ -10,18 +10,18 @@ import pytest
 import torch
 
 from spikeserve.models.bundle import load_bundle
-from spikeserve.models.network import Conv, Linear
+from spikeserve.models.layers import Conv, Linear
 from spikeserve.models.plans import PIXEL_SHIFT, planned
 from spikeserve.models.program import CURRENT_LIMIT
 from spikeserve.training.build import SpikingNetwork
 from spikeserve.training.cli import main
 from spikeserve.training.errors import RecipeError
-from spikeserve.training.fit import Fit, encoded
 from spikeserve.training.pipeline import fit
 from spikeserve.training.quantize import quantised
 from spikeserve.training.recipe import load_recipe
-from spikeserve.training.rounding import Way, fake_quantised, integers, membrane_units
+from spikeserve.training.rounding import FloatWeights, fake_quantised, integers, membrane_units
 from spikeserve.training.run import Run
+from spikeserve.training.trainer import Trainer
 from tests.training.conftest import RECIPE
 
 NARROW = """
@@ -29,7 +29,7 @@ extends = "tiny"
 name = "narrow"
 [[stages]]
 name = "rounded"
-after = "ann"
+init_from = "ann"
 neurons = "lif"
 timesteps = 1
 epochs = 1
@@ -64,8 +64,8 @@ def test_it_takes_over_what_it_does_not_say_and_trains_only_what_it_needs(narrow
     base, _ = load_recipe(str(narrow.with_name("tiny.toml")))
     assert (extended.name, extended.network) == ("narrow", base.network)
     assert [stage.name for stage in extended.stages] == ["ann", "temporal", "rounded", "narrow"]
-    assert extended.needed == (0, 2, 3)
-    assert base.needed == (0, 1)
+    assert extended.required == (0, 2, 3)
+    assert base.required == (0, 1)
     assert extended.quantize.weight_bits == 4
     narrow.write_text("# said otherwise\n" + NARROW)
     assert load_recipe(str(narrow))[1] == digest
@@ -109,7 +109,7 @@ def test_what_cannot_extend_is_refused(narrow: Path, change: str, message: str) 
         load_recipe(str(narrow))
 
 
-def adopting(folder: Path, cifar: Path, recipe: Path, other: Path) -> list[str]:
+def start_from(folder: Path, cifar: Path, recipe: Path, other: Path) -> list[str]:
     arguments = ["--data", str(cifar), "--run", str(folder), "--from", str(other)]
     return ["fit", str(recipe), *arguments]
 
@@ -123,7 +123,7 @@ def adopting(folder: Path, cifar: Path, recipe: Path, other: Path) -> list[str]:
         (("learning_rate = 0.03", "learning_rate = 0.5"), "differs in stage 'ann'"),
     ],
 )
-def test_stages_of_another_recipe_are_not_adopted(
+def test_stages_trained_otherwise_are_not_copied(
     recipe: Path,
     cifar: Path,
     tmp_path: Path,
@@ -135,7 +135,7 @@ def test_stages_of_another_recipe_are_not_adopted(
     first, second = tmp_path / "first", tmp_path / "second"
     assert main(["fit", str(recipe), "--data", str(cifar), "--run", str(first)]) == 0
     recipe.write_text(RECIPE.replace(*change))
-    assert main(adopting(second, cifar, recipe, first)) == 1
+    assert main(start_from(second, cifar, recipe, first)) == 1
     assert message in capsys.readouterr().err
     assert not second.exists()
     resumed = ["fit", str(recipe), "--data", str(cifar), "--run", str(first), "--resume"]
@@ -151,12 +151,12 @@ def test_nothing_is_copied_of_a_damaged_run(
     for name, damage in {"log.jsonl": b"{\n", "ann.pt": b"PK", "recipe.json": b"{}"}.items():
         whole = (first / name).read_bytes()
         (first / name).write_bytes(damage)
-        assert main(adopting(second, cifar, recipe, first)) == 1
+        assert main(start_from(second, cifar, recipe, first)) == 1
         assert name in capsys.readouterr().err
         assert not second.exists()
         (first / name).write_bytes(whole)
     (first / "ann.pt").unlink()  # a later stage must not be kept without what it stems from
-    assert main(adopting(second, cifar, recipe, first)) == 1
+    assert main(start_from(second, cifar, recipe, first)) == 1
     assert "no finished stage" in capsys.readouterr().err
     assert not list(tmp_path.glob("*.partial"))
     second.write_text("a file")
@@ -220,7 +220,7 @@ def test_thresholds_keep_room_above_them() -> None:
     torch.manual_seed(0)
     for theta in (0.5, 4.0, 8.0):
         with torch.no_grad():
-            model.synapses[0].weight.copy_(0.1 * torch.randn(8, 27).abs())
+            model.synaptic[0].weight.copy_(0.1 * torch.randn(8, 27).abs())
             model.neurons[0].theta.fill_(theta)
         program = quantised(model, 4)
         first = program.network.synaptic[0]
@@ -228,12 +228,12 @@ def test_thresholds_keep_room_above_them() -> None:
     assert first.shift > 0
 
 
-def test_an_adopting_run_that_was_interrupted_goes_on(
+def test_a_run_with_copied_stages_goes_on_after_an_interruption(
     recipe: Path, narrow: Path, cifar: Path, tmp_path: Path
 ) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     assert main(["fit", str(recipe), "--data", str(cifar), "--run", str(first)]) == 0
-    arguments = adopting(second, cifar, narrow, first)
+    arguments = start_from(second, cifar, narrow, first)
     second.mkdir()
     assert main([*arguments, "--resume"]) == 0  # nothing has begun in an empty folder
     assert (second / "ann.pt").read_bytes() == (first / "ann.pt").read_bytes()
@@ -269,18 +269,18 @@ def test_rounded_stages_end_with_the_batch_norm_of_their_own_weights(
     first, second = tmp_path / "first", tmp_path / "second"
     assert main(["fit", str(recipe), "--data", str(cifar), "--run", str(first)]) == 0
     run = Run.of(str(narrow), cifar, second)
-    fit(run, resume=False, adopted=first)
+    fit(run, resume=False, start_from=first)
     train, rest = run.splits()
-    trained = Fit(run.recipe, 10, train, rest, second)
-    model = trained.trained(2)
-    norm = model.synapses[0].norm
+    trainer = Trainer(run.recipe, 10, train, rest, second)
+    model = trainer.networks.final(2)
+    norm = model.synaptic[0].norm
     assert norm is not None
     assert norm.running_mean is not None
     assert norm.running_var is not None
     with torch.no_grad():
         seen = []
         norm.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
-        model(encoded(trained.batches.images, trained.table, 1, torch.float32))
+        model(trainer.encoder(trainer.train.images, 1).float())
     off = (seen[0].mean(dim=(0, 2, 3)) - norm.running_mean) / norm.running_var.sqrt()
     assert off.abs().max() < 0.1
 
@@ -290,13 +290,13 @@ def test_rounding_is_as_near_as_its_bits_allow() -> None:
     network = planned(("8", "P", "6"), (8, 8, 3), 4)
     layer = network.synaptic[1]
     weight = torch.randn(6, 72, generator=torch.Generator().manual_seed(0))
-    way = Way(layer, weight, torch.zeros(6))
-    units = membrane_units(network, [way], 4)
-    steps = integers(network, way, units, 4)
+    floats = FloatWeights(layer, weight, torch.zeros(6))
+    units = membrane_units(network, [floats], 4)
+    steps = integers(network, floats, units, 4)
     assert steps.abs().max() == 7
     largest = 7 / weight.abs().amax(dim=1)
     plain = (weight * largest[:, None]).round() / largest[:, None]
-    ours = fake_quantised(network, way, units, 4)
+    ours = fake_quantised(network, floats, units, 4)
     assert torch.equal(ours, weight + (steps / units[:, None] - weight))
     assert (ours - weight).square().sum() < (plain - weight).square().sum()
 
@@ -306,13 +306,13 @@ def test_no_rounding_lets_a_current_leave_int16() -> None:
     for layer in network.synaptic:
         assert isinstance(layer, Conv | Linear)
         weight, bias = torch.ones(layer.weight_shape[::-1]), torch.zeros(layer.out_channels)
-        way = Way(layer, weight, bias)
-        steps = integers(network, way, membrane_units(network, [way], 8), 8).numpy()
+        floats = FloatWeights(layer, weight, bias)
+        steps = integers(network, floats, membrane_units(network, [floats], 8), 8).numpy()
         maximum = 255 if layer is network.layers[0] else 1
         assert (np.abs(steps).sum(axis=1) * maximum / 2**layer.shift <= 32767).all()
 
 
-def test_single_timesteps_are_adopted_whatever_happens_between_timesteps(
+def test_single_timestep_stages_are_copied_whatever_happens_between_timesteps(
     recipe: Path, cifar: Path, tmp_path: Path
 ) -> None:
     """At T = 1 there is no reset, no second spike, and every encoding shows the pixels."""
@@ -322,10 +322,10 @@ def test_single_timesteps_are_adopted_whatever_happens_between_timesteps(
     other.write_text(
         'extends = "tiny"\nname = "other"\n'
         '[network]\nencoding = "direct"\nfire_once = false\nreset = "soft"\n'
-        '[[stages]]\nname = "repeated"\nafter = "ann"\nneurons = "lif"\ntimesteps = 3\n'
+        '[[stages]]\nname = "repeated"\ninit_from = "ann"\nneurons = "lif"\ntimesteps = 3\n'
         'epochs = 1\nlearning_rate = 0.001\noptimizer = "adamw"\nfold = "current"\n'
     )
-    assert main(adopting(second, cifar, other, first)) == 0
+    assert main(start_from(second, cifar, other, first)) == 0
     stages = [json.loads(line)["stage"] for line in (second / "log.jsonl").read_text().splitlines()]
     assert stages == ["ann", "repeated"]
 
@@ -336,9 +336,9 @@ def test_sums_of_many_inputs_still_fit() -> None:
     layer = network.synaptic[1]
     generator = torch.Generator().manual_seed(0)
     weight = torch.randn(6, layer.weight_shape[0], generator=generator) / 100
-    way = Way(layer, weight, torch.zeros(6))
-    units = membrane_units(network, [way], 8)
-    steps = integers(network, way, units, 8)
+    floats = FloatWeights(layer, weight, torch.zeros(6))
+    units = membrane_units(network, [floats], 8)
+    steps = integers(network, floats, units, 8)
     assert (units > 0).all()
     assert (steps.abs().sum(dim=1) <= 32767).all()
     assert torch.corrcoef(torch.stack([steps.flatten(), weight.flatten()]))[0, 1] > 0.5

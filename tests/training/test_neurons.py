@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from spikeserve.models.network import Lif
-from spikeserve.models.neurons import lif_step
+from spikeserve.models.engines.reference import NumpyOperations
+from spikeserve.models.layers import Lif
+from spikeserve.models.layers.lif import Memory
 from spikeserve.training.neurons import clipped_relu, lif, lif_backward, lif_forward
 
 
@@ -82,10 +83,10 @@ def test_training_and_serving_neurons_are_the_same(reset: str, once: bool) -> No
     layer = Lif("n", (2, 3, 4), leak_q=256, reset=reset, fire_once=once)  # type: ignore[arg-type]
     current = np.random.default_rng(0).integers(-50, 120, (5, 7, 2, 3, 4)).astype(np.int32)
     theta = np.array([60, 80, 100, 140], np.int32)
-    v, fired = np.zeros((7, 2, 3, 4), np.int32), np.zeros((7, 2, 3, 4), np.bool_)
+    memory = Memory(np.zeros((7, 2, 3, 4), np.int32), np.zeros((7, 2, 3, 4), np.bool_))
     served = []
     for current_t in current:
-        spikes, v, fired = lif_step(layer, v, fired, current_t, theta)
+        spikes, memory = layer.step(NumpyOperations(), memory, current_t, theta)
         served.append(spikes)
     trained, _ = lif_forward(
         torch.from_numpy(current).float().flatten(1, 3),

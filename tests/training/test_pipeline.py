@@ -14,7 +14,6 @@ from spikeserve.models.engines.selection import build_engine
 from spikeserve.models.exits import ExitPolicy
 from spikeserve.models.inference import classify, trace
 from spikeserve.models.plans import PIXEL_SHIFT, planned
-from spikeserve.training import fit
 from spikeserve.training.build import SpikingNetwork, folded
 from spikeserve.training.cli import INTERRUPTED, main
 from spikeserve.training.data import DATASETS
@@ -23,6 +22,7 @@ from spikeserve.training.objective import activity
 from spikeserve.training.quantize import quantised
 from spikeserve.training.recipe import load_recipe
 from spikeserve.training.run import Run
+from spikeserve.training.trainer import Trainer
 from tests.training.conftest import RECIPE
 
 
@@ -78,16 +78,16 @@ def test_integer_program_follows_the_float_network(
         recipe.write_text(RECIPE.replace('plan = ["8", "P", "12/2"]', plan))
     run = Run.of(str(recipe), cifar, tmp_path / "run")
     train, rest = run.splits()
-    trainer = fit.Fit(run.recipe, 10, train, rest, run.folder)
+    trainer = Trainer(run.recipe, 10, train, rest, run.folder)
     model = trainer.run(resume=False)
-    for synapse in model.synapses:
-        synapse.weight_bits = bits
+    for module in model.synaptic:
+        module.weight_bits = bits
     program = quantised(model, bits)
     assert program.network.synaptic[0].shift <= {8: PIXEL_SHIFT, 4: 2}[bits]
     from spikeserve.models.engines.reference import ReferenceEngine
 
     served = trace(ReferenceEngine(program), run.recipe.encoding, rest.images)
-    frames = fit.encoded(torch.from_numpy(rest.images), trainer.table, 3, torch.float32)
+    frames = trainer.encoder(torch.from_numpy(rest.images), 3).float()
     with torch.no_grad():
         logits = model(frames).cumsum(0).numpy()
     error = served.logit_sums * program.logit_scale - logits
@@ -100,10 +100,10 @@ def test_interrupted_training_resumes_to_the_same_weights(
     run = ["fit", str(recipe), "--data", str(cifar), "--run"]
     assert main([*run, str(tmp_path / "straight")]) == 0
 
-    report = fit.Fit._report
+    report = Trainer._report
     calls = 0
 
-    def interrupted(self: fit.Fit, line: dict[str, object]) -> None:
+    def interrupted(self: Trainer, line: dict[str, object]) -> None:
         nonlocal calls
         calls += 1
         if calls == 3:  # during the last epoch, after its training
@@ -111,7 +111,7 @@ def test_interrupted_training_resumes_to_the_same_weights(
         report(self, line)
 
     with monkeypatch.context() as patch:
-        patch.setattr(fit.Fit, "_report", interrupted)
+        patch.setattr(Trainer, "_report", interrupted)
         assert main([*run, str(tmp_path / "resumed")]) == INTERRUPTED
     assert main([*run, str(tmp_path / "resumed")]) == 1  # refuses to overwrite
     assert main([*run, str(tmp_path / "resumed"), "--resume"]) == 0
@@ -124,13 +124,13 @@ def test_interrupted_training_resumes_to_the_same_weights(
 def test_folding_keeps_the_first_timestep(recipe: Path, cifar: Path, tmp_path: Path) -> None:
     run = Run.of(str(recipe), cifar, tmp_path / "run")
     train, rest = run.splits()
-    trainer = fit.Fit(run.recipe, 10, train, rest, run.folder)
+    trainer = Trainer(run.recipe, 10, train, rest, run.folder)
     trainer.run(resume=False)
-    model = trainer.trained(0)
+    model = trainer.networks.final(0)
     for neurons in model.neurons:
         neurons.activation = "lif"
     twin = folded(model, "threshold").eval()
-    frames = fit.encoded(torch.from_numpy(rest.images), trainer.table, 1, torch.float32)
+    frames = trainer.encoder(torch.from_numpy(rest.images), 1).float()
     with torch.no_grad():
         torch.testing.assert_close(model(frames), twin(frames), atol=1e-3, rtol=1e-3)
 
@@ -140,12 +140,12 @@ def test_a_stage_may_start_from_any_earlier_one(tmp_path: Path) -> None:
     branch = (
         RECIPE.split("[[stages]]")[1].replace('"ann"', '"relu"').replace("clipped-relu", "relu")
     )
-    last = RECIPE.split("[[stages]]")[2].replace("epochs", 'after = "ann"\nepochs')
+    last = RECIPE.split("[[stages]]")[2].replace("epochs", 'init_from = "ann"\nepochs')
     head = "[[stages]]".join(RECIPE.split("[[stages]]")[:2])
-    path.write_text("[[stages]]".join([head, f'{branch}after = "ann"\n', last]))
+    path.write_text("[[stages]]".join([head, f'{branch}init_from = "ann"\n', last]))
     recipe, _ = load_recipe(str(path))
-    assert [recipe.origin(index) for index in range(3)] == [None, 0, 0]
-    assert [recipe.folded(index) for index in range(3)] == [False, False, True]
+    assert [recipe.initial_stage(index) for index in range(3)] == [None, 0, 0]
+    assert [recipe.is_folded(index) for index in range(3)] == [False, False, True]
 
 
 def test_activity_counts_the_spikes_that_arrive_behind_a_pool() -> None:
@@ -153,8 +153,8 @@ def test_activity_counts_the_spikes_that_arrive_behind_a_pool() -> None:
     network = planned(("8", "P", "6"), (8, 8, 3), 4)
     model = SpikingNetwork(network, 1, leak=1.0, normalised=False)
     arriving: list[torch.Tensor] = []
-    for synapse in model.synapses[1:]:
-        synapse.register_forward_pre_hook(lambda _, inputs: arriving.append(inputs[0]))
+    for module in model.synaptic[1:]:
+        module.register_forward_pre_hook(lambda _, inputs: arriving.append(inputs[0]))
     with torch.no_grad():
         model(torch.rand(1, 5, 3, 8, 8) * 3)
     dense = [16 * 9 * 8 * 6, 16 * 6 * 4]  # MACs of the second convolution and the classifier
@@ -204,4 +204,4 @@ def test_stage_must_have_finished_before_it_is_read(
     run = Run.of(str(recipe), cifar, tmp_path / "run")
     train, rest = run.splits()
     with pytest.raises(TrainingError, match="has not finished"):
-        fit.Fit(run.recipe, 10, train, rest, run.folder).trained(1)
+        Trainer(run.recipe, 10, train, rest, run.folder).networks.final(1)

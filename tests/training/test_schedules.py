@@ -15,11 +15,11 @@ from spikeserve.models.plans import planned
 from spikeserve.training.build import SpikingNetwork
 from spikeserve.training.cli import PAUSED, main
 from spikeserve.training.conversion import set_thresholds
-from spikeserve.training.fit import Fit
 from spikeserve.training.optimizers import learning_rate_factor
 from spikeserve.training.recipe import load_recipe
 from spikeserve.training.run import Run
 from spikeserve.training.run_folder import RunFolder
+from spikeserve.training.trainer import Trainer
 from tests.training.conftest import RECIPE
 
 SGD = RECIPE.replace(
@@ -47,15 +47,15 @@ def test_thresholds_let_the_asked_share_of_neurons_spike(
 ) -> None:
     run = Run.of(str(recipe), cifar, tmp_path / "run")
     train, rest = run.splits()
-    fitting = Fit(run.recipe, 10, train, rest, run.folder)
-    model = SpikingNetwork(fitting.network, 3, 1.0, normalised=True)
-    set_thresholds(model, fitting._sample(1).float(), percentile=0.9, scale=1.0)
+    trainer = Trainer(run.recipe, 10, train, rest, run.folder)
+    model = SpikingNetwork(trainer.network, 3, 1.0, normalised=True)
+    set_thresholds(model, trainer.sample(1).float(), percentile=0.9, scale=1.0)
     with torch.no_grad():
-        model.eval()(fitting._sample(1).float())
+        model.eval()(trainer.sample(1).float())
     for neurons in model.neurons:
         assert float(neurons.rate) == pytest.approx(0.1, abs=0.02)
     before = model.neurons[0].theta.detach().clone()
-    set_thresholds(model, fitting._sample(1).float(), percentile=0.9, scale=0.5)
+    set_thresholds(model, trainer.sample(1).float(), percentile=0.9, scale=0.5)
     torch.testing.assert_close(model.neurons[0].theta.detach(), before / 2)
 
 
@@ -86,7 +86,7 @@ def test_a_trial_of_large_batches_takes_small_ones_at_a_lower_rate(recipe: Path)
     """Batches made for a GPU need more memory than a machine without one may have."""
     recipe.write_text(RECIPE.replace("batch_size = 32", "batch_size = 256"))
     whole = Run.of(str(recipe), Path("data"), None)
-    trial = whole.shortened(0.1).recipe
+    trial = whole.trial(0.1).recipe
     assert trial.batch_size == 64
     rates = [stage.learning_rate for stage in whole.recipe.stages]
     assert [stage.learning_rate for stage in trial.stages] == [rate / 4 for rate in rates]
@@ -155,27 +155,27 @@ def test_a_program_of_another_recipe_is_not_exported(
     assert "or by another recipe" in capsys.readouterr().err
 
 
-def test_a_trunk_gives_all_weights_but_the_classifiers(
+def test_pretrained_weights_are_all_but_the_classifiers(
     recipe: Path, cifar: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["--data", str(cifar), "--run"]
     other = tmp_path / "other.toml"
     other.write_text(
         RECIPE.replace('name = "tiny"', 'name = "other"').replace(
-            'name = "ann"', 'name = "ann"\ntrunk = "tiny/ann"'
+            'name = "ann"', 'name = "ann"\npretrained = "tiny/ann"'
         )
     )
     assert main(["fit", str(other), *arguments, str(tmp_path / "other")]) == 1
     assert "train tiny/ann first" in capsys.readouterr().err
     assert main(["fit", str(recipe), *arguments, str(tmp_path / "tiny")]) == 0
     run = Run.of(str(other), cifar, tmp_path / "other")
-    fitting = Fit(run.recipe, 10, *run.splits(), run.folder)
+    trainer = Trainer(run.recipe, 10, *run.splits(), run.folder)
     torch.manual_seed(0)
-    entering = fitting._entering(0).state_dict()
-    trunk = torch.load(tmp_path / "tiny" / "ann.pt")
-    same = {name for name in trunk if torch.equal(trunk[name], entering[name])}
-    last = max(int(name.split(".")[1]) for name in trunk if name.startswith("stack"))
-    assert {name for name in trunk if not name.startswith(f"stack.{last}.")} <= same
+    initial = trainer.networks.initial(0, trainer.sample).state_dict()
+    pretrained = torch.load(tmp_path / "tiny" / "ann.pt")
+    same = {name for name in pretrained if torch.equal(pretrained[name], initial[name])}
+    last = max(int(name.split(".")[1]) for name in pretrained if name.startswith("stack"))
+    assert {name for name in pretrained if not name.startswith(f"stack.{last}.")} <= same
     assert f"stack.{last}.weight" not in same
     assert main(["fit", str(other), *arguments, str(tmp_path / "other")]) == 0
 
@@ -185,7 +185,7 @@ def test_one_process_trains_in_a_folder_at_a_time(
 ) -> None:
     run = tmp_path / "run"
     arguments = ["fit", str(recipe), "--data", str(cifar), "--run", str(run)]
-    with RunFolder(run).occupied():
+    with RunFolder(run).locked():
         assert main(arguments) == 1
     assert "another process is training" in capsys.readouterr().err
     (run / "recipe.json.partial").touch()  # all that a very early kill leaves
@@ -208,24 +208,24 @@ def test_hidden_linear_layers_train_with_their_norms() -> None:
     for neurons in model.neurons:
         neurons.activation = "relu"
     model(torch.rand(1, 4, 3, 8, 8)).square().sum().backward()
-    norms = [synapse.norm for synapse in model.synapses if synapse.norm is not None]
+    norms = [module.norm for module in model.synaptic if module.norm is not None]
     assert [len(norm.weight) for norm in norms] == [8, 16]
     for norm in norms:
         assert norm.weight.grad is not None
         assert norm.num_batches_tracked == 1
 
 
-def test_a_bundle_names_its_trunk_and_refuses_one_that_held_out_other_images(
+def test_a_bundle_names_its_pretraining_and_refuses_one_that_held_out_other_images(
     recipe: Path, cifar: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["--data", str(cifar), "--minutes", "0", "--run"]
     assert main(["fit", str(recipe), *arguments, str(tmp_path / "tiny")]) == PAUSED
-    grafted = RECIPE.replace('name = "ann"\n', 'name = "ann"\ntrunk = "tiny/ann"\n')
-    recipe.write_text(grafted.replace('"tiny"', '"other"'))
+    transferred = RECIPE.replace('name = "ann"\n', 'name = "ann"\npretrained = "tiny/ann"\n')
+    recipe.write_text(transferred.replace('"tiny"', '"other"'))
     assert main(["all", str(recipe), "--data", str(cifar), "--run", str(tmp_path / "other")]) == 0
     manifest = json.loads((tmp_path / "other" / "bundle" / "manifest.json").read_text())
-    (trunk,) = manifest["provenance"]["trunks"]
-    assert (trunk["recipe"], trunk["dataset"]) == ("tiny", "CIFAR-10")
+    (earlier,) = manifest["provenance"]["trunks"]
+    assert (earlier["recipe"], earlier["dataset"]) == ("tiny", "CIFAR-10")
     recipe.write_text("seed = 2\n" + recipe.read_text())
     assert main(["fit", str(recipe), *arguments, str(tmp_path / "third")]) == 1
     assert "another seed or held_out" in capsys.readouterr().err

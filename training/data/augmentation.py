@@ -1,6 +1,6 @@
-"""Augmentation of uint8 batches ``[B, H, W, C]``, on whatever device they are.
+"""Augmentation of uint8 batches ``[B, H, W, C]`` on their device.
 
-All draws come from a CPU generator, so that a run can be resumed on any machine.
+All draws come from a CPU generator, so that a run can be resumed on another device.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Augmentation:
 
 
 def flipped_and_cropped(images: Tensor, generator: torch.Generator, padding: int) -> Tensor:
-    """A random crop of the image in a black frame, mirrored or not, by gathering."""
+    """Random crops of the images padded with black, half of them mirrored."""
     batch, height, width, _ = images.shape
     device = images.device
 

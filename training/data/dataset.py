@@ -1,7 +1,7 @@
 """A data set on disk: two splits of uint8 arrays whose sha256 is known.
 
-Whatever the source, the decoded arrays must be the published ones: images ``[N, H, W, C]``,
-labels ``[N]``. Each set has a folder of its own under the data root.
+Arrays must be the published ones, from whatever archive they were decoded: images
+``[N, H, W, C]``, labels ``[N]``. Each set has a folder of its own under the data root.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def held_out(train: Split, count: int, seed: int) -> tuple[Split, Split]:
     """Training images to fit on, and ``count`` others to calibrate on.
 
     Raises:
-        DataError: none would be left to fit on.
+        DataError: there are no more than ``count`` images.
     """
     if count >= len(train):
         raise DataError(f"{count:,} of {len(train):,} training images cannot be held out")
@@ -57,7 +57,7 @@ def held_out(train: Split, count: int, seed: int) -> tuple[Split, Split]:
 
 @dataclass(frozen=True)
 class Dataset:
-    """What is known about a data set before a byte of it is read."""
+    """A data set's names, hashes, archives and their layouts."""
 
     name: str
     title: str
@@ -65,9 +65,9 @@ class Dataset:
     labels: tuple[str, ...]
     sha256: dict[str, str]
     decoders: tuple[Callable[[Path], Arrays | None], ...]
-    """Each reads one layout of an unpacked source; None where it is another layout."""
+    """Each reads one layout of an unpacked archive, and returns None for other layouts."""
     download: Callable[[Path], Path]
-    """Fetches a source into a folder and returns it."""
+    """Fetches an archive into a folder and returns its path."""
 
     def train(self, root: Path) -> Split:
         """The training images."""
@@ -78,10 +78,10 @@ class Dataset:
         return self._load(root / self.name, "test")
 
     def fetch(self, root: Path, source: Path | None) -> bool:
-        """Decode, verify and store the set under ``root``; False where it was there already.
+        """Decode, verify and store the set under ``root``; False if it was stored before.
 
         Args:
-            source: an archive or folder in one of the known layouts; None downloads one.
+            source: an archive or folder in a known layout; without it, one is downloaded.
 
         Raises:
             DataError: nothing usable at ``source``, the download failed, or the arrays are
@@ -132,7 +132,7 @@ class Dataset:
         return Split(*arrays)
 
     def _stored(self, folder: Path, name: str) -> Pixels | None:
-        """An array as it was published; None where it is missing or damaged."""
+        """The array ``name`` if its sha256 is the published one; None if missing or damaged."""
         try:
             array: Pixels = np.load(folder / f"{name}.npy", allow_pickle=False)
         except (OSError, ValueError, EOFError):

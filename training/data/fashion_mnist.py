@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from spikeserve.training.data.archives import downloaded
+from spikeserve.training.data.archives import Download, fetched
 from spikeserve.training.data.dataset import Arrays, Dataset, Pixels
 from spikeserve.training.errors import DataError
 
@@ -24,6 +24,12 @@ FILES = {
     "train_labels": "train-labels-idx1-ubyte.gz",
     "test_images": "t10k-images-idx3-ubyte.gz",
     "test_labels": "t10k-labels-idx1-ubyte.gz",
+}
+MD5 = {
+    "train_images": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+    "train_labels": "25c81989df183df01b3e8a0aad5dffbe",
+    "test_images": "bef4ecab320f06d8554ea6380940ec79",
+    "test_labels": "bb300cfdad3c16e7a12a480ee83cd310",
 }
 LABELS = (
     "T-shirt/top", "trouser", "pullover", "dress", "coat",
@@ -60,8 +66,8 @@ def decode(folder: Path) -> Arrays | None:
 
 def download(folder: Path) -> Path:
     """The four files, fetched into ``folder``."""
-    for name in FILES.values():
-        downloaded(ADDRESS + name, folder)
+    for name, file in FILES.items():
+        fetched([Download(ADDRESS + file, MD5[name])], folder)
     return folder
 
 

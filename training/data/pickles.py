@@ -1,4 +1,4 @@
-"""The official archive's batches are Python 2 pickles; this reads them without trusting them."""
+"""A safe reader of the official archives' batches, which are Python 2 pickles."""
 
 from __future__ import annotations
 

@@ -1,8 +1,11 @@
-"""TrivialAugment: one operation an image, drawn with its strength, and nothing to tune.
+"""TrivialAugment: one random operation of random strength for each image.
 
-An equal of learned policies such as AutoAugment at no search (S. Müller, F. Hutter,
-"TrivialAugment: Tuning-free Yet State-of-the-Art Data Augmentation", ICCV 2021; the wide space).
-Images are uint8 ``[B, H, W, C]``; strengths ``[B]`` are in -1…1 or 0…1.
+As good as searched policies such as AutoAugment (S. Müller, F. Hutter, "TrivialAugment:
+Tuning-free Yet State-of-the-Art Data Augmentation", ICCV 2021; the wide space). Images are uint8
+``[B, H, W, C]``; strengths ``[B]`` are in -1…1.
+
+torchvision's ``TrivialAugmentWide`` is not used: it draws one operation for a whole batch, and from
+the global generator, so that a resumed run would see other images.
 """
 
 from __future__ import annotations
@@ -76,13 +79,13 @@ def grey(values: Tensor) -> Tensor:
 
 
 def blended(towards: Tensor, values: Tensor, strength: Tensor) -> Tensor:
-    """``values`` moved away from ``towards`` (strength > 0) or to it (-1: almost there)."""
+    """``values`` extrapolated from ``towards`` (strength > 0) or interpolated to it (< 0)."""
     factor = (1 + BLEND * strength)[:, None, None, None]
     return towards + factor * (values - towards)
 
 
 def smoothed(values: Tensor) -> Tensor:
-    """A 3x3 smoothing that gives the middle five times the weight; borders stay."""
+    """A 3x3 mean with five times the weight on the middle; border pixels unchanged."""
     channels = values.shape[-1]
     kernel = torch.ones(3, 3, device=values.device)
     kernel[1, 1] = 5
@@ -94,7 +97,7 @@ def smoothed(values: Tensor) -> Tensor:
 
 
 def equalized(images: Tensor) -> Tensor:
-    """Every channel's histogram made flat."""
+    """Histogram equalisation of every channel."""
     batch, height, width, channels = images.shape
     planes = images.permute(0, 3, 1, 2).reshape(batch * channels, -1).long()
     counts = torch.zeros(len(planes), 256, device=images.device)
@@ -109,7 +112,7 @@ def equalized(images: Tensor) -> Tensor:
 
 
 def inverse_affine(name: str, strength: Tensor, extent: int) -> Tensor:
-    """Where each output pixel comes from, about the centre: ``[B, 2, 3]`` over (x, y, 1)."""
+    """Maps of output to input coordinates about the centre, ``[B, 2, 3]`` over (x, y, 1)."""
     matrix = torch.zeros(len(strength), 2, 3, device=strength.device)
     matrix[:, 0, 0] = matrix[:, 1, 1] = 1
     match name:
@@ -129,7 +132,7 @@ def inverse_affine(name: str, strength: Tensor, extent: int) -> Tensor:
 
 
 def warped(images: Tensor, matrix: Tensor) -> Tensor:
-    """Nearest pixels under ``matrix [B, 2, 3]``; black from outside."""
+    """Images resampled under ``matrix [B, 2, 3]``: the nearest pixel, black outside."""
     batch, height, width, _ = images.shape
     y, x = torch.meshgrid(
         torch.arange(height, device=images.device) - (height - 1) / 2,

@@ -102,7 +102,7 @@ class Term:
 
 
 class Column:
-    """A one-dimensional contiguous array."""
+    """A one-dimensional contiguous array, or where one begins."""
 
     def __init__(self, builder: Any, pointer: Any) -> None:
         self.builder = builder
@@ -180,7 +180,9 @@ def instruction(returns: Any) -> Callable[[Callable[..., Term | None]], Any]:
             def generate(context: Any, builder: Any, _signature: Any, values: Any) -> Any:
                 operands: list[Column | Term] = []
                 for kind, value in zip(plain, values, strict=True):
-                    if isinstance(kind, types.Array):
+                    if isinstance(kind, types.CPointer):
+                        operands.append(Column(builder, value))
+                    elif isinstance(kind, types.Array):
                         data = context.make_array(kind)(context, builder, value).data
                         operands.append(Column(builder, data))
                     else:

@@ -18,13 +18,10 @@ from typing import Any
 
 import llvmlite.binding
 import numba
-import numpy as np
 from numba import types
-from numba.np.numpy_support import from_dtype
-from numpy.typing import DTypeLike
 
-from spikeserve.models.engines.kernels.network import step_rows
-from spikeserve.models.engines.kernels.records import LAYER, POOL
+from spikeserve.models.engines.kernels.arguments import Rows, Scratch, Tables, compiled_type
+from spikeserve.models.engines.kernels.step import step_rows
 from spikeserve.models.errors import EngineUnavailable
 
 logger = logging.getLogger("spikeserve")
@@ -35,49 +32,8 @@ CHECKSUM = "sha256"
 _compiling = threading.Lock()
 
 
-def _read(dtype: DTypeLike, dimensions: int = 1) -> Any:
-    return types.Array(from_dtype(np.dtype(dtype)), dimensions, "C", readonly=True)
-
-
-def _written(dtype: DTypeLike, dimensions: int = 1) -> Any:
-    return types.Array(from_dtype(np.dtype(dtype)), dimensions, "C")
-
-
 def _signature() -> Any:
-    """Types of the arguments of ``step_rows``, in its order."""
-    rows = (
-        _written("i8"),  # counter
-        _read("u1", 2),  # frames
-        _read("u8"),  # addresses of the rows' memory before
-        _read("u8"),  # and after
-        _written("i4", 2),  # logits
-        _written("i8", 2),  # active pairs
-        _written("i8", 2),  # spikes
-    )
-    tables = (
-        types.UniTuple(types.int64, 2),  # neurons, mask words
-        _read(LAYER),
-        _read(LAYER),  # shortcuts
-        _read(POOL),
-        _read("i1"),  # packed weights
-        _read("i2"),  # paired weights
-        _read("i2"),  # shortcuts' gains
-        _read("i2"),  # biases
-        _read("i2"),  # thresholds
-        _read("u8"),  # silent channels
-        _read("i8"),  # coverage
-    )
-    scratch = (
-        _written("i2"),  # currents
-        _written("u8"),  # masks
-        _written("i4"),  # events
-        _written("i4"),  # pointer
-        _written("i4"),  # values
-        _written("i2"),  # padded
-        _written("u8"),  # kept masks
-        types.Tuple((_written("i4"), _written("i4"), _written("i2"))),  # a shortcut's detour
-    )
-    return types.void(*rows, *tables, *scratch)
+    return types.void(*map(compiled_type, (Rows, Tables, Scratch)))
 
 
 @functools.cache
@@ -95,6 +51,8 @@ def _step_kernel() -> Callable[..., None]:
 
 def step_kernel() -> Callable[..., None]:
     """``step_rows``, compiled for this processor or read from the cache.
+
+    It trusts its arguments: ``check_types`` tells whether they are what was compiled for.
 
     Raises:
         EngineUnavailable: this system lets no process make machine code.
@@ -116,7 +74,7 @@ def _compiled(folder: Path | None) -> Callable[..., None]:
             kept = f"kept in {folder}"
         except Exception as error:  # a full disk, or a folder that vanished
             kept = f"for this process only: {error}"
-    kernel = kernel or numba.njit(_signature(), nogil=True)(step_rows)
+    kernel = kernel or _entry(numba.njit(_signature(), nogil=True)(step_rows))
     seconds = time.perf_counter() - started
     print(f"event engine: compiled in {seconds:.1f} s, {kept}", file=sys.stderr)
     return kernel
@@ -126,10 +84,17 @@ def _cached(folder: Path) -> Callable[..., None]:
     """Compiled through numba's cache in ``folder``: read from there, or written to it."""
     before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(folder)
     try:
-        kernel: Callable[..., None] = numba.njit(_signature(), nogil=True, cache=True)(step_rows)
-        return kernel
+        return _entry(numba.njit(_signature(), nogil=True, cache=True)(step_rows))
     finally:
         numba.config.CACHE_DIR = before
+
+
+def _entry(dispatcher: Any) -> Callable[..., None]:
+    """The one compiled function. numba's dispatcher in front of it would look at the type of
+    every array anew: 8 µs a call, for types that are checked when the arrays are made."""
+    (compiled,) = dispatcher.overloads.values()
+    entry: Callable[..., None] = compiled.entry_point
+    return entry
 
 
 def _intact(folder: Path) -> bool:

@@ -1,4 +1,8 @@
-"""Inputs as events: the places of what is not zero, in reading order. Compiled by numba."""
+"""What a part of a layer reads: its inputs as events, or inside a frame of zeros; active pairs.
+
+An *event* is a non-zero input, stored as its place in its input row, ``column * channels +
+channel``, counting the part's channels only. Compiled by numba.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from spikeserve.models.engines.kernels.vectors import WORD, population, trailing_zeros
+from spikeserve.models.engines.kernels.arguments import WORD, Events
+from spikeserve.models.engines.kernels.vectors import population, trailing_zeros
 
 BURST = 8  # events written before looking again
 
@@ -26,54 +31,84 @@ def uniform_value(frame: Any) -> int:
 
 
 @njit
-def frame_events(frame: Any, layer: Any, events: Any, pointer: Any) -> None:
-    """Events of ``frame [h * w * c]`` in reading order; pixel i's end at ``pointer[i + 1]``."""
-    count, place = 0, 0
+def mask_events(masks: Any, layer: Any, part: Any, read_masks: Any, events: Events) -> None:
+    """Events of spike masks; ``events.places`` has room for a burst at its end."""
+    places, pointer = events
+    words = (layer.channels + WORD - 1) // WORD
+    count, at = 0, layer.source_at
     pointer[0] = 0
     for y in range(layer.height):
         for x in range(layer.width):
-            for c in range(layer.channels):
-                events[count] = x * layer.channels + c
-                count += frame[place] != 0
-                place += 1
-            pointer[y * layer.width + x + 1] = count
-
-
-@njit
-def mask_events(masks: Any, layer: Any, words: int, events: Any, pointer: Any) -> None:
-    """Events of spike masks ``[h * w * words]``; ``events`` has room for a burst at its end."""
-    count, at = 0, 0
-    pointer[0] = 0
-    for y in range(layer.height):
-        for x in range(layer.width):
-            for k in range(words):
-                word = masks[at]
-                at += 1
-                base = x * layer.channels + k * WORD
+            first = x * part.channels - part.first_channel
+            for k in range(part.first_word, part.last_word):
+                word = masks[at + k] & read_masks[part.read_at + k]
+                base = first + k * WORD
                 spikes = population(word)
                 # Writing a burst whatever the count costs less than guessing its length.
                 for start in range(0, spikes, BURST):
                     for j in range(BURST):
-                        events[count + start + j] = base + trailing_zeros(word)
+                        places[count + start + j] = base + trailing_zeros(word)
                         word &= word - np.uint64(1)
                 count += spikes
+            at += words
             pointer[y * layer.width + x + 1] = count
 
 
 @njit
-def pad_values(values: Any, layer: Any, coverage: Any, padded: Any) -> int:
-    """Copy analog inputs into a frame of zeros; returns their active pairs."""
-    pitch = (layer.width + 2 * layer.padding) * layer.channels
-    padded[: (layer.height + 2 * layer.padding) * pitch] = 0
-    pairs, place = 0, 0
+def value_events(values: Any, layer: Any, part: Any, events: Events) -> None:
+    """Events of numbers that are all 0 or the same."""
+    places, pointer = events
+    count, at = 0, part.first_channel
+    pointer[0] = 0
     for y in range(layer.height):
-        at = (y + layer.padding) * pitch + layer.padding * layer.channels
+        for x in range(layer.width):
+            for c in range(part.channels):
+                places[count] = x * part.channels + c
+                count += values[at + c] != 0
+            at += layer.channels
+            pointer[y * layer.width + x + 1] = count
+
+
+@njit
+def pad_values(values: Any, layer: Any, part: Any, coverage: Any, padded: Any) -> int:
+    """Copy analog inputs into a frame of zeros; returns their active pairs."""
+    pitch = (layer.width + 2 * layer.padding_x) * part.channels
+    for k in range((layer.height + 2 * layer.padding_y) * pitch):
+        padded[k] = 0
+    pairs, place = 0, part.first_channel
+    for y in range(layer.height):
+        at = (y + layer.padding_y) * pitch + layer.padding_x * part.channels
         for x in range(layer.width):
             active = 0
-            for _ in range(layer.channels):
-                padded[at] = values[place]
-                active += values[place] != 0
+            for c in range(part.channels):
+                padded[at] = values[place + c]
+                active += values[place + c] != 0
                 at += 1
-                place += 1
+            place += layer.channels
             pairs += active * coverage[layer.coverage_at + y * layer.width + x]
+    return pairs
+
+
+@njit
+def mask_pairs(masks: Any, layer: Any, coverage: Any) -> int:
+    """Active pairs of spikes: each with every window that sees it."""
+    words = (layer.channels + WORD - 1) // WORD
+    pairs = 0
+    for pixel in range(layer.height * layer.width):
+        active = 0
+        for k in range(words):
+            active += population(masks[layer.source_at + pixel * words + k])
+        pairs += active * coverage[layer.coverage_at + pixel]
+    return pairs
+
+
+@njit
+def value_pairs(values: Any, layer: Any, coverage: Any) -> int:
+    """Active pairs of numbers."""
+    pairs = 0
+    for pixel in range(layer.height * layer.width):
+        active = 0
+        for c in range(layer.channels):
+            active += values[pixel * layer.channels + c] != 0
+        pairs += active * coverage[layer.coverage_at + pixel]
     return pairs

@@ -9,28 +9,14 @@ last is taken first, since it is the one the caches still hold.
 from __future__ import annotations
 
 from collections import deque
-from typing import Any
 
 import numpy as np
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 CACHE_LINE = 64
 
 Piece = tuple[NDArray[np.uint8], int]
 """Memory, and the address of its first whole cache line."""
-
-
-@intrinsic
-def pointer_to(_typing: Any, address: Any) -> Any:
-    """An address as a pointer, for ``numba.carray``."""
-
-    def convert(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        return builder.inttoptr(arguments[0], cgutils.voidptr_t)
-
-    return types.voidptr(address), convert
 
 
 class RowMemory:
@@ -50,8 +36,8 @@ class RowMemory:
 class MemoryPool:
     """Memory for the rows of one engine."""
 
-    def __init__(self, neurons: int, words: int) -> None:
-        self._size = neurons * 2 + words * 8 + CACHE_LINE
+    def __init__(self, membranes: int) -> None:
+        self._size = membranes * 2 + membranes // 8 + CACHE_LINE
         self.free: deque[Piece] = deque()
 
     def take(self) -> RowMemory:

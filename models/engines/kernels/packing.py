@@ -3,16 +3,66 @@
 from __future__ import annotations
 
 import mmap
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeserve.models.engines.kernels.network import BLOCK
-from spikeserve.models.engines.kernels.vectors import WORD
+from spikeserve.models.engines.kernels.arguments import BLOCK, WORD
 
 HUGE = 1 << 21
+
+
+def event_weights(matrix: NDArray[np.int8], blocks: Sequence[int]) -> NDArray[np.int8]:
+    """A matrix ``[rows, lanes]`` as events address it, flat.
+
+    Blocks of as many lanes as ``blocks`` says, row after row; within a row the first half of
+    a block's lanes are the low bytes of 16-bit words, plus 128, and the second half the high
+    bytes.
+    """
+    packed, start = [np.zeros(0, np.int8)], 0
+    for width in blocks:
+        halves = matrix[:, start : start + width].reshape(-1, 2, width // 2)
+        low = (halves[:, 0] + np.int16(128)).astype(np.uint8).view(np.int8)
+        packed.append(np.stack([low, halves[:, 1]], axis=2).ravel())
+        start += width
+    return np.concatenate(packed)
+
+
+def analog_weights(matrix: NDArray[np.int8], kernel_height: int) -> NDArray[np.int16]:
+    """A matrix ``[rows, lanes]`` for two inputs at a time, flat.
+
+    Blocks of 64 lanes, window row after window row; each row's inputs in pairs, an odd last
+    one beside a zero weight, and a lane's two weights side by side.
+    """
+    lanes = matrix.shape[1]
+    inputs = matrix.reshape(kernel_height, -1, lanes)
+    even = np.pad(inputs, ((0, 0), (0, inputs.shape[1] % 2), (0, 0)))
+    pairs = even.reshape(kernel_height, -1, 2, lanes // WORD, WORD)
+    return pairs.transpose(3, 0, 1, 4, 2).astype(np.int16).ravel()
+
+
+def blocks_of(lanes: int) -> list[int]:
+    """The blocks in which lanes are summed: 128 each, and a last one of 64."""
+    return [BLOCK] * (lanes // BLOCK) + [WORD] * (lanes % BLOCK // WORD)
+
+
+def lanes_of(channels: int) -> int:
+    """Lanes for so many channels: whole mask words."""
+    return -(-channels // WORD) * WORD
+
+
+def padded(values: NDArray[Any]) -> NDArray[Any]:
+    """Zeros appended along the last axis up to whole mask words."""
+    missing = -values.shape[-1] % WORD
+    return np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, missing)])
+
+
+def bits(flags: NDArray[np.bool_]) -> NDArray[np.uint64]:
+    """64 flags a word, the first one lowest."""
+    return np.packbits(flags, bitorder="little").view("<u8").astype(np.uint64)
 
 
 def aligned(values: NDArray[Any]) -> NDArray[Any]:
@@ -34,48 +84,3 @@ def aligned(values: NDArray[Any]) -> NDArray[Any]:
     copy = raw[start : start + values.nbytes].view(values.dtype)
     copy[:] = values
     return copy
-
-
-def packed(weight: NDArray[np.int8], block: int = BLOCK) -> NDArray[np.int8]:
-    """Weights ``[rows, c_out]`` as the gather kernels read them, flat.
-
-    Blocks of 128 (``block``) output channels (a last one of 64), row after row; within a row the
-    first half of a block's channels are the low bytes of its 16-bit lanes, plus 128, and
-    the second half the high bytes.
-    """
-    channels = weight.shape[1]
-    edge = channels - channels % block
-    parts = [_lanes(blocked(weight[:, :edge], block), block)]
-    parts.append(_lanes(blocked(weight[:, edge:], WORD), WORD))
-    return np.concatenate(parts)
-
-
-def paired(record: Any, weight: NDArray[np.int8]) -> NDArray[np.int16]:
-    """Weights ``[rows, c_out]`` for two inputs at a time, flat.
-
-    Blocks of 64 output channels, window row after window row; each row's inputs in pairs,
-    an odd last one beside a zero weight, and a channel's two weights side by side.
-    """
-    channels = weight.shape[1]
-    taps = weight.reshape(int(record["kernel_height"]), -1, channels)
-    even = np.pad(taps, ((0, 0), (0, taps.shape[1] % 2), (0, 0)))
-    pairs = even.reshape(len(even), -1, 2, channels // WORD, WORD)
-    return pairs.transpose(3, 0, 1, 4, 2).astype(np.int16).ravel()
-
-
-def blocked(weight: NDArray[np.int8], width: int) -> NDArray[np.int8]:
-    """``[rows, c_out]`` to flat ``[c_out / width, rows, width]``."""
-    rows, channels = weight.shape
-    return weight.reshape(rows, channels // width, width).transpose(1, 0, 2).ravel()
-
-
-def _lanes(weight: NDArray[np.int8], width: int) -> NDArray[np.int8]:
-    halves = weight.reshape(-1, 2, width // 2)
-    low = (halves[:, 0] + np.int16(128)).astype(np.uint8).view(np.int8)
-    return np.stack([low, halves[:, 1]], axis=2).ravel()
-
-
-def padded(values: NDArray[Any], channels: int) -> NDArray[Any]:
-    """Zeros appended along the last axis up to ``channels``."""
-    missing = channels - values.shape[-1]
-    return np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, missing)])

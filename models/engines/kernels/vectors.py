@@ -12,9 +12,9 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 
+from spikeserve.models.engines.kernels.arguments import WORD
 from spikeserve.models.engines.kernels.code import INT, LONG, SHORT, Code, Column, Term, instruction
 
-WORD = 64  # neurons whose spikes share one mask word
 UNROLL = 4  # events whose addresses are worked out side by side
 
 
@@ -104,12 +104,12 @@ convolve_4 = _convolver(4)
 @instruction(types.uint64)
 def fire_word(
     code: Code, currents: Column, at: Term, biases: Column, thresholds: Column, channel: Term,
-    old: Column, new: Column, neuron: Term, multiplier: Term, keep: Term, soft: Term,
+    old: Column, new: Column, neuron: Term, multiplier: Term, whole: Term, soft: Term,
     blocked: Term,
 ) -> Term:  # fmt: skip
     """One LIF step of ``WORD`` neighbouring neurons; returns their spikes as a mask.
 
-    ``floor(v * multiplier / 65536) + (v & keep)`` is ``floor(v * leak_q / 256)`` for every
+    ``floor(v * multiplier / 65536) + (v & whole)`` is ``floor(v * leak_q / 256)`` for every
     ``leak_q`` in 0…256, within 16 bits.
     """
     shorts, ints = code.vector(SHORT, WORD), code.vector(INT, WORD)
@@ -117,7 +117,7 @@ def fire_word(
     current = currents.load(at, shorts) + biases.load(channel, shorts)
     v = old.load(neuron, shorts)
     product = v.widened(ints) * multiplier.widened(INT).spread(WORD)
-    leaked = (product >> 16).narrowed(shorts) + (v & keep.spread(WORD))
+    leaked = (product >> 16).narrowed(shorts) + (v & whole.spread(WORD))
     v = code.call(f"llvm.sadd.sat.v{WORD}i16", leaked, current)
     spikes = (v >= threshold).reinterpreted(LONG) & ~blocked
     reset = code.call(f"llvm.ssub.sat.v{WORD}i16", v, threshold) & soft.spread(WORD)
@@ -127,14 +127,22 @@ def fire_word(
 
 
 @instruction(types.void)
-def add_where(
-    code: Code, currents: Column, at: Term, gains: Column, channel: Term, word: Term,
+def add_gated(
+    code: Code, masks: Column, first: Term, pitch: Term, gap: Term, rows: Term, columns: Term,
+    weights: Column, base: Term, skip: Term, step: Term, currents: Column, at: Term,
 ) -> None:  # fmt: skip
-    """Add the gains of those of ``WORD`` neighbouring channels whose bit is set."""
+    """Add, for every place of a window, the weights of ``WORD`` channels whose mask bit is set.
+
+    The window's ``rows`` x ``columns`` mask words lie ``gap`` apart in rows ``pitch`` apart,
+    their weights ``step`` apart in rows ``skip`` apart.
+    """
     shorts = code.vector(SHORT, WORD)
-    bits = word.reinterpreted(code.vector(ir.IntType(1), WORD))
-    added = gains.load(channel, shorts).where(bits, code.zero(shorts).term)
-    currents.store(at, currents.load(at, shorts) + added)
+    total, nothing = code.zero(shorts), code.zero(shorts).term
+    with code.count(0, rows) as i, code.count(0, columns) as j:
+        word = masks.load(first + i * pitch + j * gap)
+        bits = word.reinterpreted(code.vector(ir.IntType(1), WORD))
+        total += weights.load(base + i * skip + j * step, shorts).where(bits, nothing)
+    currents.store(at, currents.load(at, shorts) + total.term)
 
 
 @instruction(types.int64)

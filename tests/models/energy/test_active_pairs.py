@@ -7,26 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from spikeserve.models.engines.reference import (
-    ReferenceEngine,
-    pooled,
-    shortcut_current,
-    synaptic_current,
-)
-from spikeserve.models.network import (
-    Conv,
-    Layer,
-    Lif,
-    Linear,
-    Network,
-    Pool,
-    Shortcut,
-    Synaptic,
-    connections,
-    coverage,
-)
-from spikeserve.models.neurons import lif_step
+from spikeserve.models.engines.reference import NumpyOperations, ReferenceEngine
+from spikeserve.models.layers import Conv, Layer, Lif, Linear, Synaptic
+from spikeserve.models.layers.lif import Memory
+from spikeserve.models.network import Network
 from spikeserve.models.program import Program
+from spikeserve.models.timestep import timestep
 from tests.networks import engines, frames_of, layers, program_of
 
 STEPS = 3
@@ -34,50 +20,36 @@ ROWS = 3
 Ints = NDArray[np.int32]
 
 
+class Unfolding(NumpyOperations):
+    """The reference, but for active pairs: counted window by window."""
+
+    def active_pairs(self, layer: Synaptic, x: Ints) -> NDArray[np.int64]:
+        return np.array([unfolded(layer, row) for row in x])
+
+
 def unfolded(layer: Synaptic, x: Ints) -> int:
     """Non-zero inputs of every window of one row ``[H, W, C]``, window by window."""
-    if isinstance(layer, Linear):
-        return int((x != 0).sum())
-    if isinstance(layer, Shortcut):
-        height, width, _ = layer.out_shape
-        return int((x[: height * layer.pool, : width * layer.pool] != 0).sum())
-    margin = layer.padding
-    padded = np.pad(x, ((margin, margin), (margin, margin), (0, 0)))
-    height, width, _ = layer.out_shape
+    window = layer.window
+    (height, width), (down, across), (top, side) = window.kernel, window.stride, window.padding
+    padded = np.pad(x, ((top, top), (side, side), (0, 0)))
+    rows, columns, _ = layer.out_shape
     return sum(
-        int((padded[top : top + layer.kernel, left : left + layer.kernel] != 0).sum())
-        for top in range(0, height * layer.stride, layer.stride)
-        for left in range(0, width * layer.stride, layer.stride)
+        int((padded[y : y + height, x : x + width] != 0).sum())
+        for y in range(0, rows * down, down)
+        for x in range(0, columns * across, across)
     )
 
 
 def counted(program: Program, frames: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Active pairs ``[t, L]`` of one row's frames ``[t, H, W, C]``, by brute force."""
-    membranes = [np.zeros((1, *lif.in_shape), np.int32) for lif in program.network.lifs]
-    fired = [np.zeros((1, *lif.in_shape), np.bool_) for lif in program.network.lifs]
-    result = []
+    shapes = [(1, *lif.in_shape) for lif in program.network.lifs]
+    memories = [Memory(np.zeros(shape, np.int32), np.zeros(shape, np.bool_)) for shape in shapes]
+    pairs = []
     for frame in frames:
-        x: Ints = frame[None].astype(np.int32)
-        synapses, k, pairs = iter(program.synapses), 0, []
-        outputs: dict[str, Ints] = {}
-        for layer in program.network.layers:
-            match layer:
-                case Conv() | Linear():
-                    pairs.append(unfolded(layer, x[0]))
-                    x = synaptic_current(layer, next(synapses), x)
-                case Shortcut():
-                    pairs.append(unfolded(layer, outputs[layer.source][0]))
-                    x = x + shortcut_current(layer, next(synapses), outputs[layer.source])
-                case Lif():
-                    spikes, membranes[k], fired[k] = lif_step(
-                        layer, membranes[k], fired[k], x, program.thresholds[k]
-                    )
-                    x, k = spikes.astype(np.int32), k + 1
-                case Pool():
-                    x = pooled(layer, x)
-            outputs[layer.name] = x
-        result.append(pairs)
-    return np.array(result)
+        step = timestep(program, Unfolding(), frame[None].astype(np.int32), memories)
+        memories = step.memories
+        pairs.append(np.concatenate(step.active_pairs))
+    return np.array(pairs)
 
 
 @settings(max_examples=25, deadline=None)
@@ -105,8 +77,8 @@ def test_every_engine_counts_what_an_unfold_counts(
 def test_connections_are_the_pairs_of_a_full_frame(sequence: tuple[Layer, ...]) -> None:
     for layer in Network(sequence).synaptic:
         full = np.ones(layer.in_shape, np.int32)
-        assert connections(layer) == unfolded(layer, full)
-        assert connections(layer) == int(coverage(layer).sum()) * layer.in_shape[2]
+        assert layer.connections == unfolded(layer, full)
+        assert layer.connections == int(layer.coverage.sum()) * layer.in_shape[2]
 
 
 def test_a_row_counts_for_itself_whoever_stands_beside_it() -> None:
@@ -118,6 +90,6 @@ def test_a_row_counts_for_itself_whoever_stands_beside_it() -> None:
     frames = np.stack([np.zeros((6, 5, 2), np.uint8), np.full((6, 5, 2), 9, np.uint8)])
     together = engine.step(frames, engine.start(2)).active_pairs
     assert together[0, 0] == 0
-    assert together[1, 0] == connections(conv)
+    assert together[1, 0] == conv.connections
     alone = [engine.step(frames[k : k + 1], engine.start(1)).active_pairs[0] for k in (0, 1)]
     assert np.array_equal(together, np.stack(alone))

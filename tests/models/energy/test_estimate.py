@@ -19,8 +19,9 @@ from spikeserve.models.energy.estimate import EnergyEstimate, EnergyModel
 from spikeserve.models.energy.hardware import HardwareProfile, load_profile
 from spikeserve.models.energy.mapping import mapped
 from spikeserve.models.energy.report import Reporter
+from spikeserve.models.layers import Conv, Layer, Linear
 from spikeserve.models.manifest import Manifest
-from spikeserve.models.network import Conv, Layer, Linear, Network, connections, is_matrix
+from spikeserve.models.network import Network
 from tests.networks import layers, program_of
 from tests.programs import random_network, random_program, tiny_manifest
 
@@ -34,14 +35,14 @@ def manifest_of(sequence: tuple[Layer, ...], seed: int, **update: Any) -> Manife
     program = program_of(Network(sequence), np.random.default_rng(seed), extreme=False)
     labels = tuple(map(str, range(program.network.classes)))
     base = tiny_manifest(random_program(random_network()))
-    pairs = tuple(connections(layer) / 9 for layer in program.network.synaptic)
+    pairs = tuple(layer.connections / 9 for layer in program.network.synaptic)
     exits = base.exits.model_copy(update={"mean_active_pairs": (pairs,) * base.timesteps})
     return base.model_copy(update={"layers": sequence, "labels": labels, "exits": exits, **update})
 
 
 def drawn_pairs(manifest: Manifest, rows: int, seed: int) -> Counts:
     """Possible active pairs ``[T, N, L]``."""
-    most = [connections(layer) + 1 for layer in manifest.network.synaptic]
+    most = [layer.connections + 1 for layer in manifest.network.synaptic]
     shape = (manifest.timesteps, rows, len(most))
     return np.random.default_rng(seed).integers(0, most, shape)
 
@@ -52,7 +53,7 @@ def model(bundle: Bundle) -> EnergyModel:
 
 
 def level(model: EnergyModel, timesteps: int, share: float = 0.1) -> Counts:
-    full = np.array([connections(layer) for layer in model.chip.layers])
+    full = np.array([layer.connections for layer in model.chip.layers])
     return np.tile((full * share).astype(np.int64), (timesteps, 1))
 
 
@@ -110,7 +111,7 @@ def test_more_timesteps_and_more_spikes_never_cost_less(
     t, layer = np.unravel_index(seed % pairs.size, pairs.shape)
     busier[t, layer] += 1
     more = model.estimate(busier).total_pj
-    charged = profile.rows == "active" and is_matrix(manifest.network.synaptic[layer])
+    charged = profile.rows == "active" and manifest.network.synaptic[layer].is_matrix
     assert more > runs[-1].total_pj if charged else more == runs[-1].total_pj
 
 
@@ -121,7 +122,7 @@ def test_dense_equals_full_rows(timesteps: int) -> None:
     dense = DEFAULT.model_copy(update={"rows": "all"})
     encoding = Encoding("direct", timesteps)
     counted, charged = (Chip(p, convs, 4, encoding, 10) for p in (DEFAULT, dense))
-    pairs = np.tile([connections(layer) for layer in convs], (timesteps, 1))
+    pairs = np.tile([layer.connections for layer in convs], (timesteps, 1))
     assert np.array_equal(pairs[0], counted.mapping.all_rows)
     assert counted.breakdown(pairs) == pytest.approx(charged.breakdown(pairs * 0), rel=1e-14)
 

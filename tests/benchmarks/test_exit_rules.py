@@ -7,11 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from spikeserve.models.encoding import Pixels
-from spikeserve.models.exits import ExitPolicy, Readout, select_exits
-from spikeserve.models.inference import Trace
-from spikeserve.training.calibrate import calibrated
-from spikeserve.training.exit_rules import (
+from benchmarks.results.exit_rules import (
     exits,
     global_threshold,
     oracle,
@@ -19,6 +15,10 @@ from spikeserve.training.exit_rules import (
     scores,
     timestep_thresholds,
 )
+from spikeserve.models.encoding import Pixels
+from spikeserve.models.exits import ExitPolicy, Readout, select_exits
+from spikeserve.models.inference import Trace
+from spikeserve.training.calibrate import calibrated
 
 T, N, K = 3, 400, 4
 Run = tuple[Trace, Pixels]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from spikeserve.training.precision import compute_type
+from spikeserve.training.device import compute_type
 
 
 @pytest.mark.parametrize(

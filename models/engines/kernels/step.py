@@ -1,0 +1,203 @@
+"""One timestep of a whole network for one row after another: what a thread runs without the GIL.
+
+    frame -> events -> sums of weight rows -> neurons -> spike masks -> pools -> events -> ...
+
+An *event* is a non-zero input, stored as its place in its input row. Events lie in reading
+order, so those of a window's row are one contiguous run between two pointers, for any stride,
+kernel and border. Adding the weight rows they address is the whole of a spiking convolution,
+and the lengths of the runs are its active pairs. ``docs/ENGINES.md`` has an example by hand;
+:mod:`spikeserve.models.engines.kernels.arguments` says what the arguments hold.
+
+A layer reads spikes as ``masks`` where ``spiking``, else ``values``. ``gain`` is what a spike
+stands for: 1, or a pixel's value; 0 says that the values are analog.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numba import njit
+
+from spikeserve.models.engines.kernels.arguments import (
+    ABSENT,
+    BLOCK,
+    WORD,
+    Inputs,
+    Memory,
+    Rows,
+    Scratch,
+    Tables,
+)
+from spikeserve.models.engines.kernels.events import (
+    mask_events,
+    mask_pairs,
+    pad_values,
+    uniform_value,
+    value_events,
+    value_pairs,
+)
+from spikeserve.models.engines.kernels.neurons import fire_row, memory_at
+from spikeserve.models.engines.kernels.pointers import bare
+from spikeserve.models.engines.kernels.pools import or_pool, spread, value_pool
+from spikeserve.models.engines.kernels.sums import add_shortcut_row, sum_row
+from spikeserve.models.engines.kernels.vectors import claim
+
+
+@njit
+def enter(frame: Any, layer: Any, values: Any) -> int:
+    """Bring a frame to the first layer; returns its gain."""
+    for k in range(frame.size):
+        values[k] = frame[k]
+    return uniform_value(frame) if layer.fits_int16 else 0
+
+
+@njit
+def enter_part(
+    layer: Any, part: Any, spiking: bool, gain: int, tables: Tables, values: Any, inputs: Inputs
+) -> int:
+    """Bring a layer's inputs to one of its parts; returns the active pairs of analog ones."""
+    if layer.depthwise_at != ABSENT:  # reads masks as they are
+        return 0
+    if spiking:
+        mask_events(inputs.masks, layer, part, tables.read_masks, inputs.events)
+    elif gain:
+        value_events(values, layer, part, inputs.events)
+    else:
+        return pad_values(values, layer, part, tables.coverage, inputs.padded)
+    return 0
+
+
+@njit
+def enter_shortcut(shortcut: Any, part: Any, tables: Tables, inputs: Inputs) -> int:
+    """Bring saved spikes to a shortcut; returns the active pairs of one without matrix."""
+    if shortcut.depthwise_at != ABSENT:
+        return mask_pairs(inputs.masks, shortcut, tables.coverage)
+    mask_events(inputs.masks, shortcut, part, tables.read_masks, inputs.events)
+    return 0
+
+
+@njit
+def covered_pairs(layer: Any, spiking: bool, masks: Any, values: Any, coverage: Any) -> int:
+    """Active pairs of inputs that several parts may read, or none as events."""
+    if spiking:
+        return mask_pairs(masks, layer, coverage)
+    return value_pairs(values, layer, coverage)
+
+
+@njit
+def read_out(currents: Any, biases: Any, at: int, lane: int, width: int, logits: Any) -> None:
+    """The classifier's currents are the logits."""
+    for k in range(lane, min(lane + width, logits.size)):
+        logits[k] = int(currents[k - lane]) + biases[at + k]
+
+
+@njit
+def synaptic_layer(
+    index: int, spiking: bool, gain: int, tables: Tables, scratch: Scratch, memory: Memory,
+    masks: Any, fired: Any, logits: Any,
+) -> tuple[int, int, int]:  # fmt: skip
+    """A layer's weights and its neurons, whose spikes go to ``fired``, or the classifier.
+
+    Returns active pairs, spikes, and the active pairs of a shortcut.
+    """
+    layer, shortcut, neurons = tables.layers[index], tables.shortcuts[index], tables.neurons[index]
+    weights, channels, currents = tables.weights, tables.channels, scratch.currents
+    inputs = Inputs(masks, scratch.events, scratch.padded)
+    joined = Inputs(scratch.saved_masks, scratch.shortcut_events, scratch.padded)
+    joined_part = tables.parts[shortcut.first_part]
+    joins = shortcut.column != ABSENT
+    last = index == len(tables.layers) - 1
+    pairs, spiked, joined_pairs = 0, 0, 0
+    if not layer.whole:
+        pairs = covered_pairs(layer, spiking, masks, scratch.values, tables.coverage)
+    if joins:
+        joined_pairs = enter_shortcut(shortcut, joined_part, tables, joined)
+    for number in range(layer.first_part, layer.last_part):
+        part = tables.parts[number]
+        found = enter_part(layer, part, spiking, gain, tables, scratch.values, inputs)
+        start = 0
+        while start < part.lanes:
+            width = BLOCK if gain and start + BLOCK <= part.lanes else WORD
+            lane = part.first_lane + start
+            for y in range(layer.out_height):
+                found += sum_row(layer, part, y, start, width, gain, inputs, weights, currents)
+                if joins:
+                    row_pairs = add_shortcut_row(
+                        shortcut, joined_part, y, lane, width, joined, weights, currents,
+                        scratch.shortcut_currents,
+                    )  # fmt: skip
+                    joined_pairs += row_pairs if lane == 0 else 0
+                if last:
+                    read_out(currents, channels.biases, neurons.lanes_at, lane, width, logits)
+                else:
+                    spiked += fire_row(neurons, y, lane, width, currents, channels, memory, fired)
+            if layer.whole and start == 0:  # every block meets the same active pairs
+                pairs = found
+            start += width
+    return pairs, spiked, joined_pairs
+
+
+@njit
+def save(at: int, pixels: int, channels: int, masks: Any, saved_masks: Any) -> None:
+    """Set spikes aside for a shortcut, if one reads them."""
+    if at != ABSENT:
+        count = pixels * ((channels + WORD - 1) // WORD)
+        for k in range(count):
+            saved_masks[at + k] = masks[k]
+
+
+@njit
+def pass_on(
+    neurons: Any, tables: Tables, scratch: Scratch, masks: Any, spare: Any
+) -> tuple[Any, Any, bool]:
+    """Bring spikes through the pools behind their neurons.
+
+    Returns the two mask buffers, the pooled one first, and whether what is pooled are spikes.
+    """
+    save(
+        neurons.saved_at, neurons.height * neurons.width, neurons.lanes, masks, scratch.saved_masks
+    )
+    spiking = True
+    for number in range(neurons.first_pool, neurons.last_pool):
+        pool = tables.pools[number]
+        pixels = pool.out_height * pool.out_width
+        if spiking and pool.summed:
+            spread(pool, masks, scratch.values)
+            spiking = False
+        if spiking:
+            or_pool(pool, masks, spare)
+            masks, spare = spare, masks
+            save(pool.saved_at, pixels, pool.channels, masks, scratch.saved_masks)
+        else:
+            value_pool(pool, scratch.values, scratch.spare_values)
+            for k in range(pixels * pool.channels):
+                scratch.values[k] = scratch.spare_values[k]
+    return masks, spare, spiking
+
+
+def step_rows(rows: Rows, tables: Tables, scratch: Scratch) -> None:
+    """Step rows until none is left; several threads may share one ``rows.counter``."""
+    tables, scratch = bare(tables), bare(scratch)
+    last = len(tables.layers) - 1
+    readout = tables.neurons[last]
+    while True:
+        row = claim(rows.counter)
+        if row >= len(rows.frames):
+            return
+        memory = memory_at(rows.before[row], rows.after[row], readout.membranes_at)
+        masks, spare = scratch.masks, scratch.spare_masks
+        gain = enter(rows.frames[row], tables.layers[0], scratch.values)
+        spiking = False
+        for index in range(last + 1):
+            pairs, spiked, shortcut_pairs = synaptic_layer(
+                index, spiking, gain, tables, scratch, memory, masks, spare, rows.logits[row]
+            )
+            rows.active_pairs[row, tables.layers[index].column] = pairs
+            if tables.shortcuts[index].column != ABSENT:
+                rows.active_pairs[row, tables.shortcuts[index].column] = shortcut_pairs
+            if index < last:
+                rows.spikes[row, index] = spiked
+                masks, spare, spiking = pass_on(
+                    tables.neurons[index], tables, scratch, spare, masks
+                )
+                gain = 1 if spiking else 0

@@ -1,0 +1,157 @@
+"""Sums of one output row, for the lanes of one block: three ways to the same currents.
+
+Compiled by numba.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from spikeserve.models.engines.kernels.arguments import ABSENT, BLOCK, WORD, Events, Inputs, Weights
+from spikeserve.models.engines.kernels.vectors import (
+    add_gated,
+    convolve_1,
+    convolve_4,
+    gather_64,
+    gather_128,
+)
+from spikeserve.models.engines.kernels.windows import overlap
+
+
+def _event_row(width: int, gather: Any) -> Any:
+    @njit
+    def row(
+        layer: Any, part: Any, y: int, lane: int, events: Events, weights: Any, currents: Any
+    ) -> int:
+        places, pointer = events
+        pairs = 0
+        top = y * layer.stride_y - layer.padding_y
+        first, last = overlap(top, layer.kernel_height, layer.height)
+        skip = layer.kernel_width * part.channels * width  # weights of one window row
+        weights_at = part.event_at + lane * part.rows + (first - top) * skip
+        for x in range(layer.out_width):
+            left = x * layer.stride_x - layer.padding_x
+            begin, end = overlap(left, layer.kernel_width, layer.width)
+            pairs += gather(
+                places, pointer, first * layer.width + begin, first * layer.width + end,
+                layer.width, last - first, weights, weights_at - left * part.channels * width,
+                skip, currents, x * width,
+            )  # fmt: skip
+        return pairs
+
+    return row
+
+
+_event_row_64 = _event_row(64, gather_64)
+_event_row_128 = _event_row(128, gather_128)
+
+
+@njit
+def event_row(
+    layer: Any, part: Any, y: int, lane: int, width: int, events: Events, weights: Any,
+    currents: Any,
+) -> int:  # fmt: skip
+    """Add up the weight rows that events address; returns how many: the row's active pairs.
+
+    Args:
+        lane: where the block begins among the part's lanes.
+        width: of the block, ``BLOCK`` or ``WORD``.
+    """
+    if width == BLOCK:
+        return _event_row_128(layer, part, y, lane, events, weights, currents)
+    return _event_row_64(layer, part, y, lane, events, weights, currents)
+
+
+@njit
+def analog_row(
+    layer: Any, part: Any, y: int, lane: int, padded: Any, weights: Any, currents: Any
+) -> None:
+    """The same for inputs other than 0 and 1: a dense convolution, shifted right."""
+    pitch = (layer.width + 2 * layer.padding_x) * part.channels
+    gap = layer.stride_x * part.channels
+    pairs = (layer.kernel_width * part.channels + 1) // 2  # of inputs in a window row
+    weights_at = part.analog_at + lane * layer.kernel_height * pairs * 2
+    x = 0
+    while x < layer.out_width:
+        at = y * layer.stride_y * pitch + x * gap
+        if x + 4 <= layer.out_width:
+            convolve_4(
+                padded, at, pitch, gap, layer.kernel_height, pairs, weights, weights_at,
+                layer.shift, currents, x * WORD,
+            )  # fmt: skip
+            x += 4
+        else:
+            convolve_1(
+                padded, at, pitch, gap, layer.kernel_height, pairs, weights, weights_at,
+                layer.shift, currents, x * WORD,
+            )  # fmt: skip
+            x += 1
+
+
+@njit
+def add_depthwise_row(
+    layer: Any, y: int, lane: int, width: int, masks: Any, weights: Any, currents: Any
+) -> None:  # fmt: skip
+    """Add to a row where every channel sees itself alone: masks choose among weights."""
+    words = layer.lanes // WORD
+    top = y * layer.stride_y - layer.padding_y
+    first, last = overlap(top, layer.kernel_height, layer.height)
+    skip = layer.kernel_width * layer.lanes
+    for x in range(layer.out_width):
+        left = x * layer.stride_x - layer.padding_x
+        begin, end = overlap(left, layer.kernel_width, layer.width)
+        pixel = layer.source_at + (first * layer.width + begin) * words
+        base = layer.depthwise_at + (first - top) * skip + (begin - left) * layer.lanes
+        for start in range(lane, lane + width, WORD):
+            add_gated(
+                masks, pixel + start // WORD, layer.width * words, words, last - first,
+                end - begin, weights, base + start, skip, layer.lanes, currents,
+                x * width + start - lane,
+            )  # fmt: skip
+
+
+@njit
+def rescale(currents: Any, count: int, gain: int, shift: int) -> None:
+    """Spikes that stand for ``gain``: the sums as the analog way would give them."""
+    for k in range(count):
+        currents[k] = (np.int32(currents[k]) * np.int32(gain)) >> np.int32(shift)
+
+
+# The next two are inlined: calls would copy dozens of arguments for every row.
+@njit(inline="always")
+def sum_row(
+    layer: Any, part: Any, y: int, lane: int, width: int, gain: int, inputs: Inputs,
+    weights: Weights, currents: Any,
+) -> int:  # fmt: skip
+    """Currents of one output row; returns the active pairs of spikes, if it counted them."""
+    pairs = 0
+    if gain == 0:
+        analog_row(layer, part, y, lane, inputs.padded, weights.analog, currents)
+    elif layer.depthwise_at != ABSENT:
+        for k in range(layer.out_width * width):
+            currents[k] = 0
+        add_depthwise_row(layer, y, lane, width, inputs.masks, weights.depthwise, currents)
+    else:
+        pairs = event_row(layer, part, y, lane, width, inputs.events, weights.event, currents)
+    if gain > 1 or (gain and layer.shift):
+        rescale(currents, layer.out_width * width, gain, layer.shift)
+    return pairs
+
+
+@njit(inline="always")
+def add_shortcut_row(
+    shortcut: Any, part: Any, y: int, lane: int, width: int, inputs: Inputs, weights: Weights,
+    currents: Any, added: Any,
+) -> int:  # fmt: skip
+    """Add what a shortcut brings to one output row; returns a projection's active pairs."""
+    pairs = 0
+    if shortcut.depthwise_at != ABSENT:
+        add_depthwise_row(shortcut, y, lane, width, inputs.masks, weights.depthwise, currents)
+    else:
+        pairs = event_row(shortcut, part, y, lane, width, inputs.events, weights.event, added)
+        for k in range(shortcut.out_width * width):
+            currents[k] += added[k]
+    return pairs

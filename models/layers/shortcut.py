@@ -1,0 +1,65 @@
+"""Residual shortcuts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from spikeserve.models.layers.operations import MapOperations, Value
+from spikeserve.models.layers.synaptic import Synaptic
+from spikeserve.models.layers.window import Extent, Shape, Window
+
+POINT = Window((1, 1))
+
+
+@dataclass(frozen=True)
+class Shortcut(Synaptic):
+    """A residual block's identity or projection: adds an earlier layer's spikes to the currents.
+
+    Spikes are summed over non-overlapping windows of ``pool`` x ``pool`` (an average pool whose
+    factor the quantiser folds into the weights) and go through a 1x1 convolution or, where
+    ``projects`` is false, one weight a channel.
+    """
+
+    name: str
+    source: str
+    """The layer, neurons or max pools behind them, that puts out the spikes."""
+    in_shape: Shape
+    """What ``source`` puts out."""
+    out_channels: Extent
+    pool: Annotated[int, Field(ge=1, le=64)] = 1
+    projects: bool = True
+    kind: Literal["shortcut"] = "shortcut"
+
+    @property
+    def window(self) -> Window:
+        return Window((self.pool, self.pool), (self.pool, self.pool))
+
+    @property
+    def weight_shape(self) -> tuple[int, int]:
+        return (self.in_shape[2] if self.projects else 1, self.out_channels)
+
+    @property
+    def input_name(self) -> str:
+        return self.source
+
+    @property
+    def input_growth(self) -> int:
+        return self.window.area
+
+    @property
+    def is_matrix(self) -> bool:
+        return self.projects
+
+    @property
+    def fan_out(self) -> int:
+        return self.out_channels if self.projects else 1
+
+    def sums(self, operations: MapOperations, x: Value, weight: Value) -> Value:
+        if self.pool > 1:
+            x = operations.sum_pooled(x, self.window, self.in_shape[2])
+        if self.projects:
+            return operations.convolved(x, weight, POINT, 1)
+        return x * operations.channels(weight)

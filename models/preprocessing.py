@@ -1,0 +1,134 @@
+"""From an image to the network's pixels: the same crop, resampling and orientation everywhere.
+
+The service, the Python API, calibration and training all see what :func:`fitted` makes. The data
+sets we train on come in the network's own size, which passes through untouched; one that does not
+is brought to it here, by :func:`pixels`.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageOps
+
+from spikeserve.models.encoding import Pixels
+from spikeserve.models.errors import InvalidImage
+from spikeserve.models.layers import Shape
+
+ImageSource = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
+"""A path, the bytes of an image file, a Pillow image, or uint8 ``[H, W, C]``."""
+
+WIDE_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
+CHANNELS = (1, 3, 4)  # grey, RGB, RGBA
+# ImageOps.exif_transpose turns the large image, not the small result, and fails on broken EXIF.
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+QUARTER_TURNS = tuple(UPRIGHT[orientation] for orientation in (5, 6, 7, 8))
+
+
+def pixels(image: ImageSource, shape: Shape) -> Pixels:
+    """Any image as the network takes it, uint8 ``[H, W, C]`` of the given ``shape``.
+
+    Trusts its caller: the service limits what strangers send before it comes here.
+
+    Raises:
+        InvalidImage: not an image, damaged, animated, or an array of another kind.
+        OSError: the file cannot be read.
+    """
+    if isinstance(image, str | os.PathLike):
+        image = Path(image).read_bytes()
+    try:
+        if not isinstance(image, bytes):
+            return fitted(_picture(image), shape)
+        with Image.open(io.BytesIO(image)) as file:
+            if is_animated(file):
+                raise InvalidImage("animated images have no single class; give one frame")
+            return fitted(file, shape)
+    except (InvalidImage, MemoryError):
+        raise
+    except Exception as error:  # damaged files make Pillow's decoders raise almost anything
+        raise InvalidImage(f"no image that can be decoded: {error}") from error
+
+
+def fitted(image: Image.Image, shape: Shape) -> Pixels:
+    """Orient, convert and fit an image to ``shape = (height, width, channels)``.
+
+    An image of exactly that size passes through untouched; any other is centre-cropped to
+    the aspect ratio and resampled. Transparency is laid on white. A large JPEG that has not
+    been decoded yet is decoded at a fraction of its size, and stays so.
+
+    Resamples first and converts the small result, so that a large image is never copied whole.
+    """
+    height, width, channels = shape
+    image.draft("RGB", (4 * width, 4 * height))
+    turn = UPRIGHT.get(_orientation(image))
+    small = _resampled(image, (height, width) if turn in QUARTER_TURNS else (width, height))
+    if turn is not None:
+        small = small.transpose(turn)
+    return np.asarray(_opaque(small, "RGB" if channels == 3 else "L"), np.uint8).reshape(shape)
+
+
+def is_animated(image: Image.Image) -> bool:
+    """Whether the file holds more than one picture of the same importance."""
+    # The further frames of an MPO are a camera's previews and depth maps, no animation.
+    return image.format != "MPO" and getattr(image, "n_frames", 1) > 1
+
+
+def _picture(image: Image.Image | NDArray[np.uint8]) -> Image.Image:
+    if isinstance(image, Image.Image):
+        image.load()  # or fitted() would leave the caller's JPEG at a fraction of its size
+        return image
+    if not isinstance(image, np.ndarray):
+        raise InvalidImage(
+            "an image is a path, bytes, a Pillow image or a uint8 array [H, W, C], "
+            f"not {type(image).__name__}"
+        )
+    right = image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] in CHANNELS
+    if not right or not image.size:
+        raise InvalidImage(
+            f"an array must be uint8 [H, W, C] with 1, 3 or 4 channels, not {image.dtype} "
+            f"{list(image.shape)}"
+        )
+    return Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 (upright) where it is missing or unreadable."""
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # broken metadata around intact pixels
+        return 1
+
+
+def _resampled(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    if image.size == size:
+        return image
+    if image.mode in WIDE_MODES:
+        image = image.convert("F")
+    elif image.has_transparency_data:
+        image = image.convert("RGBA")
+    elif image.mode not in ("RGB", "L"):
+        image = image.convert("RGB")
+    return ImageOps.fit(image, size, Image.Resampling.BICUBIC)
+
+
+def _opaque(image: Image.Image, mode: str) -> Image.Image:
+    """Eight bits a channel, transparency on white."""
+    if image.mode in WIDE_MODES:
+        wide = np.asarray(image, np.float32) / 257  # 16 bits to 8
+        image = Image.fromarray(wide.clip(0, 255).round().astype(np.uint8))
+    elif image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+    return image if image.mode == mode else image.convert(mode)

@@ -1,0 +1,124 @@
+"""What layers are described in, as nodes of an ONNX graph: calling an operation adds it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from spikeserve.models.layers import Synaptic, Window
+from spikeserve.models.layers.window import kernels_of
+
+
+class Node:
+    """A value that the graph computes, float32 ``[N, C, H, W]`` or truth values of that shape."""
+
+    def __init__(self, graph: GraphOperations, name: str) -> None:
+        self.graph = graph
+        self.name = name
+
+    def __add__(self, other: Node) -> Node:
+        return self.graph.add("Add", self, other)
+
+    def __sub__(self, other: Node) -> Node:
+        return self.graph.add("Sub", self, other)
+
+    def __mul__(self, other: Node) -> Node:
+        return self.graph.add("Mul", self, other)
+
+    def __ge__(self, other: Node) -> Node:
+        return self.graph.add("GreaterOrEqual", self, other)
+
+    def __and__(self, other: Node) -> Node:
+        return self.graph.add("And", self, other)
+
+    def __or__(self, other: Node) -> Node:
+        return self.graph.add("Or", self, other)
+
+    def __invert__(self) -> Node:
+        return self.graph.add("Not", self)
+
+
+class GraphOperations:
+    """Collects nodes and constants, in the order in which they are asked for."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.initializers: list[onnx.TensorProto] = []
+
+    def add(
+        self, kind: str, *inputs: Node | str, output: str | None = None, **attributes: Any
+    ) -> Node:
+        """A node of ``kind``; ``output`` names what the graph's outputs are called."""
+        name = output or f"{kind.lower()}_{len(self.nodes)}"
+        names = [value if isinstance(value, str) else value.name for value in inputs]
+        self.nodes.append(helper.make_node(kind, names, [name], name=name, **attributes))
+        return Node(self, name)
+
+    def named(self, name: str) -> Node:
+        """One of the graph's inputs."""
+        return Node(self, name)
+
+    def _constant(self, value: NDArray[np.generic]) -> Node:
+        name = f"constant_{len(self.initializers)}"
+        self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+        return Node(self, name)
+
+    def _number(self, value: float) -> Node:
+        return self._constant(np.array(value, np.float32))
+
+    def _summed(self, x: Node, axes: Sequence[int], *, keep: bool = True) -> Node:
+        return self.add("ReduceSum", x, self._constant(np.array(axes, np.int64)), keepdims=keep)
+
+    def convolved(self, x: Node, weight: NDArray[Any], window: Window, groups: int) -> Node:
+        kernels = self._constant(kernels_of(weight, window))
+        cast = self.add("Cast", kernels, to=TensorProto.FLOAT)
+        return self.add(
+            "Conv", x, cast, strides=window.stride, pads=window.padding * 2, group=groups
+        )
+
+    def max_pooled(self, x: Node, window: Window) -> Node:
+        return self.add(
+            "MaxPool",
+            x,
+            kernel_shape=window.kernel,
+            strides=window.stride,
+            pads=window.padding * 2,
+        )
+
+    def sum_pooled(self, x: Node, window: Window, channels: int) -> Node:
+        """A depthwise convolution with ones: an average would be rounded."""
+        ones = self._constant(np.ones((channels, 1, *window.kernel), np.float32))
+        return self.add(
+            "Conv", x, ones, strides=window.stride, pads=window.padding * 2, group=channels
+        )
+
+    def channels(self, numbers: NDArray[Any]) -> Node:
+        return self._constant(numbers.astype(np.float32).reshape(1, -1, 1, 1))
+
+    def floor_scaled(self, x: Node, multiplier: int, bits: int) -> Node:
+        return self.add("Floor", self.add("Mul", x, self._number(multiplier / (1 << bits))))
+
+    def clipped(self, x: Node, low: int, high: int) -> Node:
+        return self.add("Clip", x, self._number(low), self._number(high))
+
+    def where(self, condition: Node, chosen: Node | int, otherwise: Node) -> Node:
+        value = self._number(chosen) if isinstance(chosen, int) else chosen
+        return self.add("Where", condition, value, otherwise)
+
+    def numbers(self, spikes: Node) -> Node:
+        return self.add("Cast", spikes, to=TensorProto.FLOAT)
+
+    def active_pairs(self, layer: Synaptic, x: Node) -> Node:
+        """Non-zero inputs weighted by how many windows see them, ``[N, 1]``."""
+        active = self._summed(self.add("Sign", x), [1])  # [N, 1, H, W]
+        seen = self._constant(layer.coverage.astype(np.float32)[None, None])
+        return self._summed(self.add("Mul", active, seen), [2, 3], keep=False)
+
+    def counted(self, spikes: Node) -> Node:
+        summed = self._summed(self.numbers(spikes), [2, 3], keep=False)
+        return self._summed(summed, [1])

@@ -1,0 +1,90 @@
+"""One stage of a recipe: where its weights come from, and how they are trained."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from spikeserve.training.data.augmentation import Augmentation
+
+NAME = "[a-z0-9][a-z0-9._-]{0,99}"
+FIRST_NAMES = {"init_from": "after", "pretrained": "trunk"}
+"""What settings of a stage were first called: still read, and what digests are taken over, so that
+no renaming makes another recipe of one that has trained."""
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Stage(Section):
+    """One stage of the training schedule."""
+
+    name: Annotated[str, Field(pattern=f"^{NAME}$")]
+    init_from: str | None = None
+    """The earlier stage whose weights this one starts from; the stage before, unless named."""
+    pretrained: Annotated[str | None, Field(pattern=f"^{NAME}/{NAME}$")] = None
+    """``recipe/stage`` of another data set, whose weights this stage starts from, all but the
+    classifier's; that recipe's run folder lies beside this run's."""
+    neurons: Literal["relu", "clipped-relu", "lif"]
+    timesteps: Annotated[int, Field(ge=1)]
+    epochs: Annotated[int, Field(ge=1)]
+    learning_rate: Annotated[float, Field(gt=0)]
+    optimizer: Literal["muon", "adamw", "sgd"] = "muon"
+    weight_decay: Annotated[float, Field(ge=0)] = 0.1
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Share of the stage over which the learning rate rises; afterwards it falls to 0."""
+    schedule: Literal["linear", "cosine"] = "linear"
+    loss: Literal["accumulated", "timestep", "spike-time"] = "accumulated"
+    """Cross-entropy of every prefix's running output, of every timestep's own, or of final
+    potentials and spike times."""
+    output_threshold: Annotated[float, Field(gt=0)] = 1.0
+    """Potential at which an output neuron would spike, for the spike-time loss."""
+    logit_weight: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of the squared distance of single logits from 1 (TET's regulariser)."""
+    fold: Literal["threshold", "current"] | None = None
+    """Fold batch-norm before this stage, and train what is served."""
+    weight_bits: Annotated[int, Field(ge=2, le=8)] | None = None
+    """Train with weights rounded as the quantiser will round them."""
+    compensated: bool = False
+    """Begin with the first layer's weights rounded so that their errors cancel on images
+    (:mod:`spikeserve.training.compensation`); needs ``weight_bits``."""
+    threshold_percentile: Annotated[float | None, Field(gt=0, le=1)] = None
+    """Begin with thresholds at this percentile of each layer's currents, times
+    ``threshold_scale``."""
+    threshold_scale: Annotated[float, Field(gt=0, le=1)] = 1.0
+    leak: Annotated[float | None, Field(ge=0, le=1)] = None
+    """Leak of every layer at the start of the stage; unless given, the leak that the initial
+    weights come with."""
+    train_leak: bool = False
+    train_threshold: bool = True
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    timestep_weights: tuple[Annotated[float, Field(gt=0)], ...] | None = None
+    teacher: str | None = None
+    """Earlier stage whose final network is distilled: its logits at the first timestep, without
+    the readout's scale."""
+    teacher_weight: Annotated[float, Field(ge=0, le=1)] = 0.5
+    teacher_temperature: Annotated[float, Field(gt=0)] = 2.0
+    rate_weight: Annotated[float, Field(ge=0)] = 0.0
+    """Weight in the loss of the synaptic operations per dense MAC, which event-driven inference
+    pays for."""
+    crop_padding: Annotated[int, Field(ge=0)] = 4
+    policy: Literal["none", "trivial"] = "none"
+    """TrivialAugment after flips and crops."""
+    cutout: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _first_names(cls, settings: Any) -> Any:
+        if not isinstance(settings, dict):
+            return settings
+        for name, first in FIRST_NAMES.items():
+            if first in settings and name in settings:
+                raise ValueError(f"{first} is the former name of {name}; give one of them")
+        now = {first: name for name, first in FIRST_NAMES.items()}
+        return {now.get(key, key): value for key, value in settings.items()}
+
+    @property
+    def augmentation(self) -> Augmentation:
+        return Augmentation(self.crop_padding, self.policy, self.cutout)

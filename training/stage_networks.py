@@ -1,0 +1,114 @@
+"""The network that each stage of a run starts from, and the one that it ends with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from spikeserve.models.layers import Conv
+from spikeserve.models.network import Network
+from spikeserve.training.build import SpikingNetwork, folded
+from spikeserve.training.compensation import compensated, patch_covariance
+from spikeserve.training.conversion import set_thresholds
+from spikeserve.training.errors import TrainingError
+from spikeserve.training.recipe import Recipe
+from spikeserve.training.run_folder import RunFolder
+from spikeserve.training.stage import Stage
+from spikeserve.training.weights_file import load_into, read_state
+
+Sample = Callable[[int], Tensor]
+"""Frames ``[T, B, C, H, W]`` of some training images, for a number of timesteps T."""
+
+
+class StageNetworks:
+    """Builds a recipe's networks and sets their weights from a run folder."""
+
+    def __init__(
+        self, recipe: Recipe, network: Network, folder: RunFolder, device: torch.device
+    ) -> None:
+        self.recipe = recipe
+        self.network = network
+        self.folder = folder
+        self.device = device
+
+    def final(self, index: int) -> SpikingNetwork:
+        """The network that stage ``index`` ended with, in evaluation mode.
+
+        Raises:
+            TrainingError: the stage has not finished, or its file holds another network.
+        """
+        stage = self.recipe.stages[index]
+        path = self.folder.weights(stage)
+        if not path.exists():
+            raise TrainingError(f"stage {stage.name!r} has not finished in {self.folder.path}")
+        model = self._built(normalised=not self.recipe.is_folded(index))
+        load_into(model, read_state(path, self.device), path)
+        return _configured(model, stage).eval()
+
+    def initial(self, index: int, sample: Sample) -> SpikingNetwork:
+        """The network that stage ``index`` starts from, its thresholds set for ``sample``.
+
+        Raises:
+            TrainingError: the weights it starts from are missing or another network's.
+        """
+        stage = self.recipe.stages[index]
+        initial = self.recipe.initial_stage(index)
+        model = self._built(normalised=True) if initial is None else self.final(initial)
+        if stage.pretrained is not None:
+            self._load_pretrained(model, stage.pretrained)
+        if stage.fold is not None:
+            model = folded(model, stage.fold)
+        if stage.leak is not None:
+            for neurons in model.neurons:
+                torch.nn.init.constant_(neurons.leak, stage.leak)
+        if stage.compensated:
+            _compensate(model, stage, sample(1)[0])
+        model = _configured(model, stage)
+        if stage.threshold_percentile is not None:
+            frames = sample(stage.timesteps).float()
+            set_thresholds(model, frames, stage.threshold_percentile, stage.threshold_scale)
+        return model
+
+    def _built(self, *, normalised: bool) -> SpikingNetwork:
+        settings = self.recipe.network
+        model = SpikingNetwork(
+            self.network, settings.timesteps, settings.leak, normalised=normalised
+        )
+        return model.to(self.device)
+
+    def _load_pretrained(self, model: SpikingNetwork, pretrained: str) -> None:
+        """Copy another network's weights, all but the classifier's."""
+        path = self.folder.pretrained_weights(pretrained, self.recipe)
+        classifier = f"stack.{len(model.stack) - 1}."
+        own, found = model.state_dict(), read_state(path, self.device)
+        for name in own:
+            if not name.startswith(classifier):
+                if name not in found or found[name].shape != own[name].shape:
+                    raise TrainingError(f"{path}: {name} does not fit this network")
+                own[name] = found[name]
+        model.load_state_dict(own)
+
+
+@torch.no_grad()
+def _compensate(model: SpikingNetwork, stage: Stage, frames: Tensor) -> None:
+    """Round the first layer's weights so that errors cancel on ``frames [B, C, H, W]``."""
+    first = model.synaptic[0]
+    if not isinstance(first.layer, Conv) or stage.weight_bits is None:
+        raise TrainingError(f"stage {stage.name!r}: only convolutions are compensated")
+    covariance = patch_covariance(first.layer, frames)
+    first.weight.copy_(compensated(first.weight, covariance, stage.weight_bits))
+
+
+def _configured(model: SpikingNetwork, stage: Stage) -> SpikingNetwork:
+    """Set what a stage decides about a network: activation, rounding, trainable parameters."""
+    for neurons in model.neurons:
+        neurons.activation = stage.neurons
+        neurons.leak.requires_grad_(stage.train_leak)
+        neurons.theta.requires_grad_(stage.train_threshold and stage.neurons == "lif")
+    for module in model.synaptic:
+        module.weight_bits = stage.weight_bits
+    for module in model.synaptic[:-1]:
+        module.bias.requires_grad_(stage.fold == "current")
+    return model

@@ -1,0 +1,1 @@
+"""Plain ANNs that spiking networks are taught by: strong for little compute."""

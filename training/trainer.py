@@ -1,0 +1,183 @@
+"""The training loop: a recipe's stages one after the other, each epoch checkpointed."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import track
+from torch import Tensor
+
+from spikeserve.training.batch_norm import reestimate_statistics
+from spikeserve.training.build import SpikingNetwork
+from spikeserve.training.checkpoint import TrainingState
+from spikeserve.training.data import Split
+from spikeserve.training.data.batches import Batches
+from spikeserve.training.data_parallel import ProcessGroup
+from spikeserve.training.device import choose_device, compute_type
+from spikeserve.training.errors import TrainingError, TrainingPaused
+from spikeserve.training.frames import FrameEncoder
+from spikeserve.training.objective import objective
+from spikeserve.training.optimizers import optimizers_of, set_learning_rates
+from spikeserve.training.recipe import Recipe
+from spikeserve.training.run_folder import RunFolder
+from spikeserve.training.stage import Stage
+from spikeserve.training.stage_networks import StageNetworks
+from spikeserve.training.time_limit import TimeLimit
+from spikeserve.training.validation import validated
+
+SAMPLE_IMAGES = 2000  # that thresholds and the first layer's rounding are fitted to
+
+
+class Trainer:
+    """One run of one recipe in one folder."""
+
+    def __init__(self, recipe: Recipe, classes: int, train: Split, held_out: Split, folder: Path):
+        self.recipe = recipe
+        self.folder = RunFolder(folder)
+        self.processes = ProcessGroup.from_environment()
+        if recipe.batch_size % self.processes.world_size:
+            raise TrainingError(
+                f"batches of {recipe.batch_size} cannot be shared by "
+                f"{self.processes.world_size} processes"
+            )
+        device = choose_device()
+        self.train = Batches.on(device, train)
+        self.held_out = Batches.on(device, held_out)
+        table = torch.from_numpy(recipe.encoding.table).to(device)
+        self.encoder = FrameEncoder(table, compute_type(device))
+        height, width, channels = train.images.shape[1:]
+        self.network = recipe.build_network(classes, (height, width, channels))
+        self.networks = StageNetworks(recipe, self.network, self.folder, device)
+
+    def run(self, *, resume: bool, minutes: float | None = None) -> SpikingNetwork:
+        """Train every stage that has not finished; returns the final network, ready to quantise.
+
+        Raises:
+            TrainingPaused: another epoch would take more than ``minutes`` altogether.
+        """
+        limit = TimeLimit(minutes)
+        stages = [self.recipe.stages[index] for index in self.recipe.required]
+        with ExitStack() as stack:
+
+            def start() -> None:
+                stack.enter_context(self.folder.locked())
+                for stage in stages:  # or the folder would hold a run that cannot go on
+                    if stage.pretrained is not None and not self.folder.finished(stage):
+                        self.folder.pretrained_weights(stage.pretrained, self.recipe)
+                self.folder.start(self.recipe, resume=resume)
+
+            self.processes.run_on_main(start)
+            for index, stage in zip(self.recipe.required, stages, strict=True):
+                if not self.folder.finished(stage):
+                    torch.manual_seed(self.recipe.seed + index)
+                    model = self.networks.initial(index, self.sample)
+                    self._train_stage(model, index, limit)
+                    save = partial(self.folder.save_weights, stage, model.state_dict())
+                    self.processes.run_on_main(save)
+        return self.networks.final(self.recipe.last)
+
+    def sample(self, timesteps: int) -> Tensor:
+        """Frames of the first training images, ``[T, B, C, H, W]``."""
+        return self.encoder(self.train.images[:SAMPLE_IMAGES], timesteps)
+
+    def _train_stage(self, model: SpikingNetwork, index: int, limit: TimeLimit) -> None:
+        stage = self.recipe.stages[index]
+        generator = torch.Generator().manual_seed(self.recipe.seed + 1000 * index)
+        state = TrainingState(stage.name, model, optimizers_of(model, stage), generator)
+        teacher = None
+        if stage.teacher is not None:
+            teacher = self.networks.final(self.recipe.index(stage.teacher))
+        done = state.load(self.folder.checkpoint)
+        self.processes.run_on_main(lambda: self.folder.truncate_log(stage, done))
+        for epoch in range(done, stage.epochs):
+            if not self.processes.broadcast(limit.allows(stage.timesteps)):
+                raise TrainingPaused(
+                    f"time is up before epoch {epoch + 1} of {stage.epochs} of stage "
+                    f"{stage.name!r}; go on with --resume"
+                )
+            limit.begin()
+            line: dict[str, Any] = {"stage": stage.name, "epoch": epoch + 1, "of": stage.epochs}
+            line |= self._train_epoch(state, stage, epoch, teacher)
+            if not self.processes.broadcast(math.isfinite(line["loss"])):
+                raise TrainingError(
+                    f"stage {stage.name!r} diverged in epoch {epoch + 1}: its loss is no number; "
+                    "lower the learning rate; what was saved before is kept"
+                )
+            line |= self._validate(model, stage)
+            limit.end(stage.timesteps)
+            if self.processes.is_main:
+                self._report(line)
+                state.save(self.folder.checkpoint, epoch + 1)
+        if stage.weight_bits is not None:
+            batches = self.train.epoch(self.recipe.batch_size, generator, stage.augmentation)
+            if reestimate_statistics(model, batches, self.encoder, stage.timesteps):
+                accuracy = self._validate(model, stage)["accuracy"]
+                print(f"{stage.name}: batch-norm estimated anew: {accuracy} held out", flush=True)
+
+    def _train_epoch(
+        self, state: TrainingState, stage: Stage, epoch: int, teacher: SpikingNetwork | None
+    ) -> dict[str, Any]:
+        """One pass over the training images; returns mean loss, activity and seconds."""
+        model, optimizers = state.model, state.optimizers
+        model.train()
+        started = time.perf_counter()
+        size = min(self.recipe.batch_size, len(self.train.labels))
+        size -= size % self.processes.world_size
+        if not size:
+            raise TrainingError(f"fewer images than the {self.processes.world_size} processes")
+        per_epoch = len(self.train.labels) // size
+        losses, rates = [], []
+        shard = self.processes.shard
+        batches = track(
+            self.train.epoch(size, state.generator, stage.augmentation),
+            description=f"{stage.name} {epoch + 1}/{stage.epochs}",
+            total=per_epoch,
+            transient=True,  # the epoch's line takes its place
+            disable=not sys.stdout.isatty(),
+        )
+        for step, (images, labels) in enumerate(batches):
+            set_learning_rates(optimizers, stage, epoch + step / per_epoch)
+            frames = self.encoder(images[shard], stage.timesteps)
+            with self.encoder.autocast():
+                logits = model(frames)
+            target = None
+            if teacher is not None:
+                with torch.no_grad(), self.encoder.autocast():
+                    target = teacher(frames[:1])[0]
+            loss, rate = objective(stage, model, logits, labels[shard], target)
+            if rate is not None:
+                rates.append(rate.detach())
+            for optimizer in optimizers:
+                optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            self.processes.average_gradients(model)
+            for optimizer in optimizers:
+                optimizer.step()
+            losses.append(loss.detach())
+        self.processes.average_statistics(model)
+        return {
+            "loss": round(float(torch.stack(losses).mean()), 4),
+            "activity": round(float(torch.stack(rates).mean()), 4) if rates else None,
+            "seconds": round(time.perf_counter() - started, 1),
+        }
+
+    def _validate(self, model: SpikingNetwork, stage: Stage) -> dict[str, Any]:
+        accuracy, rates = validated(model, self.held_out, self.encoder, stage.timesteps)
+        return {"accuracy": accuracy, "rates": rates if stage.neurons == "lif" else None}
+
+    def _report(self, line: dict[str, Any]) -> None:
+        self.folder.append_log(line)
+        accuracy = " ".join(f"{100 * value:.1f}" for value in line["accuracy"])
+        print(
+            f"{line['stage']:>10} {line['epoch']:>3}/{line['of']}  loss {line['loss']:.3f}  "
+            f"held-out % by timestep {accuracy}  activity {line['activity'] or 0:.3f}  "
+            f"{line['seconds']:.0f} s",
+            flush=True,
+        )

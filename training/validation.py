@@ -1,0 +1,32 @@
+"""Accuracy and spike rates on held-out training images, after every epoch."""
+
+from __future__ import annotations
+
+import torch
+
+from spikeserve.training.build import SpikingNetwork
+from spikeserve.training.data.batches import Batches
+from spikeserve.training.frames import FrameEncoder
+
+BATCH = 500
+
+
+@torch.no_grad()
+def validated(
+    model: SpikingNetwork, held_out: Batches, encoder: FrameEncoder, timesteps: int
+) -> tuple[list[float], list[float]]:
+    """Accuracy after every timestep ``[T]``, and each LIF layer's mean spike rate."""
+    model.eval()
+    right = torch.zeros(timesteps)
+    rates = torch.zeros(len(model.neurons))
+    labels = held_out.labels
+    starts = range(0, len(labels), BATCH)
+    for start in starts:
+        images = held_out.images[start : start + BATCH]
+        with encoder.autocast():
+            logits = model(encoder(images, timesteps)).cumsum(0)
+        hits = logits.argmax(-1) == labels[start : start + BATCH]
+        right += hits.sum(1).cpu()
+        rates += torch.stack([n.rate for n in model.neurons]).cpu() / len(starts)
+    accuracy = [round(float(x), 4) for x in right / len(labels)]
+    return accuracy, [round(float(x), 4) for x in rates]
