@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from starlette.types import Receive
 
@@ -158,7 +158,7 @@ def _brown_out(model: ServedModel, job: Job) -> None:
     threshold = model.brownout.threshold(policy.entropy_threshold)
     if threshold > policy.entropy_threshold:
         job.requested_threshold = policy.entropy_threshold
-        job.row.policy = ExitPolicy(threshold, policy.min_timesteps, policy.max_timesteps)
+        job.row.policy = replace(policy, entropy_threshold=threshold)
         job.expected_timesteps = model.curve.expected_timesteps(job.row.policy)
         model.metrics.brownout_requests.inc()
 

@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -85,3 +86,12 @@ def test_the_changelog_begins_with_this_version() -> None:
     released = re.findall(r"^## \[(\d+\.\d+\.\d+)\] - \d{4}-\d\d-\d\d$", changelog, re.MULTILINE)
     assert released[0] == PROJECT["version"]
     assert [Version(v) for v in released] == sorted(map(Version, released), reverse=True)
+
+
+@pytest.mark.parametrize("document", ["CONTRIBUTING.md", "SECURITY.md"])
+def test_files_and_targets_that_contributors_read_of_exist(document: str) -> None:
+    text = (ROOT / document).read_text("utf-8")
+    for path in re.findall(r"`([\w.]+(?:/[\w.]+)*(?:/|\.py|\.toml|\.txt))`", text):
+        known = path if "/" in path else f"**/{path}"
+        assert any(ROOT.glob(known)), path
+    assert set(re.findall(r"(?:^|`)make ([a-z][a-z-]*)", text, re.MULTILINE)) <= TARGETS
