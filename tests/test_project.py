@@ -42,8 +42,7 @@ def test_the_lowest_bounds_are_those_that_are_tested() -> None:
     lowest = pins("constraints-lowest.txt")
     for requirement in declared("train", "dev"):
         bounds = [Version(s.version) for s in requirement.specifier if s.operator == ">="]
-        if requirement.name != "setuptools":  # torch wants a newer one than the build does
-            assert bounds == [lowest[canonicalize_name(requirement.name)]], requirement
+        assert bounds == [lowest[canonicalize_name(requirement.name)]], requirement
 
 
 def test_what_serves_is_pinned_as_everything_else_and_hashed() -> None:
