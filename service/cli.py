@@ -80,9 +80,8 @@ def _refuse(message: str) -> int:
 
 def _new_key() -> None:
     key = secrets.token_urlsafe(32)
-    print(
-        f"key:    {key}\nsha256: {key_hash(key)}  (for SPIKESERVE_API_KEY_HASHES or _ADMIN_KEY_HASH)"
-    )
+    print(f"key:    {key}")
+    print(f"sha256: {key_hash(key)}  (for SPIKESERVE_API_KEY_HASHES or _ADMIN_KEY_HASH)")
 
 
 def _classify(settings: Settings, options: argparse.Namespace) -> int:
