@@ -1,4 +1,4 @@
-"""How many requests may be inside, and how much they may be sending."""
+"""How many images may be in the service, and how many bytes of bodies may be on their way."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Admission:
     Args:
         places: how many images may be decoded, waiting or running.
         max_total_upload_bytes: how much unfinished bodies may hold together.
-        body_timeout_seconds: how long one may take.
+        body_timeout_seconds: how long one body may take to arrive.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Admission:
 
     @property
     def idle(self) -> bool:
-        """Nobody is inside, and nobody who was let in is still sending."""
+        """No image is inside and no admitted body is still arriving."""
         return not (self.inside or self.uploads)
 
     @property
@@ -108,7 +108,7 @@ class Upload:
             raise BodyTimeout(f"the body was not complete after {seconds:g} s")
 
     def expire(self, now: float) -> None:
-        """Interrupt whoever reads this if it is late."""
+        """Interrupt the task that reads this body if its time is up."""
         if now >= self._deadline and not self._late:
             self._late = True
             self._task.cancel()

@@ -17,7 +17,7 @@ TICK_COST_S = 0.0003
 """What the service adds to a tick, however many rows it steps: locks, wake-ups, metrics, and
 caches that the next answers find cold. Measured as served, with 8 and 16 slots."""
 LONGEST_TICK_S = 0.025
-"""Who enters, leaves or cancels waits for the tick that is running."""
+"""A row that enters, leaves or is cancelled waits for the end of the running tick."""
 
 
 @dataclass(frozen=True)

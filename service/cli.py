@@ -17,10 +17,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from spikeserve.models.bundle import load_manifest
-from spikeserve.models.classifier import load
+from spikeserve.models.bundle import load_bundle, load_manifest
+from spikeserve.models.energy.estimate import EnergyModel
 from spikeserve.models.energy.hardware import load_profile
+from spikeserve.models.engines.selection import build_engine
 from spikeserve.models.errors import ModelError
+from spikeserve.models.inference import classify
 from spikeserve.service.energy_table import energy_table
 from spikeserve.service.errors import ServiceError, describe
 from spikeserve.service.images import decode_image
@@ -78,21 +80,20 @@ def _refuse(message: str) -> int:
 
 def _new_key() -> None:
     key = secrets.token_urlsafe(32)
-    print(
-        f"key:    {key}\nsha256: {key_hash(key)}  (for SPIKESERVE_API_KEY_HASHES, _ADMIN_KEY_HASH)"
-    )
+    print(f"key:    {key}")
+    print(f"sha256: {key_hash(key)}  (for SPIKESERVE_API_KEY_HASHES or _ADMIN_KEY_HASH)")
 
 
 def _classify(settings: Settings, options: argparse.Namespace) -> int:
-    model = load(
-        settings.bundles[0], settings.engine, settings.engine_threads, settings.energy_profile
-    )
-    manifest = model.manifest
+    bundle = load_bundle(settings.bundles[0])
+    manifest = bundle.manifest
+    engine = build_engine(bundle, settings.engine, settings.engine_threads)
     policy = manifest.policy(
         options.entropy_threshold, options.min_timesteps, options.max_timesteps
     )
+    energy = EnergyModel(manifest, load_profile(settings.energy_profile))
     table = Table(
-        title=f"{manifest.name} {manifest.version}, {model.engine.name} engine, "
+        title=f"{manifest.name} {manifest.version}, {engine.name} engine, "
         f"entropy threshold {policy.entropy_threshold}"
     )
     table.add_column("image", min_width=12, overflow="fold")
@@ -108,20 +109,18 @@ def _classify(settings: Settings, options: argparse.Namespace) -> int:
             print(f"spikeserve: {path}: {error}", file=sys.stderr)
             failed = True
             continue
-        answer = model.classify(
-            pixels,
-            threshold=policy.entropy_threshold,
-            min_timesteps=policy.min_timesteps,
-            max_timesteps=policy.max_timesteps,
-        )
+        (row,) = classify(engine, manifest, pixels[None], [policy])
+        assert row.probabilities is not None
+        best = int(row.probabilities.argmax())
+        estimate = energy.estimate(row.active_pairs)
         table.add_row(
             escape(path.name),
-            escape(answer.label),
-            f"{answer.probability:.3f}",
-            f"{answer.timesteps_used}/{manifest.timesteps}",
-            "\n".join(_bar(entropy) for entropy in answer.entropies),
-            f"{answer.energy.total_pj / 1e6:.2f}",
-            f"{answer.energy.saved_ratio:.0%}",
+            escape(manifest.labels[best]),
+            f"{row.probabilities[best]:.3f}",
+            f"{row.t}/{manifest.timesteps}",
+            "\n".join(_bar(entropy) for entropy in row.entropies),
+            f"{estimate.total_pj / 1e6:.2f}",
+            f"{estimate.saved_ratio:.0%}",
         )
     Console().print(table)
     return 1 if failed else 0

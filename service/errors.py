@@ -159,7 +159,7 @@ def problem_document(request: Request, status: int, detail: str) -> dict[str, st
 
 
 def frameless(error: ServiceError) -> ServiceError:
-    """The error without the frames it came through: who keeps it would keep whole bodies."""
+    """The error without its frames: these would keep whole bodies in memory as long as it lives."""
     error.__cause__ = error.__context__ = None
     return error.with_traceback(None)
 

@@ -1,4 +1,4 @@
-"""Who may ask, and how often: API keys as hashes, a token bucket for each."""
+"""Which callers may classify, and how often: API keys as hashes, a token bucket for each."""
 
 from __future__ import annotations
 

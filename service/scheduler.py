@@ -74,7 +74,7 @@ class Scheduler:
         return len(self.running) - before
 
     def retire(self, now: float) -> tuple[list[Job], list[int]]:
-        """Take out who is sure, out of steps or time, failed or gone; and the indices that stay."""
+        """Take out jobs that are done, late, failed or cancelled; these, and the indices kept."""
         leaving, keep = [], []
         for index, job in enumerate(self.running):
             row = job.row
@@ -89,7 +89,7 @@ class Scheduler:
         return leaving, keep
 
     def overdue(self, now: float) -> list[Job]:
-        """Take out the waiting jobs whose deadline has passed: they have nothing to show."""
+        """Take out the waiting jobs whose deadline has passed before a timestep could run."""
         late = [job for job in self.waiting if now >= job.deadline]
         for job in late:
             self.leave(job)
@@ -102,7 +102,7 @@ class Scheduler:
         self.step_seconds += SMOOTHING * (seconds / rows - self.step_seconds)
 
     def clear(self) -> list[Job]:
-        """Empty slots and queue; returns who was there."""
+        """Empty slots and queue; returns the jobs that were there."""
         evicted = [*self.running, *self.waiting]
         self.running, self.pending_timesteps = [], 0.0
         self.waiting.clear()

@@ -105,7 +105,7 @@ class Server(uvicorn.Server):
         task.add_done_callback(self._tasks.discard)
 
     async def _drain(self) -> None:
-        """Unready at once, then no admission, then wait for who is inside."""
+        """Unready at once, then no admission, then wait for the requests inside."""
         state = self._app.state
         state.ready = False
         state.metrics.ready.set(0)

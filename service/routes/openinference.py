@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import statistics
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from http import HTTPMethod, HTTPStatus
 from typing import Any
 
-import numpy as np
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
@@ -23,7 +21,7 @@ from starlette.requests import ClientDisconnect
 
 from spikeserve.models.encoding import Pixels
 from spikeserve.service.bodies import read_body, validated
-from spikeserve.service.classification import Ticket, answer, cancel, finished, ranking
+from spikeserve.service.classification import Ticket, answer, cancel, finished
 from spikeserve.service.errors import (
     DeadlineExceeded,
     InvalidParameter,
@@ -33,20 +31,18 @@ from spikeserve.service.errors import (
     UnsupportedMedia,
     count,
 )
+from spikeserve.service.outputs import output, summary
 from spikeserve.service.registry import ServedModel
 from spikeserve.service.routes.classify import BINARY, PROBLEMS
 from spikeserve.service.routes.health import RETRY, broken, ready
 from spikeserve.service.routes.models import allowed
-from spikeserve.service.schemas import Classification, ClassifyParameters, Energy
+from spikeserve.service.schemas import Classification, ClassifyParameters
 from spikeserve.service.tensors import (
-    DTYPES,
     HEADER_LENGTH,
     INPUT,
     OUTPUTS,
     Defaults,
     InferDocument,
-    Tensor,
-    Wanted,
     read_request,
     write_response,
 )
@@ -62,15 +58,6 @@ ELSEWHERE = {
     "timeout": "use 'deadline_ms'",
     "priority": "requests are served in the order they come",
     "sequence_id": "every image stands alone",
-}
-COLUMNS: dict[str, Callable[[Classification], Any]] = {
-    "class": lambda one: one.prediction.index,
-    "label": lambda one: one.prediction.label,
-    "timesteps": lambda one: one.timesteps_used,
-    "entropy": lambda one: one.entropy,
-    "entropy_threshold": lambda one: one.entropy_threshold,
-    "energy_pj": lambda one: _energy(one).total_pj,
-    "stop_reason": lambda one: one.stop_reason,
 }
 
 
@@ -174,8 +161,8 @@ async def model_metadata(request: Request, name: str) -> Response:
             "platform": f"spikeserve_{model.worker.engine.name}",
             "inputs": [{"name": INPUT, "datatype": "UINT8", "shape": [-1, *model.input_shape]}],
             "outputs": [
-                {"name": output, "datatype": datatype, "shape": shapes.get(output, [-1])}
-                for output, datatype in OUTPUTS.items()
+                {"name": name, "datatype": datatype, "shape": shapes.get(name, [-1])}
+                for name, datatype in OUTPUTS.items()
             ],
             "parameters": {
                 "image_files": f"{INPUT} may also be BYTES [-1]: encoded images of any size",
@@ -222,11 +209,11 @@ async def infer(request: Request, name: str) -> Response:
     head = {
         "model_name": tickets[0].model.name,
         "model_version": tickets[0].model.version,
-        "parameters": _summary(answers),
+        "parameters": summary(answers),
     }
     if asked.document.id is not None:
         head["id"] = asked.document.id
-    tensors = [_output(want, tickets, answers) for want in asked.outputs]
+    tensors = [output(want, tickets, answers) for want in asked.outputs]
     content, header_length = write_response(head, tensors, asked.outputs)
     if header_length is None:
         return Response(content, media_type="application/json")
@@ -300,51 +287,3 @@ def _answers(tickets: Sequence[Ticket]) -> list[Classification]:
     if late:
         raise late
     return answers
-
-
-def _summary(answers: Sequence[Classification]) -> dict[str, Any]:
-    """The response's parameters: plain values only, so one image's own where there is one."""
-    summary: dict[str, Any] = {
-        "average_timesteps": statistics.fmean(one.timesteps_used for one in answers),
-        "energy_total_pj": sum(_energy(one).total_pj for one in answers),
-        "energy_is_an_estimate": True,
-    }
-    if len(answers) == 1:
-        (one,) = answers
-        summary |= {
-            "timesteps_used": one.timesteps_used,
-            "entropy": one.entropy,
-            "entropy_threshold": one.entropy_threshold,
-            "stop_reason": one.stop_reason,
-            "energy_pj": _energy(one).total_pj,
-            "energy_static_pj": _energy(one).static_pj,
-        }
-    return summary
-
-
-def _energy(one: Classification) -> Energy:
-    assert one.energy is not None  # the protocol knows no way to leave it out
-    return one.energy
-
-
-def _output(want: Wanted, tickets: Sequence[Ticket], answers: Sequence[Classification]) -> Tensor:
-    if want.classes:
-        best = [_best(ticket, want.classes) for ticket in tickets]
-        return Tensor(want.name, "BYTES", np.array(best, object))
-    values: list[Any]
-    if want.name == "probabilities":
-        values = [ticket.job.row.probabilities for ticket in tickets]
-    else:
-        values = [COLUMNS[want.name](one) for one in answers]
-    datatype = OUTPUTS[want.name]
-    return Tensor(want.name, datatype, np.array(values, DTYPES.get(datatype, object)))
-
-
-def _best(ticket: Ticket, classes: int) -> list[str]:
-    """``value:index:label``, as Triton's classification extension has it."""
-    probabilities = ticket.job.row.probabilities
-    assert probabilities is not None
-    return [
-        f"{scored.probability}:{scored.index}:{scored.label}"
-        for scored in ranking(ticket.model, probabilities, classes)
-    ]

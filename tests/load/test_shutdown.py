@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -20,7 +19,8 @@ from tests.processes import PATIENCE_SECONDS
 CLIENTS = 24
 REFUSED = (429, 503)
 RETRY_S = 0.02
-AT_ONCE_S = 5  # a drain that waited for requests would take 30
+UNENDING = ("--drain-seconds", "600", "--body-timeout-seconds", "600")
+"""A drain that waited for its requests would outlast ``PATIENCE_SECONDS``."""
 SMALL = ("--engine", "reference", "--slots", "4", "--queue-timesteps", "32")
 
 
@@ -112,7 +112,7 @@ def test_sigterm_under_load_loses_no_admitted_request(
 def test_unready_at_once_but_serving_while_balancers_look_away(tiny: World, tmp_path: Path) -> None:
     (wanted,) = tiny.asks(1)
     (row,) = tiny.alone([wanted])
-    with served(tiny.folder, tmp_path, *SMALL, "--drain-delay-seconds", "0.5") as service:
+    with served(tiny.folder, tmp_path, *SMALL, "--drain-delay-seconds", "3") as service:
 
         async def look() -> None:
             async with connected(service.port) as half, connected(service.port) as probe:
@@ -136,9 +136,9 @@ def test_unready_at_once_but_serving_while_balancers_look_away(tiny: World, tmp_
 
 def test_a_second_sigterm_leaves_at_once(tiny: World, tmp_path: Path) -> None:
     (wanted,) = tiny.asks(1)
-    with served(tiny.folder, tmp_path, *SMALL) as service:
+    with served(tiny.folder, tmp_path, *SMALL, *UNENDING) as service:
 
-        async def stay_and_insist() -> float:
+        async def stay_and_insist() -> None:
             async with connected(service.port) as half:
                 half.send(wanted.request[:-1])
                 await ask(service.port, wanted.request)
@@ -146,10 +146,8 @@ def test_a_second_sigterm_leaves_at_once(tiny: World, tmp_path: Path) -> None:
                 while (await ask(service.port, wanted.request)).status != 503:
                     pass
                 assert service.process.poll() is None
-                again = time.monotonic()
                 service.process.send_signal(signal.SIGTERM)
                 await asyncio.to_thread(service.process.wait, PATIENCE_SECONDS)
-                return time.monotonic() - again
 
-        assert asyncio.run(stay_and_insist()) < AT_ONCE_S
+        asyncio.run(stay_and_insist())
         assert service.process.returncode == 128 + signal.SIGTERM

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from tests.load.answers import World
 from tests.load.clients import ask, connected, post
-from tests.load.servers import served
+from tests.load.servers import Service, served
+from tests.processes import wait_until
 
 HALF = b"POST /classify HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\nabc"
 DAWDLERS = 100
@@ -39,17 +40,21 @@ def test_half_sent_bodies_lock_nobody_out_and_end_with_408(tiny: World, tmp_path
 
 
 def test_all_bodies_together_are_bounded(tiny: World, tmp_path: Path) -> None:
-    flags = ("--max-total-upload-bytes", "100000", "--body-timeout-seconds", "2")
+    flags = ("--max-total-upload-bytes", "100000", "--body-timeout-seconds", "5")
 
-    async def crowd(port: int) -> tuple[int, int]:
+    def arrived(service: Service) -> bool:
+        return service.series().total("spikeserve_upload_bytes") > 80_000
+
+    async def crowd(service: Service) -> tuple[int, int]:
+        port = service.port
         async with connected(port) as first, connected(port) as second:
             first.send(HALF % 90_000 + b"x" * 80_000)
-            await asyncio.sleep(0.3)
+            await asyncio.to_thread(wait_until, lambda: arrived(service), "no body arrived")
             second.send(HALF % 90_000 + b"x" * 80_000)
             refused = (await second.response(time.perf_counter())).status
             late = (await first.response(time.perf_counter())).status
         return refused, late
 
     with served(tiny.folder, tmp_path, *flags) as service:
-        assert asyncio.run(crowd(service.port)) == (429, 408)
+        assert asyncio.run(crowd(service)) == (429, 408)
         assert asyncio.run(ask(service.port, post(b"no image"))).status == 415

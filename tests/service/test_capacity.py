@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from spikeserve.models.bundle import Bundle
 from spikeserve.models.engines.fake import FakeEngine
 from spikeserve.service.capacity import measured_capacity
+from tests.clock import Clock
 
 
 @pytest.mark.parametrize(
@@ -17,11 +16,17 @@ from spikeserve.service.capacity import measured_capacity
     ids=["rows one by one", "rows for nothing", "slower than any tick should be"],
 )
 def test_slots_follow_what_rows_cost(
-    bundle: Bundle, a_step: float, a_row: float, slots: set[int]
+    bundle: Bundle,
+    monkeypatch: pytest.MonkeyPatch,
+    a_step: float,
+    a_row: float,
+    slots: set[int],
 ) -> None:
+    clock = Clock()
+    monkeypatch.setattr("spikeserve.service.capacity.time", clock)
     engine = FakeEngine(
         bundle.manifest.network,
-        before_step=lambda frames, _: time.sleep(a_step + a_row * len(frames)),
+        before_step=lambda frames, _: clock.advance(a_step + a_row * len(frames)),
     )
     capacity = measured_capacity(engine, bundle.manifest)
     assert capacity.slots in slots

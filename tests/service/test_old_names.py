@@ -1,4 +1,4 @@
-"""Settings under former names: read from everywhere, hidden, never beside the new ones."""
+"""Settings under old names: read from every source, hidden, and never beside the new names."""
 
 from __future__ import annotations
 
@@ -64,7 +64,12 @@ def test_flags_are_read_but_not_shown(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     served: list[Settings] = []
-    monkeypatch.setattr(cli, "serve", lambda settings: served.append(settings) or 0)
+
+    def serve(settings: Settings) -> int:
+        served.append(settings)
+        return 0
+
+    monkeypatch.setattr(cli, "serve", serve)
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in GIVEN.items()]
     assert cli.main(["serve", *flags]) == 0
     assert chosen(served[0]) == EXPECTED
@@ -82,7 +87,8 @@ def test_sources_keep_their_order_whichever_name_they_use(
     monkeypatch.setenv("SPIKESERVE_CONFIG", file(tmp_path, values))
     monkeypatch.setenv("SPIKESERVE_QUEUE_CAPACITY", "4")
     monkeypatch.setenv("SPIKESERVE_SEND_TIMEOUT_SECONDS", "5")
-    settings = Settings(**{"rate_burst": 6})
+    keyword: dict[str, Any] = {"rate_burst": 6}
+    settings = Settings(**keyword)
     assert (settings.queue_timesteps, settings.rate_burst_images) == (4, 6)
     assert (settings.body_timeout_seconds, settings.send_timeout_seconds) == (2, 5)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from spikeserve.models.engines.fake import FakeEngine
 from spikeserve.models.manifest import ExitPoint
 from spikeserve.service.app import create_app
 from spikeserve.service.settings import Settings
+from tests.clock import Clock
 from tests.programs import TIMESTEPS, save_tiny_bundle
 
 TABLE = tuple(
@@ -94,11 +94,14 @@ def test_the_curve_can_be_read(calibrated: TestClient) -> None:
 
 
 @pytest.fixture
-def slow(bundle_folder: Path) -> Iterator[TestClient]:
+def slow(bundle_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
     app = create_app(Settings(bundles=(bundle_folder,), slots=1))
     with TestClient(app) as client:
         worker = app.state.registry.get().worker
-        worker.engine = FakeEngine(worker.engine.network, before_step=lambda *_: time.sleep(0.1))
+        clock, network = Clock(), worker.engine.network
+        worker.engine = FakeEngine(network, before_step=lambda *_: clock.advance(0.1))
+        for module in ("worker", "classification", "routes.classify"):
+            monkeypatch.setattr(f"spikeserve.service.{module}.time", clock)
         yield client
 
 
@@ -118,9 +121,9 @@ def test_an_error_at_the_deadline_for_who_wants_it(slow: TestClient, png: bytes)
 
 
 def test_a_deadline_before_the_first_timestep_leaves_nothing_to_answer(
-    slow: TestClient, png: bytes
+    calibrated: TestClient, png: bytes
 ) -> None:
-    assert slow.post("/classify?deadline_ms=0.0001", content=png).status_code == 504
+    assert calibrated.post("/classify?deadline_ms=0.0001", content=png).status_code == 504
 
 
 def test_brownout_is_reported_and_can_be_declined(
