@@ -67,7 +67,7 @@ class Network:
         spiking = False
         for layer in self.layers:
             spiking = isinstance(layer, Lif) or (
-                spiking and isinstance(layer, Pool) and layer.mode == "max"
+                spiking and isinstance(layer, Pool) and layer.spiking
             )
             if spiking:
                 sources[layer.name] = layer.out_shape

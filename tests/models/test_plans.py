@@ -88,7 +88,7 @@ LAST = (Lif("last", SHAPE), Linear("classifier", SHAPE, 10))
         ((CONV, LIF, AGAIN, Shortcut("way", "lif", SHAPE, 9), *LAST), "expects"),
         (
             (
-                CONV, LIF, Pool("sum", SHAPE, 1, "sum"), AGAIN,
+                CONV, LIF, Pool("sum", SHAPE, 3, "sum", 1, 1), AGAIN,
                 Shortcut("way", "sum", SHAPE, 8), *LAST,
             ),
             "no earlier layer 'sum'",
