@@ -36,7 +36,8 @@ def convolutions(draw: st.DrawFn, name: str, shape: Shape, first: bool) -> Conv:
     short = max(k - extent for k, extent in zip(pair(kernel), shape[:2], strict=True))
     padding = both(draw, st.integers((max(0, short) + 1) // 2, 4))
     if draw(st.booleans()):  # keeps the map's size, so that shortcuts fit
-        kernel = draw(st.sampled_from([1, 3, (3, 1), (1, 5)]))
+        odd: list[int | tuple[int, int]] = [1, 3, (3, 1), (1, 5)]
+        kernel = draw(st.sampled_from(odd))
         padding = (pair(kernel)[0] // 2, pair(kernel)[1] // 2)
         stride = 1
     channels = draw(st.sampled_from([1, 3, 63, 64, 65, 128, 130, 192]))

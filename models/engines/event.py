@@ -25,6 +25,8 @@ from spikeserve.models.engines.kernels.memory import MemoryPool, RowMemory
 from spikeserve.models.network import Network
 from spikeserve.models.program import Program
 
+PIXEL = np.dtype(np.uint8)
+
 
 class EventEngine:
     """Runs a program event by event; rows of a batch are shared out among threads.
@@ -82,7 +84,7 @@ class EventEngine:
     def _checked(self, frames: NDArray[np.uint8], state: State) -> list[int]:
         """Addresses of the rows' memory, 0 for new rows: the kernel trusts every one."""
         (memories,) = state.arrays
-        if frames.dtype != np.uint8:
+        if frames.dtype != PIXEL:
             raise TypeError(f"frames are uint8, not {frames.dtype}")
         if frames.shape != (len(memories), *self.network.input_shape) or not all(
             memory is None or (type(memory) is RowMemory and memory.pool is self._memories)

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from spikeserve.models.engines.contract import State
 from spikeserve.models.engines.event import EventEngine, usable_cores
-from spikeserve.models.engines.kernels.packing import blocks_of, event_weights
 from spikeserve.models.engines.reference import ReferenceEngine
 from spikeserve.models.errors import EngineUnavailable
 from spikeserve.models.layers import Conv, Layer, Lif, Linear, Pool
@@ -141,16 +140,6 @@ def test_wrong_types_are_refused_before_the_kernel() -> None:
     engine = EventEngine(random_program(random_network()), 1)
     with pytest.raises(TypeError):
         engine.step(np.zeros((2, *IMAGE_SHAPE), np.float32), engine.start(2))
-
-
-def test_packed_lanes_give_both_channels_back() -> None:
-    weight = np.random.default_rng(4).integers(-128, 128, (5, 192)).astype(np.int8)
-    flat = event_weights(weight, blocks_of(192))
-    wide = flat[: 5 * 128].view(np.int16).reshape(5, 64)
-    assert np.array_equal(wide >> 8, weight[:, 64:128])
-    assert np.array_equal((wide & 255) - 128, weight[:, :64])
-    narrow = flat[5 * 128 :].view(np.int16).reshape(5, 32)
-    assert np.array_equal(narrow >> 8, weight[:, 160:])
 
 
 def test_inputs_beyond_int16_are_refused() -> None:
