@@ -39,8 +39,8 @@ def layout() -> Layout:
             Linear("out", conv.out_shape, 2),
         )
     )
-    weights = (np.zeros((1, 2), np.int8), ROWS, np.zeros((16, 2), np.int8))
-    weights = tuple(IntegerWeights(w, np.zeros(w.shape[1], np.int32)) for w in weights)
+    matrices = (np.zeros((1, 2), np.int8), ROWS, np.zeros((16, 2), np.int8))
+    weights = tuple(IntegerWeights(m, np.zeros(m.shape[1], np.int32)) for m in matrices)
     thresholds = (np.ones(2, np.int32), np.full(1, THRESHOLD, np.int32))
     return Layout.of(Program(network, weights, thresholds, 1.0))
 
