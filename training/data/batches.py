@@ -31,7 +31,7 @@ class Batches:
     def epoch(
         self, batch_size: int, generator: torch.Generator, augmentation: Augmentation
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Shuffled batches: images ``[B, H, W, C]``, labels ``[B]``; a short last one is dropped."""
+        """Shuffled batches: images ``[B, H, W, C]``, labels ``[B]``, a short last one dropped."""
         device = self.labels.device
         order = torch.randperm(len(self.labels), generator=generator).to(device)
         size = min(batch_size, len(order))
