@@ -32,6 +32,9 @@ class FloatOperations:
 
     def convolved(self, x: Tensor, weight: Tensor, window: Window, groups: int) -> Tensor:
         kernels = weight.T.view(weight.shape[1], *window.kernel, -1).permute(0, 3, 1, 2)
+        if kernels.shape[1] == 1 and window.stride[0] != window.stride[1]:
+            # Strides that may say channels last as well lead torch (2.13, CPU) astray.
+            kernels = kernels.clone(memory_format=torch.contiguous_format)
         if x.shape[2:] == window.kernel and window.padding == (0, 0) and groups == 1:
             flat = x.permute(0, 2, 3, 1).flatten(1)
             # Faster than as a convolution.

@@ -39,8 +39,12 @@ class TorchOperations:
         key = (id(array), form)
         if key not in self._constants:
             tensor = self.torch.from_numpy(np.ascontiguousarray(shaped()))
+            tensor = tensor.to(self.device, self.dtype)
+            # With one channel, strides may say channels last as well as first. torch then takes a
+            # way that is wrong for some strides (2.13, CPU); a clone says which.
+            tensor = tensor.clone(memory_format=self.torch.contiguous_format)
             # The array is kept as well, so that no other one gets its id.
-            self._constants[key] = array, tensor.to(self.device, self.dtype)
+            self._constants[key] = array, tensor
         return self._constants[key][1]
 
     def convolved(self, x: Any, weight: NDArray[Any], window: Window, groups: int) -> Any:

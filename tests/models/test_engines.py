@@ -15,9 +15,10 @@ from spikeserve.models.engines.onnx import OnnxEngine
 from spikeserve.models.engines.reference import NumpyOperations
 from spikeserve.models.engines.selection import build_engine
 from spikeserve.models.errors import EngineUnavailable
-from spikeserve.models.layers import Conv, Linear
+from spikeserve.models.layers import Conv, Lif, Linear
+from spikeserve.models.network import Network
 from spikeserve.training.export import step_graph
-from tests.networks import engines, same
+from tests.networks import engines, program_of, same
 from tests.programs import IMAGE_SHAPE, TIMESTEPS, random_network, random_program
 
 NETWORKS: dict[str, dict[str, Any]] = {
@@ -97,6 +98,17 @@ def test_a_step_leaves_its_input_state_alone(index: int) -> None:
     again = engine.step(frame, state)
     assert same(first, again)
     assert all(map(np.array_equal, state.arrays, before))
+
+
+def test_grey_images_with_strides_that_differ() -> None:
+    """torch takes a way of its own there, and a wrong one if it is let."""
+    conv = Conv("conv", (1, 1, 1), 1, kernel=4, stride=(1, 2), padding=2, shift=3)
+    lif = Lif("lif", conv.out_shape)
+    network = Network((conv, lif, Linear("classifier", lif.out_shape, 2)))
+    program = program_of(network, np.random.default_rng(1), extreme=False)
+    frames = np.full((1, 1, 1, 1), 93, np.uint8)
+    steps = [engine.step(frames, engine.start(1)) for engine in engines(program)]
+    assert all(same(steps[0], step) for step in steps[1:])
 
 
 @pytest.mark.parametrize(

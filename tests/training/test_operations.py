@@ -12,6 +12,7 @@ from spikeserve.training.build import FLOATS
 
 SYNAPTIC: list[Synaptic] = [
     Conv("rectangular", (5, 6, 4), 6, kernel=(1, 4), stride=(2, 3), padding=(0, 2)),
+    Conv("grey, strides that differ", (1, 1, 1), 1, kernel=4, stride=(1, 2), padding=2),
     Conv("grouped", (5, 6, 4), 6, kernel=(2, 3), groups=2),
     Conv("depthwise", (5, 6, 4), 4, groups=4),
     Linear("linear", (5, 6, 4), 3),
@@ -22,7 +23,7 @@ SYNAPTIC: list[Synaptic] = [
 @pytest.mark.parametrize("layer", SYNAPTIC, ids=lambda layer: layer.name)
 def test_currents(layer: Synaptic) -> None:
     rng = np.random.default_rng(1)
-    x = rng.integers(0, 2, (3, *layer.in_shape)).astype(np.int32)
+    x = rng.integers(0, 3, (3, *layer.in_shape)).astype(np.int32)
     weight = rng.integers(-9, 10, layer.weight_shape).astype(np.int8)
     expected = layer.sums(NumpyOperations(), x, weight)
     frames = torch.from_numpy(x).permute(0, 3, 1, 2).float()
