@@ -106,8 +106,8 @@ def test_grey_images_with_strides_that_differ() -> None:
     lif = Lif("lif", conv.out_shape)
     network = Network((conv, lif, Linear("classifier", lif.out_shape, 2)))
     program = program_of(network, np.random.default_rng(1), extreme=False)
-    frames = np.full((1, 1, 1, 1), 93, np.uint8)
-    steps = [engine.step(frames, engine.start(1)) for engine in engines(program)]
+    frames = np.full((3, 1, 1, 1), 93, np.uint8)
+    steps = [engine.step(frames, engine.start(3)) for engine in engines(program)]
     assert all(same(steps[0], step) for step in steps[1:])
 
 
