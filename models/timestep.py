@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, assert_never
 
 from spikeserve.models.layers import Layer, Lif, Pool, Synaptic
 from spikeserve.models.layers.lif import Memory
@@ -48,13 +48,14 @@ def timestep(
     program: Program, operations: CountingOperations, x: Value, memories: Sequence[Memory]
 ) -> Timestep:
     """Run inputs ``x`` through all layers once; ``memories`` are left as they were."""
-    numbers, thresholds, before = iter(program.weights), iter(program.thresholds), iter(memories)
+    all_weights, thresholds = iter(program.weights), iter(program.thresholds)
+    before = iter(memories)
     result = Timestep(x)
 
     def through(layer: Layer, x: Value, read: Value) -> Value:
         match layer:
             case Synaptic():
-                weights = next(numbers)
+                weights = next(all_weights)
                 result.active_pairs.append(operations.active_pairs(layer, read))
                 current = layer.sums(operations, read, weights.weight)
                 if layer.shift:
@@ -69,6 +70,8 @@ def timestep(
                 return operations.numbers(spikes)
             case Pool():
                 return layer.pooled(operations, x)
+            case _:
+                assert_never(layer)
 
     result.logits = program.network.carry(x, through)
     return result

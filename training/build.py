@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, cast
+from typing import Literal, assert_never, cast
 
 import torch
 import torch.nn.functional as F
@@ -152,6 +152,8 @@ class SpikingNetwork(nn.Module):
                     self.stack.append(Neurons(layer, leak))
                 case Pool():
                     self.stack.append(Pooling(layer))
+                case _:
+                    assert_never(layer)
         # The running mean shrinks as 1/t where neurons fire once; the loss may rescale it.
         self.readout_scale = nn.Parameter(torch.arange(1.0, timesteps + 1))
 

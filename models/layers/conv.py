@@ -49,9 +49,5 @@ class Conv(Synaptic):
     def weight_shape(self) -> tuple[int, int]:
         return (self.window.area * self.in_shape[2] // self.groups, self.out_channels)
 
-    @property
-    def fan_out(self) -> int:
-        return self.out_channels // self.groups
-
     def sums(self, operations: MapOperations, x: Value, weight: Value) -> Value:
         return operations.convolved(x, weight, self.window, self.groups)

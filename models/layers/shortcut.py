@@ -54,8 +54,8 @@ class Shortcut(Synaptic):
         return self.projects
 
     @property
-    def fan_out(self) -> int:
-        return self.out_channels if self.projects else 1
+    def groups(self) -> int:
+        return 1 if self.projects else self.in_shape[2]
 
     def sums(self, operations: MapOperations, x: Value, weight: Value) -> Value:
         if self.pool > 1:

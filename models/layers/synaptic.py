@@ -22,7 +22,6 @@ class Synaptic(ABC):
     in_shape: Shape
     out_channels: int
     shift: int = 0
-    groups: int = 1
 
     @property
     @abstractmethod
@@ -36,6 +35,11 @@ class Synaptic(ABC):
     @abstractmethod
     def sums(self, operations: MapOperations, x: Value, weight: Value) -> Value:
         """``W * x``: ``[N, *in_shape]`` to ``[N, *out_shape]``, before shift and bias."""
+
+    @property
+    def groups(self) -> int:
+        """In how many groups input and output channels see each other."""
+        return 1
 
     @property
     def input_name(self) -> str | None:
@@ -63,7 +67,7 @@ class Synaptic(ABC):
     @property
     def fan_out(self) -> int:
         """Output channels that one active pair adds to: its synaptic operations."""
-        return self.out_channels
+        return self.out_channels // self.groups
 
     @property
     def out_shape(self) -> Shape:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -219,6 +219,8 @@ def tables_of(program: Program) -> Tables:
                 builder.add_neurons(layer, next(thresholds))
             case Pool():
                 builder.add_pool(layer)
+            case _:
+                assert_never(layer)
     return builder.tables()
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from spikeserve.models.engines.kernels.arguments import WORD
 from spikeserve.models.engines.kernels.packing import lanes_of
-from spikeserve.models.layers import Conv, Shortcut, Synaptic
+from spikeserve.models.layers import Synaptic
 
 
 @dataclass(frozen=True)
@@ -33,21 +33,14 @@ class Part:
         return range(self.inputs.start // WORD, -(-self.inputs.stop // WORD))
 
 
-def groups_of(layer: Synaptic) -> int:
-    """In how many groups channels see each other."""
-    if isinstance(layer, Shortcut):
-        return 1 if layer.projects else layer.in_shape[2]
-    return layer.groups if isinstance(layer, Conv) else 1
-
-
 def is_depthwise(layer: Synaptic) -> bool:
     """Whether every channel sees itself alone."""
-    return groups_of(layer) == layer.in_shape[2] == layer.out_channels
+    return layer.groups == layer.in_shape[2] == layer.out_channels
 
 
 def parts_of(layer: Synaptic) -> list[Part]:
-    inputs = layer.in_shape[2] // groups_of(layer)
-    outputs = layer.out_channels // groups_of(layer)
+    inputs = layer.in_shape[2] // layer.groups
+    outputs = layer.out_channels // layer.groups
 
     def read(lane: int) -> tuple[int, int]:
         last = min(lane + WORD, layer.out_channels) - 1
@@ -62,13 +55,13 @@ def parts_of(layer: Synaptic) -> list[Part]:
 
 def whole_matrix(layer: Synaptic, weight: NDArray[Any]) -> NDArray[Any]:
     """``[window area * inputs of a group, c_out]``: a shortcut has one weight for all places."""
-    rows = layer.window.area * layer.in_shape[2] // groups_of(layer)
+    rows = layer.window.area * layer.in_shape[2] // layer.groups
     return np.tile(weight, (rows // len(weight), 1))
 
 
 def matrix_of(layer: Synaptic, part: Part, weight: NDArray[np.int8]) -> NDArray[np.int8]:
     """The part's share of a whole matrix, ``[window area * its channels, lanes]``."""
-    area, groups = layer.window.area, groups_of(layer)
+    area, groups = layer.window.area, layer.groups
     inputs, outputs = layer.in_shape[2] // groups, layer.out_channels // groups
     whole = weight.reshape(area, inputs, layer.out_channels)
     matrix = np.zeros((area, len(part.inputs), len(part.lanes)), np.int8)
