@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter as Counts
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 from prometheus_client import (
     CollectorRegistry,
@@ -39,7 +39,7 @@ CODES = (
     "499", "500", "503", "504",
 )  # fmt: skip
 ENDPOINTS = ("/classify", "/classify/stream", "/classify/batch")
-STOP_REASONS = ("entropy", "max_timesteps", "deadline", "cancelled", "error")
+STOP_REASONS = (*get_args(StopReason), "cancelled", "error")
 JOULE_PER_PJ = 1e-12
 MODEL = ("model", "version")
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR" in os.environ

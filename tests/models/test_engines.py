@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from spikeserve.models.bundle import Bundle
@@ -15,10 +17,10 @@ from spikeserve.models.engines.onnx import OnnxEngine
 from spikeserve.models.engines.reference import NumpyOperations
 from spikeserve.models.engines.selection import build_engine
 from spikeserve.models.errors import EngineUnavailable
-from spikeserve.models.layers import Conv, Lif, Linear
+from spikeserve.models.layers import Conv, Layer, Lif, Linear
 from spikeserve.models.network import Network
 from spikeserve.training.export import step_graph
-from tests.networks import engines, program_of, same
+from tests.networks import engines, frames_of, layers, program_of, same
 from tests.programs import IMAGE_SHAPE, TIMESTEPS, random_network, random_program
 
 NETWORKS: dict[str, dict[str, Any]] = {
@@ -98,6 +100,23 @@ def test_a_step_leaves_its_input_state_alone(index: int) -> None:
     again = engine.step(frame, state)
     assert same(first, again)
     assert all(map(np.array_equal, state.arrays, before))
+
+
+@settings(max_examples=30, deadline=None)
+@given(layers(), st.sampled_from([0.02, 0.2, 1.0]), st.booleans(), st.integers(0, 2**32 - 1))
+def test_all_engines_agree_on_any_network(
+    sequence: tuple[Layer, ...], density: float, extreme: bool, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    program = program_of(Network(sequence), rng, extreme)
+    candidates = engines(program)
+    states = [engine.start(3) for engine in candidates]
+    for _ in range(3):
+        frames = frames_of(rng, (3, *program.network.input_shape), density)
+        steps = [engine.step(frames, s) for engine, s in zip(candidates, states, strict=True)]
+        for engine, step in zip(candidates, steps, strict=True):
+            assert same(steps[0], step), engine.name
+        states = [State.join([step.state.take([2]), step.state.take([0, 1])]) for step in steps]
 
 
 def test_grey_images_with_strides_that_differ() -> None:
