@@ -73,6 +73,8 @@ class Program:
         currents = np.zeros(layers[0].out_channels, np.int64)
         for index, layer in zip(together, layers, strict=True):
             weights, maximum = self.weights[index], input_maximum(self.network, layer)
+            if maximum >= EXACT_IN_FLOAT32:  # counted as active pairs, whatever the weights are
+                raise InvalidProgram(f"{layer.name}: inputs beyond 2^24 are not exact in float32")
             currents += largest_current(weights.weight, weights.bias, maximum, layer.shift)
             l1 = np.abs(weights.weight.astype(np.int64)).sum(axis=0).max()
             if l1 * maximum >= EXACT_IN_FLOAT32:

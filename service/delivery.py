@@ -60,5 +60,5 @@ class Delivery:
         if answered:  # counted first: whoever has an answer finds it in the metrics
             attempted("counting answers", self._metrics.finished, answered)
         for job in jobs:
-            job.resolve()
+            attempted("answering a request", job.resolve)
         self._wakeup.wake_soon()

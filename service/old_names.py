@@ -33,12 +33,13 @@ def renamed(given: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         SettingsError: an old name and one that replaces it are both given.
     """
     values = dict(given)
+    written = {name.lower(): name for name in values}  # case does not matter, as for other names
     for old, new in OLD_NAMES.items():
-        if prefix + old not in values:
+        if prefix + old not in written:
             continue
-        value = values.pop(prefix + old)
+        value = values.pop(written[prefix + old])
         for name in new:
-            if prefix + name in values:
+            if prefix + name in written:
                 raise SettingsError(f"{old} is the old name of {name}: give one of them, not both")
             values[prefix + name] = value
     return values

@@ -15,7 +15,7 @@ from safetensors.numpy import load_file, save_file
 
 from spikeserve.models.bundle import load_bundle, load_manifest, save_manifest
 from spikeserve.models.errors import BundleError, InvalidNetwork, InvalidProgram
-from spikeserve.models.layers import Conv, Lif, Linear
+from spikeserve.models.layers import Conv, Lif, Linear, Pool
 from spikeserve.models.network import Network
 from spikeserve.models.program import IntegerWeights, Program
 from tests.programs import random_network, random_program
@@ -221,3 +221,21 @@ def test_a_device_in_place_of_a_file_is_refused(folder: Path) -> None:
     (folder / "weights.safetensors").symlink_to("/dev/zero")
     with pytest.raises(BundleError, match="no regular file"):
         load_bundle(folder)
+
+
+def test_counts_of_many_overlapping_pools_are_bounded_whatever_the_weights() -> None:
+    conv = Conv("conv", (17, 17, 1), 1, shift=5)
+    lif = Lif("lif", conv.out_shape)
+    pools: list[Pool] = []
+    for index in range(12):
+        before = pools[-1].out_shape if pools else lif.out_shape
+        pools.append(Pool(f"pool{index}", before, 2, "sum", stride=1))
+    network = Network((conv, lif, *pools, Linear("classifier", pools[-1].out_shape, 2)))
+    weights = tuple(
+        IntegerWeights(
+            np.zeros(layer.weight_shape, np.int8), np.zeros(layer.out_channels, np.int32)
+        )
+        for layer in network.synaptic
+    )
+    with pytest.raises(InvalidProgram, match="inputs beyond"):
+        Program(network, weights, (np.ones(1, np.int32),), 1.0)
