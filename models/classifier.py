@@ -15,6 +15,7 @@ from spikeserve.models.energy.estimate import EnergyEstimate, EnergyModel
 from spikeserve.models.energy.hardware import DEFAULT_PROFILE, HardwareProfile, load_profile
 from spikeserve.models.engines.contract import Engine
 from spikeserve.models.engines.selection import EngineChoice, build_engine
+from spikeserve.models.errors import InvalidImage
 from spikeserve.models.exits import Floats, StopReason
 from spikeserve.models.inference import Counts, Row
 from spikeserve.models.manifest import Manifest
@@ -124,6 +125,8 @@ class Model:
 
         The other arguments and the errors are those of :meth:`classify`.
         """
+        if isinstance(images, str | bytes):
+            raise InvalidImage("classify_batch takes several images; one goes to classify")
         policy = self.manifest.policy(threshold, min_timesteps, max_timesteps)
         shape = self.manifest.network.input_shape
         rows: list[Row] = []

@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Integral, Real
 from typing import Literal
 
 import numpy as np
@@ -46,11 +47,13 @@ class ExitPolicy:
     max_timesteps: int
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.entropy_threshold <= 1.0:  # also refuses NaN
+        threshold = self.entropy_threshold
+        if not (isinstance(threshold, Real) and 0.0 <= threshold <= 1.0):  # also refuses NaN
             raise InvalidPolicy(
                 f"entropy_threshold must be between 0 and 1, not {self.entropy_threshold}"
             )
-        if not 1 <= self.min_timesteps <= self.max_timesteps:
+        limits = (self.min_timesteps, self.max_timesteps)
+        if not (all(isinstance(t, Integral) for t in limits) and 1 <= limits[0] <= limits[1]):
             raise InvalidPolicy(
                 f"1 <= min_timesteps <= max_timesteps needed, "
                 f"not {self.min_timesteps} and {self.max_timesteps}"

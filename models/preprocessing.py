@@ -87,6 +87,8 @@ def is_animated(image: Image.Image) -> bool:
 
 def _picture(image: Image.Image | NDArray[np.uint8]) -> Image.Image:
     if isinstance(image, Image.Image):
+        if not image.width * image.height:
+            raise InvalidImage("an image without pixels")
         image.load()  # or fitted() would leave the caller's JPEG at a fraction of its size
         return image
     if not isinstance(image, np.ndarray):

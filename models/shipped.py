@@ -29,7 +29,11 @@ def bundle_folder(name_or_folder: str | os.PathLike[str]) -> Path:
     names = shipped_names()
     if name_or_folder in names:
         return ZOO / name_or_folder
-    if not folder.is_dir():
+    try:
+        known = folder.is_dir()
+    except (OSError, ValueError):  # too long, or characters that no path has
+        known = False
+    if not known:
         raise BundleError(
             f"{name_or_folder!r} is neither a shipped bundle ({', '.join(names)}) nor a folder"
         )

@@ -16,6 +16,7 @@ from spikeserve.models.encoding import Pixels
 from spikeserve.models.errors import InvalidPolicy, Unreachable
 from spikeserve.models.exits import ExitPolicy, Floats
 from spikeserve.models.inference import Row
+from spikeserve.service.delivery import attempted
 from spikeserve.service.errors import (
     DeadlineExceeded,
     InferenceFailed,
@@ -237,8 +238,12 @@ def _energy(ticket: Ticket) -> Energy | None:
         return None
     if estimate is None:
         raise InferenceFailed("the energy estimate failed; energy=off answers without it")
+    if wanted == "on":
+        return Energy.of(estimate, None)
     report = ticket.model.reporter.report
-    detail = report(ticket.job.row.active_pairs) if wanted == "full" else None
+    detail = attempted("an energy report", report, ticket.job.row.active_pairs)
+    if detail is None:
+        raise InferenceFailed("the energy report failed; energy=on answers without it")
     return Energy.of(estimate, detail)
 
 

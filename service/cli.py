@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 from io import StringIO
 from pathlib import Path
 from tomllib import TOMLDecodeError
+from typing import Any
 
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
@@ -17,12 +18,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from spikeserve.models.bundle import load_bundle, load_manifest
-from spikeserve.models.energy.estimate import EnergyModel
+from spikeserve.models.bundle import load_manifest
+from spikeserve.models.classifier import load
 from spikeserve.models.energy.hardware import load_profile
-from spikeserve.models.engines.selection import build_engine
 from spikeserve.models.errors import ModelError
-from spikeserve.models.inference import classify
 from spikeserve.service.energy_table import energy_table
 from spikeserve.service.errors import ServiceError, describe
 from spikeserve.service.images import decode_image
@@ -85,15 +84,15 @@ def _new_key() -> None:
 
 
 def _classify(settings: Settings, options: argparse.Namespace) -> int:
-    bundle = load_bundle(settings.bundles[0])
-    manifest = bundle.manifest
-    engine = build_engine(bundle, settings.engine, settings.engine_threads)
+    model = load(
+        settings.bundles[0], settings.engine, settings.engine_threads, settings.energy_profile
+    )
+    manifest = model.manifest
     policy = manifest.policy(
         options.entropy_threshold, options.min_timesteps, options.max_timesteps
     )
-    energy = EnergyModel(manifest, load_profile(settings.energy_profile))
     table = Table(
-        title=f"{manifest.name} {manifest.version}, {engine.name} engine, "
+        title=f"{manifest.name} {manifest.version}, {model.engine.name} engine, "
         f"entropy threshold {policy.entropy_threshold}"
     )
     table.add_column("image", min_width=12, overflow="fold")
@@ -109,18 +108,20 @@ def _classify(settings: Settings, options: argparse.Namespace) -> int:
             print(f"spikeserve: {path}: {error}", file=sys.stderr)
             failed = True
             continue
-        (row,) = classify(engine, manifest, pixels[None], [policy])
-        assert row.probabilities is not None
-        best = int(row.probabilities.argmax())
-        estimate = energy.estimate(row.active_pairs)
+        answer = model.classify(
+            pixels,
+            threshold=policy.entropy_threshold,
+            min_timesteps=policy.min_timesteps,
+            max_timesteps=policy.max_timesteps,
+        )
         table.add_row(
             escape(path.name),
-            escape(manifest.labels[best]),
-            f"{row.probabilities[best]:.3f}",
-            f"{row.t}/{manifest.timesteps}",
-            "\n".join(_bar(entropy) for entropy in row.entropies),
-            f"{estimate.total_pj / 1e6:.2f}",
-            f"{estimate.saved_ratio:.0%}",
+            escape(answer.label),
+            f"{answer.probability:.3f}",
+            f"{answer.timesteps_used}/{manifest.timesteps}",
+            "\n".join(_bar(entropy) for entropy in answer.entropies),
+            f"{answer.energy.total_pj / 1e6:.2f}",
+            f"{answer.energy.saved_ratio:.0%}",
         )
     Console().print(table)
     return 1 if failed else 0
@@ -165,9 +166,17 @@ def _models(settings: Settings) -> None:
     Console().print(table)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Flags of former names stay hidden: they make no abbreviation of another ambiguous."""
+
+    def _get_option_tuples(self, option_string: str) -> list[Any]:
+        found = super()._get_option_tuples(option_string)
+        return [option for option in found if option[0].help != argparse.SUPPRESS] or found
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="spikeserve", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
+    commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
 
     def command(name: str, about: str, fields: Collection[str]) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=about, description=about)

@@ -7,6 +7,7 @@ is due on delivery (listeners, energy, counting) may fail without taking an answ
 from __future__ import annotations
 
 import logging
+from asyncio import CancelledError
 from collections.abc import Callable, Sequence
 from typing import ParamSpec, TypeVar
 
@@ -26,7 +27,7 @@ def attempted(what: str, call: Callable[P, T], *arguments: P.args, **named: P.kw
     """The result of a call that no answer may depend on; None where it failed, which is logged."""
     try:
         return call(*arguments, **named)
-    except Exception:
+    except (Exception, CancelledError):  # a listener may have awaited what was cancelled
         logger.exception("%s failed; answers go on", what)
         return None
 

@@ -202,7 +202,9 @@ class Timestep(BaseModel):
     top_k: list[ScoredClass]
     entropy: float
     spikes: Annotated[int, Field(description="by all hidden neurons, so far")]
-    energy_pj: Annotated[float, Field(description="estimate, so far")]
+    energy_pj: Annotated[
+        float | None, Field(description="estimate, so far; null where it could not be made")
+    ]
 
 
 class BatchItem(BaseModel):

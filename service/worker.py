@@ -34,13 +34,12 @@ class Worker:
         energy: EnergyModel,
     ) -> None:
         self.manifest = manifest
-        self.engine = engine
         self.scheduler = scheduler
         self.metrics = metrics
         self.ticks = 0
         self.busy = False
         self._stepper = IsolatingStepper(manifest)
-        self._empty = self._state = engine.start(0)
+        self.engine = engine
         self._wakeup = Wakeup(scheduler)
         self._lock = self._wakeup.lock
         self._delivery = Delivery(energy, metrics, self._wakeup)
@@ -48,6 +47,16 @@ class Worker:
         self._thread = threading.Thread(
             target=self._run, name=f"worker-{manifest.name}", daemon=True
         )
+
+    @property
+    def engine(self) -> Engine:
+        return self._engine
+
+    @engine.setter
+    def engine(self, engine: Engine) -> None:
+        """Take another engine, while no row runs: its states are its own."""
+        self._engine = engine
+        self._empty = self._state = engine.start(0)
 
     def start(self, post: Call = run_here, soon: Call = run_here) -> None:
         """Begin to run rows.

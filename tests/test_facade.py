@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 import spikeserve
 from spikeserve.models.bundle import Bundle
@@ -172,3 +173,14 @@ def test_the_page_on_python_runs(
     monkeypatch.chdir(page.parent)
     exec("\n".join(blocks), {})
     assert capsys.readouterr().out.startswith("cat 0.98")
+
+
+def test_what_is_no_image_or_no_bundle_is_refused_by_the_projects_own_errors(
+    model: spikeserve.Model,
+) -> None:
+    with pytest.raises(spikeserve.InvalidImage, match="pixels"):
+        model.classify(Image.new("RGB", (0, 5)))
+    with pytest.raises(spikeserve.InvalidImage, match="several"):
+        model.classify_batch("cat.jpg")
+    with pytest.raises(spikeserve.BundleError, match="neither"):
+        spikeserve.load("x" * 5000)

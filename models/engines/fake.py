@@ -19,6 +19,8 @@ from spikeserve.models.encoding import Pixels
 from spikeserve.models.engines.contract import State, Step
 from spikeserve.models.network import Network
 
+INT32 = np.iinfo(np.int32)
+
 
 class FakeEngine:
     """Gives every row the scripted logits of the row's own timestep.
@@ -52,6 +54,8 @@ class FakeEngine:
             raise ValueError(f"logits must be [t, {network.classes}], not {list(script.shape)}")
         if not np.issubdtype(script.dtype, np.integer):
             raise ValueError(f"logits must be integers, not {script.dtype}")
+        if script.size and np.abs(script).max() > INT32.max:
+            raise ValueError("logits must fit int32")
         self._script = script.astype(np.int32)
 
     def start(self, rows: int) -> State:
@@ -60,8 +64,7 @@ class FakeEngine:
     def step(self, frames: Pixels, state: State) -> Step:
         if self._before_step is not None:
             self._before_step(frames, state)
-        # A worker joins rows to the empty state of the engine it had before, of another type.
-        done = state.arrays[0].astype(np.int64)
+        (done,) = state.arrays
         return Step(
             logits=self._script[np.minimum(done, len(self._script) - 1)],
             active_pairs=np.zeros((len(frames), len(self.network.synaptic)), np.int64),

@@ -18,6 +18,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from spikeserve.service.bodies import read_image
 from spikeserve.service.classification import Ticket, answer, cancel, ranking
+from spikeserve.service.delivery import attempted
 from spikeserve.service.direct import DirectRoute
 from spikeserve.service.errors import ServiceError, count, problem_document
 from spikeserve.service.jobs import Progress
@@ -123,13 +124,14 @@ class Feed:
 
 
 def _timestep(ticket: Ticket, step: Progress) -> Timestep:
-    energy = ticket.model.energy.estimate(step.active_pairs)
+    estimate = ticket.model.energy.estimate
+    energy = attempted("an energy estimate", estimate, step.active_pairs)
     return Timestep(
         t=step.t,
         top_k=ranking(ticket.model, step.probabilities, ticket.parameters.top_k),
         entropy=step.entropy,
         spikes=step.spikes,
-        energy_pj=energy.total_pj,
+        energy_pj=None if energy is None else energy.total_pj,
     )
 
 

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -88,3 +90,9 @@ def test_real_early_exit_equals_post_hoc_selection(
             assert row.entropies == entropies[: row.t, n].tolist()
         seen |= set(exits.tolist())
     assert {low, high} <= seen
+
+
+@pytest.mark.parametrize("values", [("0.5", 1, 4), (None, 1, 4), (0.5, 1, 1.5), (0.5, "1", 4)])
+def test_what_is_no_number_is_refused_as_a_policy(values: Any) -> None:
+    with pytest.raises(InvalidPolicy):
+        ExitPolicy(*values)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from fastapi.testclient import TestClient
 
 from spikeserve.models.bundle import Bundle
 from spikeserve.models.encoding import Pixels
 from spikeserve.models.engines.contract import Engine, State
 from spikeserve.models.engines.fake import FakeEngine
+from spikeserve.models.engines.selection import EngineChoice
+from spikeserve.service.app import create_app
+from spikeserve.service.settings import Settings
 
 
 def frames(bundle: Bundle, rows: int) -> Pixels:
@@ -46,3 +52,22 @@ def test_what_is_called_before_a_step_sees_it_and_may_refuse_it(bundle: Bundle) 
 def test_a_script_that_does_not_fit_is_refused(bundle: Bundle, logits: list[list[int]]) -> None:
     with pytest.raises(ValueError, match="logits must be"):
         FakeEngine(bundle.manifest.network, logits)
+
+
+@pytest.mark.parametrize("engine", ["event", "onnx", "reference"])
+def test_a_service_takes_it_whatever_engine_it_was_loaded_with(
+    bundle_folder: Path, png: bytes, engine: EngineChoice
+) -> None:
+    app = create_app(Settings(bundles=(bundle_folder,), slots=4, engine=engine))
+    with TestClient(app) as client:
+        worker = app.state.registry.get().worker
+        sure = [0] * worker.engine.network.classes
+        sure[1] = 1_000_000
+        worker.engine = FakeEngine(worker.engine.network, [sure])
+        answers = [client.post("/classify", content=png).json() for _ in range(2)]
+    assert [answer["prediction"]["index"] for answer in answers] == [1, 1]
+
+
+def test_logits_beyond_int32_are_refused(bundle: Bundle) -> None:
+    with pytest.raises(ValueError, match="int32"):
+        FakeEngine(bundle.manifest.network, [[2**40] * bundle.manifest.network.classes])

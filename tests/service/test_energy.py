@@ -203,3 +203,35 @@ def test_the_command_refuses_what_it_cannot_show(
 ) -> None:
     assert main(["energy", str(bundle_folder), *arguments]) == 1
     assert message in capsys.readouterr().err
+
+
+def test_a_report_that_fails_costs_only_the_answer_that_wants_it(
+    bundle_folder: Path, png: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = create_app(Settings(bundles=(bundle_folder,), slots=4))
+    with TestClient(app) as fresh:
+
+        def fail(*_: object) -> None:
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(app.state.registry.get().reporter, "report", fail)
+        item = {"inputs": base64.b64encode(png).decode()}
+        items = [item, item | {"parameters": {"energy": "full"}}]
+        batch = fresh.post("/classify/batch", json={"items": items}).json()
+        assert [one["status"] for one in batch["results"]] == [200, 500]
+
+
+def test_a_stream_goes_on_without_an_estimate_that_fails(
+    bundle_folder: Path, png: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = create_app(Settings(bundles=(bundle_folder,), slots=4))
+    with TestClient(app) as fresh:
+
+        def fail(*_: object) -> None:
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(app.state.registry.get().energy, "estimate", fail)
+        events = fresh.post("/classify/stream?energy=off", content=png).text
+    first = json.loads(events.split("event: timestep\ndata: ")[1].split("\n")[0])
+    assert first["energy_pj"] is None
+    assert json.loads(events.split("event: result\ndata: ")[1])["timesteps_used"]

@@ -112,3 +112,15 @@ def test_both_names_at_once_are_refused(
         monkeypatch.setenv(f"SPIKESERVE_{given.upper()}", str(value))
     with pytest.raises(SettingsError, match=message):
         Settings()
+
+
+def test_case_does_not_matter() -> None:
+    assert Settings(**{"QUEUE_CAPACITY": 7}).queue_timesteps == 7  # type: ignore[arg-type]
+    with pytest.raises(SettingsError, match="not both"):
+        Settings(**{"QUEUE_CAPACITY": 7, "queue_timesteps": 8})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("flag", ["--queue", "--rate-l", "--rate-b", "--admin", "--api", "--body"])
+def test_hidden_flags_make_no_abbreviation_ambiguous(flag: str) -> None:
+    options = cli._parser().parse_args(["serve", flag, "7"])
+    assert "7" in vars(options).values()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from asyncio import CancelledError
 from collections.abc import Iterator
 from concurrent.futures import Future
 from typing import Any
@@ -224,3 +225,27 @@ def test_a_dying_worker_leaves_nobody_waiting(bundle: Bundle, images: Images) ->
     assert not worker.healthy
     with pytest.raises(NotReady):
         submit(worker, images[0], ExitPolicy(0.0, 1, 4))
+
+
+def test_a_cancelled_listener_costs_nobody_an_answer(
+    bundle: Bundle, engine: OnnxEngine, images: Images
+) -> None:
+    def cancelled(_: object) -> None:
+        raise CancelledError
+
+    worker = build(bundle, engine, slots=5)
+    futures = submit_batch(worker, images, listener=cancelled)
+    worker.start()
+    assert timesteps(futures) == [1, 2, 3, 4]
+    assert worker.drain(10)
+
+
+def test_one_future_that_cannot_be_resolved_costs_no_other_its_answer(
+    bundle: Bundle, engine: OnnxEngine, images: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = build(bundle, engine)
+    futures = submit_batch(worker, images)
+    monkeypatch.setattr(futures[0], "set_result", broken)
+    worker.start()
+    assert timesteps(futures[1:]) == [2, 3, 4]
+    assert worker.drain(10)
