@@ -17,16 +17,17 @@ from pathlib import Path
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto
 from safetensors.numpy import load_file, save_file
 
-from spikeserve.models.layers import Conv, Linear, Pool, Shortcut, Synaptic
+from benchmarks.contenders import NO_CHAIN, Unavailable
+from spikeserve.models.layers import Conv, Layer, Lif, Linear, Pool, Shortcut, Synaptic
 from spikeserve.models.layers.window import kernels_of
 from spikeserve.models.network import Network
+from spikeserve.training.graph import GraphOperations, Node, geometry, rows
 
 RECIPE = "hybrid-vgg8-cifar10"
 STORED = Path(__file__).with_name("ann.safetensors")
-OPSET, IR_VERSION = 17, 8
 
 Floats = NDArray[np.float32]
 
@@ -54,61 +55,38 @@ class Ann:
 
     def onnx(self) -> onnx.ModelProto:
         """``pixels`` float32 ``[N, C, H, W]`` to ``logits`` float32 ``[N, K]``."""
-        height, width, channels = self.network.input_shape
-        nodes: list[onnx.NodeProto] = []
-        initializers: list[onnx.TensorProto] = []
-        value = "pixels"
-        parameters = self.parameters
-        for layer in self.network.layers:
+        graph, parameters = GraphOperations(), self.parameters
+
+        def constants() -> tuple[Node, Node]:
+            _, weight, bias = next(parameters)
+            return graph.constant(weight), graph.constant(bias)
+
+        def through(layer: Layer, before: Node, _: Node) -> Node:
             match layer:
-                case Conv() | Linear():
-                    _, weight, bias = next(parameters)
-                    names = f"{layer.name}.weight", f"{layer.name}.bias"
-                    initializers += map(numpy_helper.from_array, (weight, bias), names)
-                    if isinstance(layer, Linear):
-                        nodes.append(helper.make_node("Flatten", [value], ["flat"]))
-                        node = helper.make_node("Gemm", ["flat", *names], ["logits"], transB=1)
-                    else:
-                        node = helper.make_node(
-                            "Conv",
-                            [value, *names],
-                            [layer.name],
-                            strides=layer.window.stride,
-                            pads=layer.window.padding * 2,
-                            group=layer.groups,
-                        )
-                case Pool():
-                    node = helper.make_node(
-                        "MaxPool" if layer.mode == "max" else "AveragePool",
-                        [value],
-                        [layer.name],
-                        kernel_shape=layer.window.kernel,
-                        strides=layer.window.stride,
-                    )
+                case Conv(window=window):
+                    attributes = {**geometry(window), "group": layer.groups}
+                    return graph.add("Conv", before, *constants(), **attributes)
+                case Linear():
+                    flat = graph.add("Flatten", before)
+                    return graph.add("Gemm", flat, *constants(), transB=1)
+                case Pool(window=window):
+                    kind = "MaxPool" if layer.mode == "max" else "AveragePool"
+                    attributes = {**geometry(window), "kernel_shape": window.kernel}
+                    if layer.mode == "sum":
+                        attributes["count_include_pad"] = 1
+                    return graph.add(kind, before, **attributes)
+                case Lif():
+                    return graph.add("Relu", before)
                 case _:
-                    node = helper.make_node("Relu", [value], [layer.name])
-            nodes.append(node)
-            value = node.output[0]
-        graph = helper.make_graph(
-            nodes,
+                    raise Unavailable(NO_CHAIN)
+
+        graph.add("Identity", self.network.carry(graph.named("pixels"), through), output="logits")
+        height, width, channels = self.network.input_shape
+        return graph.model(
             "ann",
-            [
-                helper.make_tensor_value_info(
-                    "pixels", TensorProto.FLOAT, ["N", channels, height, width]
-                )
-            ],
-            [
-                helper.make_tensor_value_info(
-                    "logits", TensorProto.FLOAT, ["N", self.network.classes]
-                )
-            ],
-            initializers,
+            [rows("pixels", TensorProto.FLOAT, channels, height, width)],
+            [rows("logits", TensorProto.FLOAT, self.network.classes)],
         )
-        model = helper.make_model(
-            graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
-        )
-        onnx.checker.check_model(model)
-        return model
 
 
 def trained(run: Path | None, data: Path) -> dict[str, NDArray[np.float16]]:

@@ -4,8 +4,9 @@
     python -m benchmarks.revisions ../before
 
 Engines first: a process a checkout, which take turns repetition by repetition on the same images.
-Then servers: both under a closed loop, one core for the server and one for the load, in turns as
-well. Ratios are new over old within a repetition: time above 1 and capacity below 1 are losses.
+Then servers: both under a closed loop, in turns as well, with one core for the server and one for
+the load, and with two that they share. Ratios are new over old within a repetition: time above 1
+and capacity below 1 are losses.
 """
 
 from __future__ import annotations
@@ -108,32 +109,34 @@ def engine_lines(checkouts: tuple[Path, Path], images: Path, repetitions: int) -
     return lines
 
 
-def server_line(checkouts: tuple[Path, Path], folder: Path, repetitions: int) -> str:
-    """Answers a second of both, and their ratio."""
+def server_lines(checkouts: tuple[Path, Path], folder: Path, repetitions: int) -> list[str]:
+    """Answers a second of both, and their ratio, a line a setting."""
     bundle = load_bundle(DEFAULT_BUNDLE)
     pictures, logs = folder / "pictures", folder / "logs"
     pictures.mkdir()
     logs.mkdir()
     images = np.load(folder / "images.npy")
     picture = write(images, pictures)
-    one_core, _ = settings()
     plan = Plan(images=len(images), repetitions=repetitions)
-    load = Load(one_core, pictures, plan)
     flags = ("--engine", "event", "--log-level", "warning")
     bundled = (*flags, "--bundle", str(DEFAULT_BUNDLE.resolve()))
     servers = [
         Server(name, f"{prefix_of(checkout)}service", bundled, "--engine-threads", folder=checkout)
         for name, checkout in zip(("new", "old"), checkouts, strict=True)
     ]
-    with started(servers, one_core, picture, logs) as processes:
-        for process in processes.values():
-            check(process, load, bundle, images, ())
-        runs = repeated(closed_turns(list(processes.values()), load, ()), repetitions)
-    new, old = ([run["rate"] for run in runs[name]] for name in ("new", "old"))
-    return (
-        f"Capacity a second, one core, {plan.connections} connections: old "
-        f"{statistics.median(old):.0f}, new {statistics.median(new):.0f}, {ratio(new, old)}."
-    )
+    lines = []
+    for setting, where in zip(settings(), ("one core", "two shared cores"), strict=True):
+        load = Load(setting, pictures, plan)
+        with started(servers, setting, picture, logs) as processes:
+            for process in processes.values():
+                check(process, load, bundle, images, ())
+            runs = repeated(closed_turns(list(processes.values()), load, ()), repetitions)
+        new, old = ([run["rate"] for run in runs[name]] for name in ("new", "old"))
+        lines.append(
+            f"Capacity a second, {where}, {plan.connections} connections: old "
+            f"{statistics.median(old):.0f}, new {statistics.median(new):.0f}, {ratio(new, old)}."
+        )
+    return lines
 
 
 def ratio(new: Sequence[float], old: Sequence[float]) -> str:
@@ -155,7 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         folder = Path(name)
         np.save(folder / "images.npy", test[:: len(test) // options.images][: options.images])
         print(*engine_lines(checkouts, folder / "images.npy", options.repetitions), sep="\n")
-        print(f"\n{server_line(checkouts, folder, options.repetitions)}")
+        print("", *server_lines(checkouts, folder, options.repetitions), sep="\n")
     facts = machine()
     print(f"\n{facts['processor']}, {facts['cores']} cores, {options.repetitions} repetitions.")
 

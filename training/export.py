@@ -10,16 +10,13 @@ weights are stored as int8 and cast once when the session folds constants.
 from __future__ import annotations
 
 import onnx
-from onnx import TensorProto, helper
+from onnx import TensorProto
 
 from spikeserve.models.layers import Lif
 from spikeserve.models.layers.lif import Memory
 from spikeserve.models.program import Program
 from spikeserve.models.timestep import timestep
-from spikeserve.training.graph import GraphOperations, Node
-
-OPSET = 17
-IR_VERSION = 8
+from spikeserve.training.graph import GraphOperations, Node, rows
 
 
 def step_graph(program: Program) -> onnx.ModelProto:
@@ -35,11 +32,11 @@ def step_graph(program: Program) -> onnx.ModelProto:
         graph.add("Cast", joined, to=TensorProto.INT64, output=name)
 
     height, width, channels = network.input_shape
-    inputs = [_value("frames", TensorProto.UINT8, height, width, channels)]
+    inputs = [rows("frames", TensorProto.UINT8, height, width, channels)]
     outputs = [
-        _value("logits", TensorProto.INT32, network.classes),
-        _value("active_pairs", TensorProto.INT64, len(network.synaptic)),
-        _value("spikes", TensorProto.INT64, len(network.lifs)),
+        rows("logits", TensorProto.INT32, network.classes),
+        rows("active_pairs", TensorProto.INT64, len(network.synaptic)),
+        rows("spikes", TensorProto.INT64, len(network.lifs)),
     ]
     # Membranes first, then fired flags, the order of every engine's state.
     for kind, dtype in (("v", TensorProto.FLOAT), ("fired", TensorProto.BOOL)):
@@ -48,21 +45,10 @@ def step_graph(program: Program) -> onnx.ModelProto:
                 height, width, channels = lif.in_shape
                 name = f"{kind}_{lif.name}"
                 graph.add("Identity", getattr(memory, kind), output=f"new_{name}")
-                inputs.append(_value(name, dtype, channels, height, width))
-                outputs.append(_value(f"new_{name}", dtype, channels, height, width))
-    model = helper.make_model(
-        helper.make_graph(graph.nodes, "step", inputs, outputs, graph.initializers),
-        opset_imports=[helper.make_opsetid("", OPSET)],
-        ir_version=IR_VERSION,
-        producer_name="spikeserve",
-    )
-    onnx.checker.check_model(model, full_check=True)
-    return model
+                inputs.append(rows(name, dtype, channels, height, width))
+                outputs.append(rows(f"new_{name}", dtype, channels, height, width))
+    return graph.model("step", inputs, outputs)
 
 
 def _fired(graph: GraphOperations, lif: Lif) -> Node | None:
     return graph.named(f"fired_{lif.name}") if lif.fire_once else None
-
-
-def _value(name: str, dtype: int, *shape: int) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, dtype, ["N", *shape])

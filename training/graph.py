@@ -13,6 +13,9 @@ from onnx import TensorProto, helper, numpy_helper
 from spikeserve.models.layers import Synaptic, Window
 from spikeserve.models.layers.window import kernels_of
 
+OPSET = 17
+IR_VERSION = 8
+
 
 class Node:
     """A value that the graph computes, float32 ``[N, C, H, W]`` or truth values of that shape."""
@@ -63,42 +66,49 @@ class GraphOperations:
         """One of the graph's inputs."""
         return Node(self, name)
 
-    def _constant(self, value: NDArray[np.generic]) -> Node:
+    def model(
+        self,
+        name: str,
+        inputs: Sequence[onnx.ValueInfoProto],
+        outputs: Sequence[onnx.ValueInfoProto],
+    ) -> onnx.ModelProto:
+        """What was collected as a model, checked."""
+        model = helper.make_model(
+            helper.make_graph(self.nodes, name, inputs, outputs, self.initializers),
+            opset_imports=[helper.make_opsetid("", OPSET)],
+            ir_version=IR_VERSION,
+            producer_name="spikeserve",
+        )
+        onnx.checker.check_model(model, full_check=True)
+        return model
+
+    def constant(self, value: NDArray[np.generic]) -> Node:
+        """Numbers that the graph brings along."""
         name = f"constant_{len(self.initializers)}"
         self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
         return Node(self, name)
 
     def _number(self, value: float) -> Node:
-        return self._constant(np.array(value, np.float32))
+        return self.constant(np.array(value, np.float32))
 
     def _summed(self, x: Node, axes: Sequence[int], *, keep: bool = True) -> Node:
-        return self.add("ReduceSum", x, self._constant(np.array(axes, np.int64)), keepdims=keep)
+        return self.add("ReduceSum", x, self.constant(np.array(axes, np.int64)), keepdims=keep)
 
     def convolved(self, x: Node, weight: NDArray[Any], window: Window, groups: int) -> Node:
-        kernels = self._constant(kernels_of(weight, window))
+        kernels = self.constant(kernels_of(weight, window))
         cast = self.add("Cast", kernels, to=TensorProto.FLOAT)
-        return self.add(
-            "Conv", x, cast, strides=window.stride, pads=window.padding * 2, group=groups
-        )
+        return self.add("Conv", x, cast, **geometry(window), group=groups)
 
     def max_pooled(self, x: Node, window: Window) -> Node:
-        return self.add(
-            "MaxPool",
-            x,
-            kernel_shape=window.kernel,
-            strides=window.stride,
-            pads=window.padding * 2,
-        )
+        return self.add("MaxPool", x, kernel_shape=window.kernel, **geometry(window))
 
     def sum_pooled(self, x: Node, window: Window, channels: int) -> Node:
         """A depthwise convolution with ones: an average would be rounded."""
-        ones = self._constant(np.ones((channels, 1, *window.kernel), np.float32))
-        return self.add(
-            "Conv", x, ones, strides=window.stride, pads=window.padding * 2, group=channels
-        )
+        ones = self.constant(np.ones((channels, 1, *window.kernel), np.float32))
+        return self.add("Conv", x, ones, **geometry(window), group=channels)
 
     def channels(self, numbers: NDArray[Any]) -> Node:
-        return self._constant(numbers.astype(np.float32).reshape(1, -1, 1, 1))
+        return self.constant(numbers.astype(np.float32).reshape(1, -1, 1, 1))
 
     def floor_scaled(self, x: Node, multiplier: int, bits: int) -> Node:
         return self.add("Floor", self.add("Mul", x, self._number(multiplier / (1 << bits))))
@@ -116,9 +126,19 @@ class GraphOperations:
     def active_pairs(self, layer: Synaptic, x: Node) -> Node:
         """Non-zero inputs weighted by how many windows see them, ``[N, 1]``."""
         active = self._summed(self.add("Sign", x), [1])  # [N, 1, H, W]
-        seen = self._constant(layer.coverage.astype(np.float32)[None, None])
+        seen = self.constant(layer.coverage.astype(np.float32)[None, None])
         return self._summed(self.add("Mul", active, seen), [2, 3], keep=False)
 
     def counted(self, spikes: Node) -> Node:
         summed = self._summed(self.numbers(spikes), [2, 3], keep=False)
         return self._summed(summed, [1])
+
+
+def geometry(window: Window) -> dict[str, Any]:
+    """A window's strides and padding as attributes."""
+    return {"strides": window.stride, "pads": window.padding * 2}
+
+
+def rows(name: str, dtype: int, *shape: int) -> onnx.ValueInfoProto:
+    """An input or output ``[N, *shape]``."""
+    return helper.make_tensor_value_info(name, dtype, ["N", *shape])

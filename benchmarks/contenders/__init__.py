@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 Pixels = NDArray[np.uint8]  # [N, H, W, C]
 Classes = NDArray[np.int64]  # [N]
 
+NO_CHAIN = "twins are made of plain chains of layers only"
+
 
 class Unavailable(Exception):
     """A contender that cannot run here; says why."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from benchmarks.ann import Ann
 from benchmarks.contenders import Build, Classes, Contender, Pixels, Unavailable
-from spikeserve.models.layers import Conv, Linear, Pool
+from benchmarks.contenders.modules import modules
 
 CALIBRATION_IMAGES = 300
 
@@ -44,40 +44,12 @@ def _torch(ann: Ann, threads: int) -> Contender:
         from torch import nn
     except ImportError as error:
         raise Unavailable(str(error)) from error
-    modules: list[nn.Module] = []
-    parameters = ann.parameters
-    for layer in ann.network.layers:
-        match layer:
-            case Conv() | Linear():
-                _, weight, bias = next(parameters)
-                module: nn.Module
-                if isinstance(layer, Linear):
-                    modules.append(nn.Flatten())
-                    module = nn.Linear(weight.shape[1], layer.out_channels)
-                else:
-                    module = nn.Conv2d(
-                        layer.in_shape[2],
-                        layer.out_channels,
-                        layer.window.kernel,
-                        layer.window.stride,
-                        layer.window.padding,
-                        groups=layer.groups,
-                    )
-                module.load_state_dict(
-                    {"weight": torch.from_numpy(weight), "bias": torch.from_numpy(bias)}
-                )
-                modules.append(module)
-            case Pool():
-                modules.append(
-                    nn.MaxPool2d(layer.window.kernel, layer.window.stride)
-                    if layer.mode == "max"
-                    else nn.AvgPool2d(layer.window.kernel, layer.window.stride)
-                )
-            case _:
-                modules.append(nn.ReLU())
-    model = nn.Sequential(*modules).eval()
-    for part in model:  # the layout its convolutions are fastest in
-        if isinstance(part, nn.Conv2d):
+    model = nn.Sequential(*modules(ann.network, nn, nn.ReLU)).eval()
+    weighted = [part for part in model if isinstance(part, nn.Conv2d | nn.Linear)]
+    for part, (_, weight, bias) in zip(weighted, ann.parameters, strict=True):
+        part.load_state_dict({"weight": torch.from_numpy(weight), "bias": torch.from_numpy(bias)})
+        # The layout its convolutions are fastest in; of one channel torch 2.13 makes mistakes.
+        if isinstance(part, nn.Conv2d) and weight.shape[1] > 1:
             part.weight.data = part.weight.contiguous(memory_format=torch.channels_last)
 
     def predict(images: Pixels) -> Classes:

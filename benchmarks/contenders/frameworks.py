@@ -6,15 +6,15 @@ would not give its answers either, and a dense timestep takes the same time for 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from benchmarks.contenders import Build, Classes, Contender, Pixels, Unavailable
+from benchmarks.contenders.modules import modules
 from spikeserve.models.encoding import FULL_BRIGHTNESS, Encoding
-from spikeserve.models.layers import Conv, Linear, Pool
 from spikeserve.models.network import Network
 
 
@@ -45,30 +45,6 @@ def _contender(name: str, run: Callable[[Any], Any], encoding: Encoding, threads
     return Contender(name, "SNN framework", predict, accurate=False)
 
 
-def _stacked(
-    network: Network,
-    conv: Callable[..., Any],
-    flatten: Callable[[], Any],
-    linear: Callable[[int, int], Any],
-    pool: Callable[[tuple[int, int]], Any],
-    neurons: Callable[[], Any],
-) -> list[Any]:
-    """The network's layers in order, in a framework's own modules."""
-    modules: list[Any] = []
-    for part in network.layers:
-        match part:
-            case Conv():
-                shape, window = (part.in_shape[2], part.out_channels), part.window
-                modules.append(conv(*shape, window.kernel, window.stride, window.padding))
-            case Linear():
-                modules += [flatten(), linear(math.prod(part.in_shape), part.out_channels)]
-            case Pool():
-                modules.append(pool(part.window.kernel))
-            case _:
-                modules.append(neurons())
-    return modules
-
-
 def _spikingjelly(network: Network) -> Callable[[Any], Any]:
     """Multi-step mode: a layer sees all timesteps at once, the faster of its two modes."""
     try:
@@ -76,15 +52,8 @@ def _spikingjelly(network: Network) -> Callable[[Any], Any]:
         from torch import nn
     except ImportError as error:
         raise Unavailable(str(error)) from error
-    modules = _stacked(
-        network,
-        layer.Conv2d,
-        layer.Flatten,
-        layer.Linear,
-        layer.MaxPool2d,
-        lambda: neuron.LIFNode(tau=2.0, v_threshold=1.0),
-    )
-    model = nn.Sequential(*modules).eval()
+    lif = partial(neuron.LIFNode, tau=2.0, v_threshold=1.0)
+    model = nn.Sequential(*modules(network, layer, lif)).eval()
     functional.set_step_mode(model, "m")
 
     def run(frames: Any) -> Any:
@@ -101,15 +70,8 @@ def _snntorch(network: Network) -> Callable[[Any], Any]:
         from torch import nn
     except ImportError as error:
         raise Unavailable(str(error)) from error
-    modules = _stacked(
-        network,
-        nn.Conv2d,
-        nn.Flatten,
-        nn.Linear,
-        nn.MaxPool2d,
-        lambda: snntorch.Leaky(beta=0.5, reset_mechanism="zero"),
-    )
-    model = nn.ModuleList(modules).eval()
+    leaky = partial(snntorch.Leaky, beta=0.5, reset_mechanism="zero")
+    model = nn.ModuleList(modules(network, nn, leaky)).eval()
 
     def run(frames: Any) -> Any:
         membranes = {

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from benchmarks.ann import Ann
 from benchmarks.contenders import Contender, Pixels, Unavailable, anns, spiking
@@ -13,8 +15,12 @@ from benchmarks.engines import accuracy, builds, measured, prepared, summary
 from spikeserve.models.bundle import Bundle, load_bundle
 from spikeserve.models.engines.selection import build_engine
 from spikeserve.models.inference import classify
+from spikeserve.models.layers import Layer, Linear, Shortcut
+from spikeserve.models.layers.window import kernels_of
+from spikeserve.models.network import Network
 from spikeserve.service.images import decode_image
 from spikeserve.service.settings import DEFAULT_BUNDLE
+from tests.networks import layers
 from tests.programs import IMAGE_SHAPE
 
 
@@ -87,6 +93,32 @@ def test_the_ann_has_the_default_bundles_layers_knows_a_cat_and_its_runtimes_agr
     )
     assert np.array_equal(first, second)
     assert manifest.labels[first[0]] == "cat"
+
+
+@given(layers=layers(), seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=20, deadline=None)
+def test_twins_have_the_networks_geometry(layers: tuple[Layer, ...], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    network = Network(layers)
+    weights, biases = [], []
+    for layer in network.synaptic:
+        rows, channels = layer.weight_shape
+        weight = rng.normal(0, rows**-0.5, (rows, channels)).astype(np.float32)
+        kernels = np.ascontiguousarray(kernels_of(weight, layer.window))
+        weights.append(kernels.reshape(channels, -1) if isinstance(layer, Linear) else kernels)
+        biases.append(rng.normal(0, 10, channels).astype(np.float32))
+    twins = anns.contenders(
+        Ann(network, tuple(weights), tuple(biases)), np.zeros((0, 1, 1, 1), np.uint8)
+    )
+    names = ("ANN, torch float32", "ANN, ONNX Runtime float32")
+    if any(isinstance(layer, Shortcut) for layer in layers):
+        for name in names:
+            with pytest.raises(Unavailable, match="chains"):
+                twins[name](1)
+        return
+    images = rng.integers(0, 256, (3, *network.input_shape), np.uint8)
+    first, second = (twins[name](1).predict(images) for name in names)
+    assert np.array_equal(first, second)
 
 
 def test_the_default_comparison_names_every_peer() -> None:
