@@ -15,11 +15,11 @@ from spikeserve.models.energy.estimate import EnergyEstimate, EnergyModel
 from spikeserve.models.energy.hardware import DEFAULT_PROFILE, HardwareProfile, load_profile
 from spikeserve.models.engines.contract import Engine
 from spikeserve.models.engines.selection import EngineChoice, build_engine
-from spikeserve.models.errors import InvalidImage
+from spikeserve.models.errors import EngineUnavailable, InvalidImage
 from spikeserve.models.exits import Floats, StopReason
 from spikeserve.models.inference import Counts, Row
 from spikeserve.models.manifest import Manifest
-from spikeserve.models.preprocessing import ImageSource, pixels
+from spikeserve.models.preprocessing import ImageSource, is_one_image, pixels
 from spikeserve.models.shipped import bundle_folder
 
 BATCH = 64
@@ -68,11 +68,19 @@ class Model:
     Args:
         engine: runs the manifest's network; a ``FakeEngine`` in tests.
         profile: the chip of the energy estimates; the default one if left out.
+
+    Raises:
+        EngineUnavailable: the engine runs another network.
     """
 
     def __init__(
         self, manifest: Manifest, engine: Engine, profile: HardwareProfile | None = None
     ) -> None:
+        if engine.network != manifest.network:
+            raise EngineUnavailable(
+                f"the {engine.name} engine runs another network than {manifest.name}'s; build it "
+                "from the manifest's"
+            )
         self.manifest = manifest
         self.engine = engine
         self.energy = EnergyModel(manifest, profile or load_profile())
@@ -125,7 +133,7 @@ class Model:
 
         The other arguments and the errors are those of :meth:`classify`.
         """
-        if isinstance(images, str | bytes):
+        if is_one_image(images):
             raise InvalidImage("classify_batch takes several images; one goes to classify")
         policy = self.manifest.policy(threshold, min_timesteps, max_timesteps)
         shape = self.manifest.network.input_shape
@@ -177,18 +185,20 @@ def load(
     name_or_folder: str | os.PathLike[str],
     engine: EngineChoice = "auto",
     threads: int = 0,
-    energy_profile: str = DEFAULT_PROFILE,
+    energy_profile: str | os.PathLike[str] = DEFAULT_PROFILE,
 ) -> Model:
     """A shipped bundle by its name, or any other by its folder, ready to classify.
 
     Args:
         engine: ``auto`` takes the fastest that runs here; all give the same answers.
-        threads: of the engine; 0 takes every core.
+        threads: of the event or onnx engine; 0 leaves the number to the engine (event: every core
+            that this process may use). The others have their own.
         energy_profile: the chip of the energy estimates, a shipped name or a .toml file.
 
     Raises:
         BundleError: there is no such bundle, or it must not be used.
-        EngineUnavailable: the engine's library is missing, or it computes other bits.
+        EngineUnavailable: the engine's library is missing, it computes other bits, or the number
+            of threads is negative.
         InvalidProfile: no energy may be computed with the profile.
     """
     bundle = load_bundle(bundle_folder(name_or_folder))

@@ -149,7 +149,10 @@ class Network:
         return sum(layer.macs for layer in self.matrices)
 
     def carry(self, x: X, through: Callable[[Layer, X, X], X]) -> X:
-        """Take ``x`` through all layers: the one walk that every consumer of a network shares.
+        """Take ``x`` through all layers: the walk of everything that computes with arrays.
+
+        Engines but the event engine, training and exported graphs take it; the event engine's
+        tables are built by a walk of their own.
 
         Args:
             through: ``(layer, x, read)`` to the layer's output; ``x`` is what the layer before put

@@ -9,7 +9,7 @@
 ``"G"``     global sum pool, an average whose factor is folded into what follows
 ``"F1024"`` fully connected layer with neurons
 
-The classifier comes last, unnamed.
+The classifier is added last; plans do not list it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from spikeserve.models.network import Network
 
 PIXEL_SHIFT = 5  # brings 3x3x3 sums of 8-bit weights and 8-bit pixels into int16
 
-# Convolutions as DIET-SNN has them; SpikeSim gives VGG-9's hidden layer, and so it is for all.
+# Convolutions as DIET-SNN has them; hidden layers of 1,024 neurons, as SpikeSim says of VGG-9.
 VGG6 = ("64", "P", "128", "128", "P", "F1024", "F1024")
 VGG9 = ("64", "P", "128", "256", "P", "256", "512", "P", "512", "P", "512", "F1024")
 VGG11 = (
@@ -95,12 +95,16 @@ def planned(
     for item in plan:
         if item in ("P", "G"):
             name = f"pool{number(Pool)}"
-            shape = append(
-                Pool(name, shape, 2, "max") if item == "P" else Pool(name, shape, shape[0], "sum")
-            )
+            height, width, _ = shape
+            whole = height if height == width else (height, width)
+            shape = append(Pool(name, shape, *((2, "max") if item == "P" else (whole, "sum"))))
             continue
         parsed = ITEM.fullmatch(item)
-        if parsed is None or (parsed["kind"] and parsed["kernel"]):
+        if (
+            parsed is None
+            or (parsed["kind"] and parsed["kernel"])
+            or (parsed["kind"] == "F" and parsed["stride"])
+        ):
             raise InvalidNetwork(
                 f"plan item {item!r} is none of 128, 128/2, 128k1, D, D/2, R128, F128, P, G"
             )

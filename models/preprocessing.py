@@ -79,6 +79,13 @@ def fitted(image: Image.Image, shape: Shape) -> Pixels:
     return np.asarray(_opaque(small, "RGB" if channels == 3 else "L"), np.uint8).reshape(shape)
 
 
+def is_one_image(images: object) -> bool:
+    """Whether this is one image, where several were expected."""
+    if isinstance(images, np.ndarray):
+        return images.ndim == 3
+    return isinstance(images, str | os.PathLike | bytes | Image.Image)
+
+
 def is_animated(image: Image.Image) -> bool:
     """Whether the file holds more than one picture of the same importance."""
     # The further frames of an MPO are a camera's previews and depth maps, no animation.

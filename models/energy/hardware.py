@@ -7,6 +7,7 @@ A profile is a TOML file (``profiles/``, or one of yours). Energies are in pJ, t
 from __future__ import annotations
 
 import json
+import os
 import re
 import tomllib
 from pathlib import Path
@@ -146,17 +147,18 @@ class HardwareProfile(Section):
         return self.crossbar_size * self.crossbars_per_pe
 
 
-def load_profile(name_or_path: str = DEFAULT_PROFILE) -> HardwareProfile:
+def load_profile(name_or_path: str | os.PathLike[str] = DEFAULT_PROFILE) -> HardwareProfile:
     """A shipped profile by name, or any by the path of its ``.toml``.
 
     Raises:
         InvalidProfile: no such file, not TOML, or a constant is missing or out of range;
             names file and constant.
     """
-    if name_or_path.endswith(".toml"):
-        path = Path(name_or_path)
+    name = os.fspath(name_or_path)
+    if name.endswith(".toml"):
+        path = Path(name)
     else:
-        path = _shipped(name_or_path, "is no hardware profile, nor the path of a .toml file")
+        path = _shipped(name, "is no hardware profile, nor the path of a .toml file")
     try:
         return HardwareProfile.model_validate_json(json.dumps(_document(path), default=str))
     except ValidationError as error:

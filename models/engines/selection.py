@@ -24,9 +24,16 @@ AUTO: tuple[EngineChoice, ...] = ("event", "onnx")  # fastest first
 def build_engine(bundle: Bundle, choice: EngineChoice = "auto", threads: int = 0) -> Engine:
     """The chosen engine, self-checked; ``auto`` takes the fastest that can run the bundle here.
 
+    Args:
+        threads: of the event or onnx engine; 0 leaves the number to the engine. The others have
+            their own.
+
     Raises:
-        EngineUnavailable: its library is missing, or it disagrees with the reference.
+        EngineUnavailable: its library is missing, it disagrees with the reference, or ``threads``
+            is negative.
     """
+    if threads < 0:
+        raise EngineUnavailable(f"threads must be 0 or more, not {threads}")
     if choice != "auto":
         return _checked(bundle, choice, threads)
     for candidate in AUTO[:-1]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from spikeserve.models.errors import InvalidNetwork
+from spikeserve.models.layers.kind import layer_kind
 from spikeserve.models.layers.operations import MapOperations, Value
 from spikeserve.models.layers.synaptic import Synaptic
 from spikeserve.models.layers.window import Extent, Shape, Window, pair
@@ -16,9 +16,11 @@ Kernel = Annotated[int, Field(ge=1, le=31)]
 Padding = Annotated[int, Field(ge=0, le=15)]
 
 
-@dataclass(frozen=True)
+@layer_kind
 class Conv(Synaptic):
-    """A convolution with zero padding. ``shift`` right-shifts its sums (first layer only).
+    """A convolution with zero padding.
+
+    ``shift`` right-shifts its sums: of a first layer, whose pixels are large numbers.
 
     ``kernel``, ``stride`` and ``padding`` are one number, or two: down and across. Each of
     ``groups`` groups of output channels sees its own share of the input channels only.

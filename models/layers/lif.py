@@ -7,11 +7,11 @@ v = 0 where s (hard reset)           v - theta where s (soft reset), clipped aga
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
+from spikeserve.models.layers.kind import layer_kind
 from spikeserve.models.layers.operations import Operations, Value
 from spikeserve.models.layers.window import Shape
 
@@ -28,7 +28,7 @@ class Memory(NamedTuple):
     """Who has fired before; read and changed only where the layer fires once."""
 
 
-@dataclass(frozen=True)
+@layer_kind
 class Lif:
     """A layer of neurons, each with its channel's threshold."""
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import Field
 
+from spikeserve.models.layers.kind import layer_kind
 from spikeserve.models.layers.operations import MapOperations, Value
 from spikeserve.models.layers.synaptic import Synaptic
 from spikeserve.models.layers.window import Extent, Shape, Window
 
 
-@dataclass(frozen=True)
+@layer_kind
 class Linear(Synaptic):
     """Connects every input to every output: one window, as large as the map."""
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from spikeserve.models.errors import InvalidNetwork
+from spikeserve.models.layers.kind import layer_kind
 from spikeserve.models.layers.operations import MapOperations, Value
 from spikeserve.models.layers.window import Shape, Window, pair
 
@@ -15,7 +15,7 @@ Size = Annotated[int, Field(ge=1, le=64)]
 Margin = Annotated[int, Field(ge=0, le=32)]
 
 
-@dataclass(frozen=True)
+@layer_kind
 class Pool:
     """``max`` is an OR over spikes, ``sum`` counts them; windows may overlap.
 

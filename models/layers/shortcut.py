@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import Field
 
+from spikeserve.models.layers.kind import layer_kind
 from spikeserve.models.layers.operations import MapOperations, Value
 from spikeserve.models.layers.synaptic import Synaptic
 from spikeserve.models.layers.window import Extent, Shape, Window
@@ -14,7 +14,7 @@ from spikeserve.models.layers.window import Extent, Shape, Window
 POINT = Window((1, 1))
 
 
-@dataclass(frozen=True)
+@layer_kind
 class Shortcut(Synaptic):
     """A residual block's identity or projection: adds an earlier layer's spikes to the currents.
 

@@ -196,8 +196,8 @@ def test_sums_that_could_overflow_int16_are_refused() -> None:
         (Linear("l", (2, 2, 1), 2), Lif("l", (1, 1, 2)), Linear("m", (1, 1, 2), 2)),
         (
             Conv("c", (2, 2, 1), 2, kernel=5, padding=0),
-            Lif("n", (0, 0, 2)),
-            Linear("m", (0, 0, 2), 2),
+            Lif("n", (1, 1, 2)),
+            Linear("m", (1, 1, 2), 2),
         ),
     ],
     ids=[

@@ -143,10 +143,10 @@ def test_wrong_types_are_refused_before_the_kernel() -> None:
 
 
 def test_inputs_beyond_int16_are_refused() -> None:
-    shape = (200, 200, 1)
-    pool = Pool("pool", (200, 200, 1), kernel=200, mode="sum")
+    shape = (256, 256, 1)
+    pools = Pool("pool", shape, kernel=64, mode="sum"), Pool("all", (4, 4, 1), 4, mode="sum")
     network = Network(
-        (Conv("conv", shape, 1, shift=8), Lif("lif", shape), pool, Linear("out", (1, 1, 1), 2))
+        (Conv("conv", shape, 1, shift=8), Lif("lif", shape), *pools, Linear("out", (1, 1, 1), 2))
     )
     weights = tuple(
         IntegerWeights(
