@@ -57,7 +57,7 @@ class Encoding:
         return self.kind == "direct" or t == 1
 
     def frame(self, image: Pixels, t: int) -> Pixels:
-        """The frame of one image (any shape) at timestep ``t`` in 1…T."""
+        """The frame of images of any shape, all at timestep ``t`` in 1…T."""
         if not 1 <= t <= self.timesteps:
             raise ValueError(f"timestep {t} is outside 1…{self.timesteps}")
         frame: Pixels = self.table[t - 1][image]

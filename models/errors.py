@@ -8,12 +8,12 @@ ModelError
  ├─ Unreachable        an outcome that the calibration curve does not reach
  ├─ InvalidProfile     a hardware profile with a constant missing or out of range
  ├─ BundleError        a bundle on disk that must not be served
- └─ EngineUnavailable  an engine whose library is missing or whose graph does not fit
+ └─ EngineUnavailable  an engine that cannot run a bundle here, or computes other bits
 """
 
 
 class ModelError(Exception):
-    """Base of every error raised by :mod:`models`."""
+    """What users of :mod:`spikeserve.models` can get wrong; misuse of its parts is ValueError."""
 
 
 class InvalidNetwork(ModelError):
@@ -45,4 +45,4 @@ class BundleError(ModelError):
 
 
 class EngineUnavailable(ModelError):
-    """An engine cannot run here; names what is missing."""
+    """An engine cannot run this bundle here, or disagrees with the reference; says why."""

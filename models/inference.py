@@ -42,13 +42,16 @@ def advance(
     """One timestep for every row, at whatever t it is; sets ``stop_reason`` where a row is done.
 
     Raises:
-        FloatingPointError: the engine's logits are not finite. Whatever is raised, no row
-            has changed and ``state`` is as it was, so that the step can be tried again.
+        FloatingPointError: the engine's logits are not finite.
+        ValueError: it answered for another number of rows. Whatever is raised, no row has
+            changed and ``state`` is as it was, so that the step can be tried again.
     """
     t = [row.t + 1 for row in rows]
     step = engine.step(encoding.frames([row.image for row in rows], t), state)
     if not np.isfinite(step.logits).all():  # an engine that breaks its contract
         raise FloatingPointError(f"the {engine.name} engine's logits are not finite")
+    if {len(step.logits), len(step.active_pairs), len(step.spikes)} != {len(rows)}:
+        raise ValueError(f"the {engine.name} engine answered for another number of rows")
     sums = step.logits.astype(np.int64)
     for row, total in zip(rows, sums, strict=True):
         if row.logit_sum is not None:

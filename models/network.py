@@ -84,7 +84,7 @@ class Network:
 
     def _check_size(self) -> None:
         """Refuse what would not fit in memory, before anything is allocated."""
-        if sum(int(np.prod(lif.in_shape)) for lif in self.lifs) > MAX_NEURONS:
+        if self.neurons > MAX_NEURONS:
             raise InvalidNetwork(f"more than {MAX_NEURONS} neurons")
         if int(np.prod(self.input_shape)) > MAX_INPUTS:
             raise InvalidNetwork(f"more than {MAX_INPUTS} input values")

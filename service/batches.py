@@ -61,6 +61,8 @@ async def _files(
     request: Request, parameters: ClassifyParameters, max_bytes: int, max_items: int
 ) -> list[Item | ServiceError]:
     async with multipart_form(request, max_bytes, max_items) as form:
+        if any(name != "file" for name, _ in form.multi_items()):
+            raise MalformedRequest("every file of a batch goes into a field named 'file'")
         return [
             Item(await file.read(), parameters)
             for file in form.getlist("file")

@@ -33,7 +33,7 @@ from spikeserve.service.supervisor import supervise
 
 BAR_WIDTH = 12
 PICTURE_WIDTH, NARROWEST = 118, 72
-ABOUT_BUNDLE = "bundle folder, also several times; the first is the default"
+ABOUT_BUNDLE = "folder, or name of a bundle that ships; several times: the first is the default"
 LOCAL = ("bundles", "engine", "engine_threads", "max_pixels", "energy_profile")
 """What matters without a server."""
 

@@ -27,7 +27,7 @@ def attempted(what: str, call: Callable[P, T], *arguments: P.args, **named: P.kw
     """The result of a call that no answer may depend on; None where it failed, which is logged."""
     try:
         return call(*arguments, **named)
-    except (Exception, CancelledError):  # a listener may have awaited what was cancelled
+    except (Exception, CancelledError):  # CancelledError is no Exception
         logger.exception("%s failed; answers go on", what)
         return None
 

@@ -14,7 +14,7 @@ ServiceError
  ├─ QueueFull           429  with Retry-After
  ├─ RateLimited         429  this key, with Retry-After
  ├─ InferenceFailed     500  this row only
- ├─ NotReady            503  starting or draining, with Retry-After
+ ├─ NotReady             503  draining, or the engine is gone, with Retry-After
  └─ DeadlineExceeded    504
 
 Answers are RFC 9457 ``application/problem+json``.

@@ -55,5 +55,7 @@ def renamed_values(
 def renamed_variables(settings: type[BaseSettings]) -> PydanticBaseSettingsSource:
     """The environment under today's names."""
     source = EnvSettingsSource(settings)
-    source.env_vars = renamed(source.env_vars, source.env_prefix.lower())  # which holds them so
+    source.env_vars = renamed(
+        source.env_vars, source.env_prefix.lower()
+    )  # its keys are in lower case
     return source

@@ -35,7 +35,7 @@ logger = logging.getLogger("spikeserve")
 
 
 class Loaded(NamedTuple):
-    """All of a model that may be refused."""
+    """What loading a bundle gives. Each part may raise, so nothing starts before all are there."""
 
     bundle: Bundle
     engine: Engine
@@ -75,7 +75,7 @@ class ServedModel:
         return ModelReference(name=self.name, version=self.version, engine=self.worker.engine.name)
 
     def refresh(self) -> None:
-        """Bring what only time changes up to date: gauges, and brownout without requests."""
+        """Update the gauges, and lower brownout even while no request arrives."""
         scheduler = self.worker.scheduler
         if self.brownout:
             pressure = scheduler.pending_timesteps / scheduler.queue_timesteps
@@ -109,7 +109,7 @@ class Registry:
         return cls(tuple(_served(one, settings, metrics) for one in loaded), settings, metrics)
 
     def get(self, name: str | None = None, version: str | None = None) -> ServedModel:
-        """The model called ``name`` (or the default one), in the first version given or this one.
+        """The model ``name`` (default: the first's name), in ``version`` or the first loaded.
 
         Raises:
             UnknownModel: names the models there are.
@@ -137,9 +137,9 @@ class Registry:
     def reload(self) -> None:
         """Load the bundle folders again and swap all models at once.
 
-        Bundles that have not changed go on as they are, unless the hardware profile has. The
-        old models' admitted requests are finished by their own workers. Slow: call it off the
-        event loop.
+        Bundles that have not changed go on as they are, unless the hardware profile has or their
+        engine is broken. The old models' admitted requests are finished by their own workers.
+        Slow: call it off the event loop.
 
         Raises:
             ModelError: a bundle must not be served, or the profile; everything stays as it was.
@@ -151,7 +151,7 @@ class Registry:
             current = {
                 model.manifest.model_dump_json(): model
                 for model in before
-                if model.energy.profile == profile
+                if model.energy.profile == profile and model.worker.healthy
             }
             prepared = [
                 current.get(load_manifest(path).model_dump_json())

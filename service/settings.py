@@ -23,7 +23,7 @@ from pydantic_settings import (
 
 from spikeserve.models.energy.hardware import DEFAULT_PROFILE
 from spikeserve.models.engines.selection import EngineChoice
-from spikeserve.models.shipped import ZOO
+from spikeserve.models.shipped import ZOO, shipped_names
 from spikeserve.service.old_names import OLD_NAMES, renamed_values, renamed_variables
 
 PREFIX = "SPIKESERVE_"
@@ -55,10 +55,15 @@ class Settings(BaseSettings):
     bundles: Annotated[tuple[Path, ...], NoDecode] = Field(
         (DEFAULT_BUNDLE,),
         min_length=1,
-        description=f"bundle folders, the first is the default; {os.pathsep!r} between several",
+        description="bundle folders, or names of bundles that ship; the first is the default; "
+        f"{os.pathsep!r} between several",
     )
     engine: EngineChoice = Field("auto", description="auto, event, onnx, torch or reference")
-    engine_threads: int = Field(0, ge=0, description="threads per engine; 0: all cores")
+    engine_threads: int = Field(
+        0,
+        ge=0,
+        description="threads of the event or onnx engine; 0: all cores, shared out among workers",
+    )
     slots: int = Field(0, ge=0, le=4096, description="rows stepped together; 0: measured at load")
     queue_timesteps: int = Field(
         512, ge=1, description="expected timesteps that may wait for slots, per model"
@@ -115,8 +120,12 @@ class Settings(BaseSettings):
 
     @field_validator("bundles", mode="before")
     @classmethod
-    def _split(cls, value: object) -> object:
-        return value.split(os.pathsep) if isinstance(value, str) else value
+    def _folders(cls, value: object) -> object:
+        given = value.split(os.pathsep) if isinstance(value, str) else value
+        if not isinstance(given, list | tuple):
+            return given
+        names = shipped_names()
+        return [ZOO / one if isinstance(one, str) and one in names else one for one in given]
 
     @classmethod
     def settings_customise_sources(

@@ -19,7 +19,7 @@ from multiprocessing.context import SpawnProcess
 
 from prometheus_client.multiprocess import mark_process_dead
 
-from spikeserve.models.engines.event import usable_cores
+from spikeserve.models.engines.cores import usable_cores
 from spikeserve.models.errors import ModelError
 from spikeserve.service.server import serve
 from spikeserve.service.settings import Settings

@@ -23,7 +23,8 @@ from spikeserve.service.scheduler import Scheduler
 PATIENCE_S = 0.001
 
 Call = Callable[..., Any]
-"""Runs a function with these arguments where the futures live, sooner or later."""
+"""Has a function run, with its arguments, in the thread whose futures wait for answers: the event
+loop's."""
 
 
 def run_here(function: Callable[..., None], *arguments: Any) -> None:

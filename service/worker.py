@@ -73,12 +73,15 @@ class Worker:
 
         Raises:
             QueueFull: the queue is at its bound.
-            NotReady: the worker is draining.
+            NotReady: the worker is draining, or gone.
         """
         job.submitted = time.monotonic()
         with self._lock:
             if self._wakeup.closed:
-                raise NotReady("the service is shutting down")
+                gone = self._given_up or (self._thread.ident and not self._thread.is_alive())
+                raise NotReady(
+                    "the engine hangs or has stopped" if gone else "the service is shutting down"
+                )
             self.scheduler.submit(job)
         self._wakeup.wake_soon()
 
@@ -96,7 +99,7 @@ class Worker:
     def drain(self, seconds: float) -> bool:
         """Admit nothing more, finish what was admitted; False if time ran out first."""
         self._wakeup.close()
-        if not self._given_up:  # or nobody is left to wait for, but perhaps a thread that hangs
+        if not self._given_up:  # after that every job has failed, and the thread may never end
             self._thread.join(max(0.0, seconds))
         return not self._thread.is_alive()
 

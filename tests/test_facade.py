@@ -17,6 +17,7 @@ from PIL import Image
 import spikeserve
 from spikeserve.models.bundle import Bundle
 from spikeserve.models.inference import classify, trace
+from spikeserve.models.plans import planned
 from tests.programs import TIMESTEPS
 
 Images = NDArray[np.uint8]
@@ -68,6 +69,7 @@ def test_importing_costs_nothing_and_loading_neither_torch_nor_a_server() -> Non
     servers = {"torch", "fastapi", "starlette", "uvicorn"}
     assert not modules_after("import spikeserve") & (everything | servers)
     assert not modules_after("from spikeserve import *") & servers
+    assert "numba" not in modules_after("import spikeserve.service.cli")  # onnx does without
 
 
 def test_three_lines() -> None:
@@ -103,6 +105,18 @@ def test_answers_are_those_of_the_exit_rule(
 def test_more_images_than_are_stepped_together(model: spikeserve.Model, images: Images) -> None:
     many = [*images, *images[:3]]
     assert model.classify_batch(many) == [model.classify(image) for image in many]
+
+
+def test_one_image_is_no_batch(model: spikeserve.Model, images: Images) -> None:
+    for single in (str(CAT), CAT, CAT.read_bytes(), Image.fromarray(images[0]), images[0]):
+        with pytest.raises(spikeserve.InvalidImage, match="one goes to classify"):
+            model.classify_batch(single)  # type: ignore[arg-type]
+
+
+def test_an_engine_of_another_network_is_refused(model: spikeserve.Model) -> None:
+    other = planned(("8",), (8, 8, 3), 4)
+    with pytest.raises(spikeserve.EngineUnavailable, match="another network"):
+        spikeserve.Model(model.manifest, spikeserve.FakeEngine(other))
 
 
 def test_limits(model: spikeserve.Model, images: Images) -> None:

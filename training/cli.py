@@ -122,15 +122,22 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number") from error
+
+
 def _minutes(text: str) -> float:
-    minutes = float(text)
+    minutes = _number(text)
     if not minutes >= 0:
         raise argparse.ArgumentTypeError(f"{text} is below 0")
     return minutes
 
 
 def _share(text: str) -> float:
-    share = float(text)
+    share = _number(text)
     if not 0 < share <= 1:
         raise argparse.ArgumentTypeError(f"{text} is not in 0…1")
     return share

@@ -56,7 +56,7 @@ class Quantization(Section):
 class Calibration(Section):
     tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.001
     """Accuracy that the default threshold may lose on the held-out images, against the best fixed
-    number of timesteps."""
+    number of timesteps or the best threshold, whichever is less accurate."""
 
 
 class Recipe(Section):

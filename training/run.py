@@ -33,6 +33,7 @@ class Run:
         """A short run of the same recipe: a share of the data, one epoch a stage, small batches.
 
         Its name and folder end in ``-trial``. Learning rates are in proportion to the batch size.
+        Pretrained weights are left out: such a stage starts from the stage before it.
         """
         recipe = self.recipe
         batch_size = min(recipe.batch_size, TRIAL_BATCH)

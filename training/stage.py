@@ -10,8 +10,8 @@ from spikeserve.training.data.augmentation import Augmentation
 
 NAME = "[a-z0-9][a-z0-9._-]{0,99}"
 FIRST_NAMES = {"init_from": "after", "pretrained": "trunk"}
-"""What settings of a stage were first called: still read, and what digests are taken over, so that
-no renaming makes another recipe of one that has trained."""
+"""Former names of a stage's settings. Recipes may still use them, and digests are computed with
+them, so that a renaming does not make another recipe of one that has trained."""
 
 
 class Section(BaseModel):

@@ -2,7 +2,7 @@
 
 State goes in and comes out. Rows are independent, may be at different timesteps and
 can be taken out or joined between steps; whatever the batch, thread count or
-neighbours, a row's logits and active pairs are the same bits in every engine.
+neighbours, a row's logits, active pairs and spikes are the same bits in every engine.
 """
 
 from __future__ import annotations
@@ -16,10 +16,15 @@ from numpy.typing import NDArray
 
 from spikeserve.models.network import Network
 
+PIXEL = np.dtype(np.uint8)
+
 
 @dataclass(frozen=True)
 class State:
-    """Membranes and fired flags of N rows; the layout behind axis 0 is the engine's own."""
+    """What N rows keep between timesteps, an entry a row along axis 0 of every array.
+
+    What an entry is, is the engine's own: membranes and fired flags, or where they are.
+    """
 
     arrays: tuple[NDArray[Any], ...]
 
@@ -68,5 +73,19 @@ class Engine(Protocol):
         ...
 
     def step(self, frames: NDArray[np.uint8], state: State) -> Step:
-        """One timestep for ``frames [N, H, W, C]``; ``state`` is left untouched."""
+        """One timestep for ``frames [N, H, W, C]``; ``state`` is left untouched.
+
+        Raises:
+            TypeError: frames are not uint8.
+            ValueError: frames and state do not fit the network, or each other.
+        """
         ...
+
+
+def check_frames(frames: NDArray[np.uint8], state: State, network: Network) -> None:
+    """What every engine asks of a step's arguments; see :meth:`Engine.step`."""
+    if frames.dtype != PIXEL:
+        raise TypeError(f"frames are uint8, not {frames.dtype}")
+    expected = (state.rows, *network.input_shape)
+    if frames.shape != expected:
+        raise ValueError(f"frames {frames.shape} do not fit network and state: {expected}")

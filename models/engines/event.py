@@ -8,24 +8,20 @@ fast they are is in ``docs/ENGINES.md``.
 
 from __future__ import annotations
 
-import math
-import os
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeserve.models.engines.contract import State, Step
+from spikeserve.models.engines.contract import State, Step, check_frames
+from spikeserve.models.engines.cores import usable_cores
 from spikeserve.models.engines.kernels.arguments import Rows, Scratch
 from spikeserve.models.engines.kernels.compiled import step_kernel
 from spikeserve.models.engines.kernels.layout import Layout
 from spikeserve.models.engines.kernels.memory import MemoryPool, RowMemory
 from spikeserve.models.network import Network
 from spikeserve.models.program import Program
-
-PIXEL = np.dtype(np.uint8)
 
 
 class EventEngine:
@@ -84,16 +80,12 @@ class EventEngine:
     def _checked(self, frames: NDArray[np.uint8], state: State) -> list[int]:
         """Addresses of the rows' memory, 0 for new rows: the kernel trusts every one."""
         (memories,) = state.arrays
-        if frames.dtype != PIXEL:
-            raise TypeError(f"frames are uint8, not {frames.dtype}")
-        if frames.shape != (len(memories), *self.network.input_shape) or not all(
+        check_frames(frames, state, self.network)
+        if not all(
             memory is None or (type(memory) is RowMemory and memory.pool is self._memories)
             for memory in memories
         ):
-            raise ValueError(
-                f"frames {frames.shape} and state do not fit {len(memories)} rows of this engine, "
-                f"with input {self.network.input_shape}"
-            )
+            raise ValueError("frames and state do not fit: the state is another engine's")
         return [0 if memory is None else memory.address for memory in memories]
 
     def _share_out(self, rows: Rows, held: tuple[State, ...]) -> None:
@@ -122,15 +114,3 @@ class EventEngine:
             scratch = self._layout.scratch()
         self._kernel(rows, self._layout.tables, scratch)
         self._scratch.append(scratch)
-
-
-def usable_cores() -> int:
-    """Cores this process may use: those it may run on, within its container's quota."""
-    if not hasattr(os, "sched_getaffinity"):
-        return os.cpu_count() or 1
-    cores = len(os.sched_getaffinity(0))
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return max(1, min(cores, math.ceil(int(quota) / int(period))))
-    except (OSError, ValueError):  # no such file, or "max": no quota
-        return cores

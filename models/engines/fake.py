@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeserve.models.encoding import Pixels
-from spikeserve.models.engines.contract import State, Step
+from spikeserve.models.engines.contract import State, Step, check_frames
 from spikeserve.models.network import Network
 
 INT32 = np.iinfo(np.int32)
@@ -54,7 +54,7 @@ class FakeEngine:
             raise ValueError(f"logits must be [t, {network.classes}], not {list(script.shape)}")
         if not np.issubdtype(script.dtype, np.integer):
             raise ValueError(f"logits must be integers, not {script.dtype}")
-        if script.size and np.abs(script).max() > INT32.max:
+        if np.abs(script).max() > INT32.max:
             raise ValueError("logits must fit int32")
         self._script = script.astype(np.int32)
 
@@ -62,6 +62,7 @@ class FakeEngine:
         return State((np.zeros(rows, np.int64),))  # timesteps done
 
     def step(self, frames: Pixels, state: State) -> Step:
+        check_frames(frames, state, self.network)
         if self._before_step is not None:
             self._before_step(frames, state)
         (done,) = state.arrays

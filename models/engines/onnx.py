@@ -13,7 +13,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from spikeserve.models.engines.contract import State, Step
+from spikeserve.models.engines.contract import State, Step, check_frames
 from spikeserve.models.errors import EngineUnavailable
 from spikeserve.models.network import Network
 
@@ -49,19 +49,20 @@ class OnnxEngine:
         except Exception as error:  # ONNX Runtime's errors share no base class
             raise EngineUnavailable(f"ONNX Runtime cannot load the step graph: {error}") from error
         self.network = network
-        self._state = self._session.get_inputs()[1:]
+        self._state = [i for i in self._session.get_inputs() if i.name != "frames"]
         self._check_interface()
 
     def _check_interface(self) -> None:
-        frames = self._session.get_inputs()[0]
+        inputs = {value.name: value.shape for value in self._session.get_inputs()}
         outputs = [output.name for output in self._session.get_outputs()]
-        if frames.name != "frames" or list(frames.shape[1:]) != list(self.network.input_shape):
-            raise EngineUnavailable(f"step graph takes {frames.name} {frames.shape}")
+        if inputs.get("frames", [])[1:] != list(self.network.input_shape):
+            raise EngineUnavailable(f"step graph takes {inputs}, no frames of the network's size")
         states = [f"new_{value.name}" for value in self._state]
         if outputs != [*OUTPUTS, *states]:
             raise EngineUnavailable(f"step graph returns {outputs}, not {[*OUTPUTS, *states]}")
-        logits, pairs, _ = self._session.get_outputs()[:3]
-        if logits.shape[1] != self.network.classes or pairs.shape[1] != len(self.network.synaptic):
+        widths = [output.shape[1:] for output in self._session.get_outputs()[: len(OUTPUTS)]]
+        network = self.network
+        if widths != [[network.classes], [len(network.synaptic)], [len(network.lifs)]]:
             raise EngineUnavailable("step graph and network disagree on classes or layers")
         if any(value.type not in DTYPES for value in self._state):
             raise EngineUnavailable("step graph state must be float or bool")
@@ -72,6 +73,7 @@ class OnnxEngine:
         )
 
     def step(self, frames: NDArray[np.uint8], state: State) -> Step:
+        check_frames(frames, state, self.network)
         feeds: dict[str, NDArray[Any]] = {"frames": frames}
         feeds |= {value.name: array for value, array in zip(self._state, state.arrays, strict=True)}
         logits, pairs, spikes, *arrays = self._session.run(None, feeds)

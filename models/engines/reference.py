@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeserve.models.engines.contract import State, Step
+from spikeserve.models.engines.contract import State, Step, check_frames
 from spikeserve.models.layers import Synaptic, Window
 from spikeserve.models.layers.lif import Memory
 from spikeserve.models.network import Network
@@ -94,6 +94,7 @@ class ReferenceEngine:
         return State((*membranes, *fired))
 
     def step(self, frames: NDArray[np.uint8], state: State) -> Step:
+        check_frames(frames, state, self.network)
         lifs = len(self.network.lifs)
         memories = list(map(Memory, state.arrays[:lifs], state.arrays[lifs:]))
         result = timestep(self.program, self._operations, frames.astype(np.int32), memories)

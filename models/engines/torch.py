@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeserve.models.engines.contract import State, Step
+from spikeserve.models.engines.contract import State, Step, check_frames
 from spikeserve.models.errors import EngineUnavailable
 from spikeserve.models.layers import Synaptic, Window
 from spikeserve.models.layers.lif import Memory
@@ -96,8 +96,10 @@ class TorchEngine:
     def __init__(self, program: Program, device: str | None = None) -> None:
         try:
             import torch
-        except ImportError as error:
-            raise EngineUnavailable("the torch engine needs torch: pip install torch") from error
+        except (ImportError, OSError) as error:  # OSError: its shared libraries are missing
+            raise EngineUnavailable(
+                f"the torch engine needs torch: pip install torch ({error})"
+            ) from error
         self._torch = torch
         self._program = program
         self.network: Network = program.network
@@ -105,7 +107,7 @@ class TorchEngine:
         try:
             self._operations = TorchOperations(torch, torch.device(chosen))
             self._tensor(np.zeros(1))
-        except RuntimeError as error:
+        except (RuntimeError, AssertionError) as error:  # AssertionError: built without CUDA
             raise EngineUnavailable(f"torch cannot use {chosen}: {error}") from error
 
     def _tensor(self, array: NDArray[Any]) -> Any:
@@ -118,6 +120,7 @@ class TorchEngine:
         return State((*membranes, *fired))
 
     def step(self, frames: NDArray[np.uint8], state: State) -> Step:
+        check_frames(frames, state, self.network)
         torch, dtype, lifs = self._torch, self._operations.dtype, len(self.network.lifs)
         with torch.inference_mode():
             x = self._tensor(frames).permute(0, 3, 1, 2).to(dtype)

@@ -22,7 +22,7 @@ def layer_kind(cls: type[L]) -> type[L]:
     kind: Any = dataclass(frozen=True, config=ConfigDict(extra="forbid"))(cls)
     checked, names = kind.__init__, [field.name for field in fields(kind)]
 
-    def __init__(self: L, *arguments: Any, **named: Any) -> None:
+    def made(self: L, *arguments: Any, **named: Any) -> None:
         try:
             checked(self, *arguments, **named)
         except ValidationError as error:
@@ -32,6 +32,6 @@ def layer_kind(cls: type[L]) -> type[L]:
             name = named.get("name", *arguments[:1])
             raise InvalidNetwork(f"layer {name!r}: {field}: {first['msg']}") from error
 
-    kind.__init__ = __init__
-    made: type[L] = kind
-    return made
+    kind.__init__ = made
+    whole: type[L] = kind
+    return whole

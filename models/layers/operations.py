@@ -28,7 +28,9 @@ class MapOperations(Protocol):
 
     def max_pooled(self, x: Value, window: Window) -> Value: ...
 
-    def sum_pooled(self, x: Value, window: Window, channels: int) -> Value: ...
+    def sum_pooled(self, x: Value, window: Window, channels: int) -> Value:
+        """``channels`` of ``x``, for graphs whose values do not know their shape."""
+        ...
 
     def channels(self, numbers: Value) -> Value:
         """Numbers ``[C]`` or ``[1, C]``, one a channel, to be combined with a map."""

@@ -16,6 +16,10 @@ class Synaptic(ABC):
 
     Weights are matrices ``[rows, c_out]``, contiguous over ``c_out``, so that one input spike
     addresses one row.
+
+    The event engine does not call ``sums``: it runs every such layer as the convolution that
+    ``window``, ``groups`` and the weight matrix describe. A kind that is something else has to be
+    refused or written in ``engines/kernels/builder.py``.
     """
 
     name: str

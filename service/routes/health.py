@@ -25,10 +25,8 @@ async def livez(request: Request) -> Response:
 @router.get("/readyz", response_model=None, responses=problems(503))
 async def readyz(request: Request) -> Response:
     """200 when models are loaded and requests are admitted."""
-    if not ready(request):
+    if why := unready(request):
         # A probe is no refused request: answered here, past the rejection counter.
-        names = broken(request)
-        why = f"broken: {', '.join(names)}" if names else "shutting down"
         return problem(request, NotReady.status, why, RETRY)
     models = [{"name": m.name, "version": m.version} for m in request.app.state.registry]
     return JSONResponse({"ready": True, "models": models})
@@ -51,6 +49,8 @@ def broken(request: Request) -> list[str]:
     return [m.name for m in request.app.state.registry if not m.worker.healthy]
 
 
-def ready(request: Request) -> bool:
-    """Whether all models work and requests are admitted."""
-    return bool(request.app.state.ready and not broken(request))
+def unready(request: Request) -> str | None:
+    """Why requests are not admitted or would fail; None where all is well."""
+    if names := broken(request):
+        return f"broken: {', '.join(names)}"
+    return None if request.app.state.ready else "shutting down"

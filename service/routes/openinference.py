@@ -23,7 +23,6 @@ from spikeserve.models.encoding import Pixels
 from spikeserve.service.bodies import read_body, validated
 from spikeserve.service.classification import Ticket, answer, cancel, finished
 from spikeserve.service.errors import (
-    DeadlineExceeded,
     InvalidParameter,
     MalformedRequest,
     NotReady,
@@ -34,9 +33,9 @@ from spikeserve.service.errors import (
 from spikeserve.service.outputs import output, summary
 from spikeserve.service.registry import ServedModel
 from spikeserve.service.routes.classify import BINARY, PROBLEMS
-from spikeserve.service.routes.health import RETRY, broken, ready
+from spikeserve.service.routes.health import RETRY, broken, unready
 from spikeserve.service.routes.models import allowed
-from spikeserve.service.schemas import Classification, ClassifyParameters
+from spikeserve.service.schemas import ClassifyParameters
 from spikeserve.service.tensors import (
     HEADER_LENGTH,
     INPUT,
@@ -121,8 +120,8 @@ async def server_live(request: Request) -> Response:
 @router.get("/health/ready", response_model=None, responses=failures(503))
 async def server_ready(request: Request) -> Response:
     """What ``/readyz`` says."""
-    if not ready(request):
-        return failure(NotReady.status, "starting or shutting down", RETRY)
+    if why := unready(request):
+        return failure(NotReady.status, why, RETRY)
     return JSONResponse({"ready": True})
 
 
@@ -205,7 +204,7 @@ async def infer(request: Request, name: str) -> Response:
     state.gate.spend(request, len(asked.images))
     with state.admission.place(len(asked.images)):
         tickets = await _finished(request, asked.images, parameters, arrived)
-        answers = _answers(tickets)
+        answers = [answer(ticket) for ticket in tickets]
     head = {
         "model_name": tickets[0].model.name,
         "model_version": tickets[0].model.version,
@@ -274,16 +273,3 @@ async def _finished(
         raise
     await finished(tickets, request.receive)
     return tickets
-
-
-def _answers(tickets: Sequence[Ticket]) -> list[Classification]:
-    """One for each; all are counted before the first that came too late is raised."""
-    answers, late = [], None
-    for ticket in tickets:
-        try:
-            answers.append(answer(ticket))
-        except DeadlineExceeded as error:
-            late = late or error
-    if late:
-        raise late
-    return answers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,14 +14,16 @@ from numpy.typing import NDArray
 from spikeserve.models.bundle import Bundle
 from spikeserve.models.encoding import Encoding
 from spikeserve.models.engines.contract import Engine, State, Step
+from spikeserve.models.engines.fake import FakeEngine
 from spikeserve.models.engines.onnx import OnnxEngine
-from spikeserve.models.engines.reference import NumpyOperations
+from spikeserve.models.engines.reference import NumpyOperations, ReferenceEngine
 from spikeserve.models.engines.selection import build_engine
 from spikeserve.models.errors import EngineUnavailable
+from spikeserve.models.inference import Row, advance
 from spikeserve.models.layers import Conv, Layer, Lif, Linear
 from spikeserve.models.network import Network
 from spikeserve.training.export import step_graph
-from tests.networks import engines, frames_of, layers, program_of, same
+from tests.networks import Frames, engines, frames_of, layers, program_of, same
 from tests.programs import IMAGE_SHAPE, TIMESTEPS, random_network, random_program
 
 NETWORKS: dict[str, dict[str, Any]] = {
@@ -158,6 +161,32 @@ def test_the_reference_convolves_as_the_definition_says(layer: Conv | Linear) ->
                 value = int(x[0, h, w, group * (c_in // layer.groups) + c])
                 expected[0, i, j, c_out] += value * int(kernel[di, dj, c, c_out])
     assert np.array_equal(layer.sums(NumpyOperations(), x, weight), expected)
+
+
+@pytest.mark.parametrize("shape", [(2, 15, 16, 3), (3, *IMAGE_SHAPE), (2, 16, 16)])
+def test_frames_that_do_not_fit_are_refused(shape: tuple[int, ...]) -> None:
+    program = random_program(random_network())
+    for engine in (*engines(program), FakeEngine(program.network)):
+        with pytest.raises(ValueError, match="do not fit"):
+            engine.step(np.zeros(shape, np.uint8), engine.start(2))
+        with pytest.raises(TypeError, match="uint8"):
+            engine.step(np.zeros((2, *IMAGE_SHAPE), np.float32), engine.start(2))
+
+
+def test_an_answer_for_another_number_of_rows_changes_no_row(bundle: Bundle) -> None:
+    engine, manifest = ReferenceEngine(bundle.program), bundle.manifest
+    whole = engine.step
+
+    def short(frames: Frames, state: State) -> Step:
+        step = whole(frames, state)
+        return replace(step, spikes=step.spikes[:-1])
+
+    engine.step = short  # type: ignore[method-assign]
+    image = np.zeros(manifest.network.input_shape, np.uint8)
+    rows = [Row(image, manifest.policy()) for _ in range(2)]
+    with pytest.raises(ValueError, match="another number of rows"):
+        advance(engine, manifest.encoding, manifest.readout, rows, engine.start(2))
+    assert [row.t for row in rows] == [0, 0]
 
 
 def test_a_graph_of_other_weights_is_refused_at_load(bundle: Bundle) -> None:

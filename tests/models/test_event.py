@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spikeserve.models.engines.contract import State
-from spikeserve.models.engines.event import EventEngine, usable_cores
+from spikeserve.models.engines.cores import usable_cores
+from spikeserve.models.engines.event import EventEngine
 from spikeserve.models.engines.reference import ReferenceEngine
 from spikeserve.models.errors import EngineUnavailable
 from spikeserve.models.layers import Conv, Layer, Lif, Linear, Pool
@@ -100,13 +101,6 @@ def test_any_view_of_frames_will_do(view: str) -> None:
     else:
         frames = np.repeat(frames, 2, axis=2)[:, :, ::2]
     assert same(engine.step(frames, engine.start(4)), expected)
-
-
-@pytest.mark.parametrize("shape", [(2, 15, 16, 3), (3, *IMAGE_SHAPE), (2, 16, 16)])
-def test_frames_that_do_not_fit_are_refused_before_the_kernel(shape: tuple[int, ...]) -> None:
-    engine = EventEngine(random_program(random_network()), 1)
-    with pytest.raises(ValueError, match="do not fit"):
-        engine.step(np.zeros(shape, np.uint8), engine.start(2))
 
 
 def test_another_engines_state_is_refused_before_the_kernel() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from spikeserve.models.errors import InvalidNetwork
@@ -57,11 +59,46 @@ def test_depthwise_separable_convolutions() -> None:
 
 
 @pytest.mark.parametrize(
-    "item", ["", "R", "0", "64/0", "X64", "64/2/2", "R64/x", "-1", "D64", "64k", "R64k1"]
+    "item", ["", "R", "0", "64/0", "X64", "64/2/2", "R64/x", "-1", "D64", "64k", "R64k1", "F64/2"]
 )
 def test_unknown_plan_items_are_named(item: str) -> None:
     with pytest.raises(InvalidNetwork, match="plan item"):
         planned((item,), CIFAR, 10)
+
+
+@pytest.mark.parametrize(
+    ("plan", "field"),
+    [(("64/99",), "stride"), (("99999",), "out_channels"), (("P",) * 6, "in_shape")],
+)
+def test_numbers_out_of_range_are_named(plan: tuple[str, ...], field: str) -> None:
+    with pytest.raises(InvalidNetwork, match=field):
+        planned(plan, CIFAR, 10)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "field"),
+    [
+        (Conv, {"out_channels": 8, "stride": 0}, "stride"),
+        (Conv, {"out_channels": 8, "groups": 0}, "groups"),
+        (Conv, {"out_channels": 8, "shift": -1}, "shift"),
+        (Conv, {}, "out_channels"),
+        (Lif, {"leak_q": 300}, "leak_q"),
+        (Lif, {"reset": "none"}, "reset"),
+        (Pool, {"kernel": (2, 0)}, "kernel"),
+        (Pool, {"size": 2}, "size"),
+        (Linear, {"out_channels": 0}, "out_channels"),
+    ],
+)
+def test_layers_made_by_hand_keep_their_bounds(
+    kind: Any, fields: dict[str, Any], field: str
+) -> None:
+    with pytest.raises(InvalidNetwork, match=f"'here': {field}"):
+        kind(name="here", in_shape=(4, 4, 3), **fields)
+
+
+def test_a_global_pool_covers_a_map_that_is_not_square() -> None:
+    network = planned(("8", "G"), (8, 16, 3), 10)
+    assert network.layers[-1].in_shape == (1, 1, 8)
 
 
 def test_pixels_take_no_shortcut() -> None:

@@ -55,3 +55,8 @@ def test_whatever_fails_in_building_auto_falls_back(
     monkeypatch.setattr("spikeserve.models.engines.event.step_kernel", full)
     assert build_engine(bundle, "auto").name == "onnx"
     assert "MemoryError" in caplog.text
+
+
+def test_threads_below_zero_are_refused(bundle: Bundle) -> None:
+    with pytest.raises(EngineUnavailable, match="threads"):
+        build_engine(bundle, "reference", -1)

@@ -64,6 +64,12 @@ def test_a_form_with_several_files(client: TestClient, images: NDArray[np.uint8]
         }
 
 
+def test_a_file_under_another_name_is_not_dropped(client: TestClient, png: bytes) -> None:
+    form = [("file", ("a.png", png, "image/png")), ("files", ("b.png", png, "image/png"))]
+    response = client.post("/classify/batch", files=form)
+    assert (response.status_code, "'file'" in response.json()["detail"]) == (400, True)
+
+
 @pytest.mark.parametrize(
     ("document", "status"),
     [

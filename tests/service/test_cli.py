@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from spikeserve.models.shipped import ZOO
 from spikeserve.service.cli import main
 from spikeserve.service.settings import Settings
 
@@ -109,3 +111,10 @@ def test_service_starts_where_torch_is_not_installed(bundle_folder: Path, photo:
     command = [sys.executable, "-c", script, "classify", "--bundle", str(bundle_folder)]
     result = subprocess.run([*command, str(photo)], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
+
+
+def test_bundles_that_ship_are_known_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "hybrid-vgg8-cifar100"
+    assert Settings(bundles=(name,)).bundles == (ZOO / name,)
+    monkeypatch.setenv("SPIKESERVE_BUNDLES", f"{name}{os.pathsep}elsewhere")
+    assert Settings().bundles == (ZOO / name, Path("elsewhere"))

@@ -9,6 +9,7 @@ from fastapi.testclient import TestClient
 
 from spikeserve.models.bundle import load_bundle, save_manifest
 from spikeserve.service.app import create_app
+from spikeserve.service.errors import InferenceFailed
 from spikeserve.service.keys import key_hash
 from spikeserve.service.settings import Settings
 from tests.programs import save_tiny_bundle
@@ -93,3 +94,15 @@ def test_a_refused_reload_leaves_no_series(tmp_path: Path) -> None:
 
 def test_admin_routes_do_not_exist_without_a_key(client: TestClient) -> None:
     assert client.post("/v1/admin/reload", headers=ADMIN).status_code == 404
+
+
+def test_a_reload_replaces_a_model_whose_engine_hangs(tmp_path: Path, png: bytes) -> None:
+    folder = save_version(tmp_path / "tiny", "1", 0)
+    app = create_app(Settings(bundles=(folder,), admin_key_hash=key_hash("operator")))
+    with TestClient(app) as client:
+        app.state.registry.get().worker.give_up(InferenceFailed("it hangs"))
+        refused = client.post("/classify", content=png)
+        assert (refused.status_code, "hangs" in refused.json()["detail"]) == (503, True)
+        assert "tiny" in client.get("/v2/health/ready").text
+        assert client.post("/v1/admin/reload", headers=ADMIN).status_code == 200
+        assert client.post("/classify", content=png).status_code == 200

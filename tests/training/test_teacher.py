@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from spikeserve.training.errors import TrainingError
 from spikeserve.training.teacher.fit import TeacherFit
 from spikeserve.training.teacher.network import KERNEL, Teacher, normalised
 from spikeserve.training.teacher.schedule import Schedule, augmented, learning_rate_factor
@@ -39,6 +41,15 @@ def test_a_killed_training_ends_as_an_undisturbed_one(
     weights = torch.load(resumed.fit())
     assert all(torch.equal(weights[name], value) for name, value in whole.items())
     assert resumed.accuracy() > 0.2  # a tenth by chance; brightness gives the class away
+
+
+def test_a_folder_of_another_training_is_refused(cifar: Path, tmp_path: Path) -> None:
+    fit(cifar, tmp_path).fit()
+    longer = replace(SCHEDULE, epochs=SCHEDULE.epochs + 1)
+    with pytest.raises(TrainingError, match="another training"):
+        TeacherFit("cifar10", cifar, tmp_path, longer, held_out=64, widths=(24, 24, 24)).fit()
+    with pytest.raises(TrainingError, match="one at least"):
+        TeacherFit("cifar10", cifar, tmp_path, replace(SCHEDULE, epochs=0))
 
 
 def test_whitened_patches_are_uncorrelated() -> None:

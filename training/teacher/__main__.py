@@ -27,9 +27,12 @@ def main() -> int:
     run = options.run or Path("runs") / f"teacher-{options.dataset}"
     try:
         TeacherFit(options.dataset, options.data, run, Schedule(epochs=options.epochs)).fit()
-    except TrainingError as error:
+    except (TrainingError, OSError) as error:
         print(f"teacher: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("teacher: stopped; the same command goes on", file=sys.stderr)
+        return 130
     return 0
 
 

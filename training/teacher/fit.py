@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from torch import Tensor
 from spikeserve.training.data import DATASETS, held_out
 from spikeserve.training.data.batches import Batches
 from spikeserve.training.device import choose_device, compute_type
+from spikeserve.training.errors import TrainingError
 from spikeserve.training.run_folder import LOG
 from spikeserve.training.teacher.network import Teacher
 from spikeserve.training.teacher.schedule import (
@@ -25,7 +26,7 @@ from spikeserve.training.teacher.schedule import (
     look_back,
     look_back_decay,
 )
-from spikeserve.training.weights_file import read_state, save_atomically
+from spikeserve.training.weights_file import load_into, read_state, save_atomically
 
 HELD_OUT, SEED = 5000, 1  # as the recipes hold out
 WHITENED_BY = 5000  # images
@@ -35,7 +36,11 @@ EVALUATED_TOGETHER = 500
 
 @dataclass
 class TeacherFit:
-    """A teacher on its way; whoever runs it again goes on after its last whole epoch."""
+    """A teacher on its way; whoever runs it again goes on after its last whole epoch.
+
+    Raises:
+        TrainingError: no epochs, or ``run`` holds another training.
+    """
 
     dataset: str
     data: Path
@@ -45,6 +50,8 @@ class TeacherFit:
     widths: tuple[int, int, int] = (128, 384, 384)
 
     def __post_init__(self) -> None:
+        if self.schedule.epochs < 1:
+            raise TrainingError(f"{self.schedule.epochs} epochs; a training takes one at least")
         source, self.device = DATASETS[self.dataset], choose_device()
         splits = held_out(source.train(self.data), self.held_out, SEED)
         self.train, self.rest = (Batches.on(self.device, split) for split in splits)
@@ -74,6 +81,11 @@ class TeacherFit:
         halves = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
         save_atomically(halves, self.run / WEIGHTS)
         return self.run / WEIGHTS
+
+    @property
+    def _asked(self) -> dict[str, Any]:
+        """What a checkpoint must agree on with whoever goes on with it."""
+        return {"dataset": self.dataset, "widths": self.widths, "schedule": asdict(self.schedule)}
 
     def _train_epoch(self) -> float:
         """One epoch; its mean loss."""
@@ -142,6 +154,7 @@ class TeacherFit:
             "optimizer": self.optimizer.state_dict(),
             "average": self.average,
             "epoch": self.epoch,
+            "asked": self._asked,
         }
         save_atomically(state, self.run / CHECKPOINT)
 
@@ -149,6 +162,11 @@ class TeacherFit:
         path = self.run / CHECKPOINT
         if path.exists():
             state = read_state(path, self.device)
-            self.model.load_state_dict(state["model"])
+            if state.get("asked") != self._asked:
+                raise TrainingError(
+                    f"{self.run} holds another training: {state.get('asked')}; give another --run, "
+                    "or the same data set and epochs"
+                )
+            load_into(self.model, state["model"], path)
             self.optimizer.load_state_dict(state["optimizer"])
             self.average, self.epoch = state["average"], state["epoch"]

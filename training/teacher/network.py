@@ -1,4 +1,4 @@
-"""airbench's network (arXiv 2404.00498): a frozen whitening layer, six convolutions, GELU."""
+"""airbench's network (arXiv 2404.00498): whitening by frozen weights, six convolutions, GELU."""
 
 from __future__ import annotations
 

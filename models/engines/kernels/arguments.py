@@ -36,9 +36,9 @@ LAYER = _record(
     ("source_at", "i8"),  # in the masks it reads: a shortcut's source has a place among others
     ("coverage_at", "i8"),
     ("column", "i8"),  # among the network's synaptic layers; ABSENT: there is no such layer
-    ("whole", "u1"),  # one part reads every input channel
+    ("whole", "u1"),  # its one part counts the active pairs while it sums
     ("analog", "u1"),  # inputs may be other than 0 and 1
-    ("fits_int16", "u1"),  # sums of weights alone do
+    ("fits_int16", "u1"),  # sums of weights' magnitudes do
 )
 """A layer with weights: its geometry and where its numbers lie."""
 PART = _record(

@@ -91,7 +91,8 @@ def _cached(folder: Path) -> Callable[..., None]:
 
 def _entry(dispatcher: Any) -> Callable[..., None]:
     """The one compiled function. numba's dispatcher in front of it would look at the type of
-    every array anew: 8 µs a call, for types that are checked when the arrays are made."""
+    every array anew: 8 µs a call. Tables and scratch are checked when they are made, and a step's
+    arrays have their types by construction."""
     (compiled,) = dispatcher.overloads.values()
     entry: Callable[..., None] = compiled.entry_point
     return entry

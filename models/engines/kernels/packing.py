@@ -66,7 +66,7 @@ def bits(flags: NDArray[np.bool_]) -> NDArray[np.uint64]:
 
 
 def aligned(values: NDArray[Any]) -> NDArray[Any]:
-    """A copy that starts on a page, in huge pages where the system gives them.
+    """A copy that starts on a huge page's boundary, in such pages where the system gives them.
 
     A weight row then never straddles one cache line more than it must, and all of them
     need few address translations.

@@ -2,7 +2,7 @@
 
     frame -> events -> sums of weight rows -> neurons -> spike masks -> pools -> events -> ...
 
-An *event* is a non-zero input, stored as its place in its input row. Events lie in reading
+An *event* is a non-zero input, stored as its place in its row of the map. Events lie in reading
 order, so those of a window's row are one contiguous run between two pointers, for any stride,
 kernel and border. Adding the weight rows they address is the whole of a spiking convolution,
 and the lengths of the runs are its active pairs. ``docs/ENGINES.md`` has an example by hand;
@@ -78,7 +78,7 @@ def enter_shortcut(shortcut: Any, part: Any, tables: Tables, inputs: Inputs) -> 
 
 @njit
 def covered_pairs(layer: Any, spiking: bool, masks: Any, values: Any, coverage: Any) -> int:
-    """Active pairs of inputs that several parts may read, or none as events."""
+    """Active pairs of inputs that several parts may read, or a depthwise layer without events."""
     if spiking:
         return mask_pairs(masks, layer, coverage)
     return value_pairs(values, layer, coverage)

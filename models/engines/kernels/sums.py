@@ -54,7 +54,7 @@ def event_row(
     layer: Any, part: Any, y: int, lane: int, width: int, events: Events, weights: Any,
     currents: Any,
 ) -> int:  # fmt: skip
-    """Add up the weight rows that events address; returns how many: the row's active pairs.
+    """Add up the weight rows that events address; returns how many: the output row's active pairs.
 
     Args:
         lane: where the block begins among the part's lanes.
@@ -69,7 +69,7 @@ def event_row(
 def analog_row(
     layer: Any, part: Any, y: int, lane: int, padded: Any, weights: Any, currents: Any
 ) -> None:
-    """The same for inputs other than 0 and 1: a dense convolution, shifted right."""
+    """Currents of one output row for analog inputs: a dense convolution, shifted right."""
     pitch = (layer.width + 2 * layer.padding_x) * part.channels
     gap = layer.stride_x * part.channels
     pairs = (layer.kernel_width * part.channels + 1) // 2  # of inputs in a window row

@@ -29,9 +29,10 @@ def _gatherer(width: int) -> Any:
         Window row k's events lie between ``pointer[left + k * pitch]`` and
         ``pointer[right + k * pitch]``; its weights begin at ``base + k * skip``.
 
-        Weights come two channels to a 16-bit lane, ``high * 256 + (low + 128)``. Sums of
-        whole lanes, modulo 2^16, and sums of the lanes' arithmetic right shift by 8 give both
-        channels' exact sums: one load and three instructions for two of each otherwise.
+        Weights come two channels to a 16-bit number, ``high * 256 + (low + 128)``. Sums of
+        whole numbers, modulo 2^16, and sums of their arithmetic right shift by 8 give both
+        channels' exact sums: one load and three instructions, where int8 widened to int16
+        would take two loads and four.
         """
         lanes = code.vector(SHORT, width // 2)
         total, high, count = code.zero(lanes), code.zero(lanes), code.zero(LONG)
