@@ -55,7 +55,6 @@ def renamed_values(
 def renamed_variables(settings: type[BaseSettings]) -> PydanticBaseSettingsSource:
     """The environment under today's names."""
     source = EnvSettingsSource(settings)
-    source.env_vars = renamed(
-        source.env_vars, source.env_prefix.lower()
-    )  # its keys are in lower case
+    keys = source.env_prefix.lower()  # as the source holds them
+    source.env_vars = renamed(source.env_vars, keys)
     return source

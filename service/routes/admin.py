@@ -29,8 +29,6 @@ async def reload(request: Request) -> ModelList:
         await asyncio.to_thread(registry.reload)
     except (ModelError, OSError) as error:
         raise ReloadRefused(str(error)) from error
-    if (
-        request.app.state.settings.workers > 1
-    ):  # the supervisor tells all processes
+    if request.app.state.settings.workers > 1:  # the supervisor tells all processes
         os.kill(os.getppid(), signal.SIGHUP)
     return summaries(registry)
