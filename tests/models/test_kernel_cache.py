@@ -6,6 +6,7 @@ import mmap
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +23,16 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+def little(rows: Any, tables: Any, scratch: Any) -> None:  # noqa: ARG001
+    """Stands for the kernel, which takes seconds to compile."""
+    rows.counter[0] = len(rows.frames)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "step_rows", little)
+
+
 def test_kernels_are_cached_where_only_we_can_write(cache: Path, tmp_path: Path) -> None:
     assert cache.stat().st_mode & 0o777 == 0o700
     cache.chmod(0o755)
@@ -35,6 +46,7 @@ def test_kernels_are_cached_where_only_we_can_write(cache: Path, tmp_path: Path)
     assert compiled.cache_folder() is None
 
 
+@pytest.mark.usefixtures("quick")
 def test_without_a_cache_folder_kernels_are_compiled_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -48,6 +60,7 @@ def test_without_a_cache_folder_kernels_are_compiled_all_the_same(
     assert not (tmp_path / "no home").exists()
 
 
+@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("suffix", ["nbi", "nbc", "sha256"])
 @pytest.mark.parametrize("damage", ["empty", "flipped", "gone"])
 def test_a_damaged_cache_is_compiled_anew(
