@@ -14,8 +14,6 @@ from spikeserve.models.network import Network
 from spikeserve.training.neurons import clipped_relu, lif
 from spikeserve.training.rounding import FloatWeights, fake_quantised, membrane_units
 
-ANN_LEVELS = 4
-
 Activation = Literal["relu", "clipped-relu", "lif"]
 
 
@@ -95,9 +93,11 @@ class SynapticModule(nn.Module):
 class Neurons(nn.Module):
     """LIF neurons with per-channel thresholds and one leak per layer, or an ANN's ReLU."""
 
-    def __init__(self, layer: Lif, leak: float) -> None:
+    def __init__(self, layer: Lif, leak: float, timesteps: int) -> None:
         super().__init__()
         self.layer = layer
+        self.levels = timesteps
+        """Steps of the clipped ReLU: as many spikes as a neuron can send."""
         self.activation: Activation = "lif"
         self.theta = nn.Parameter(torch.ones(layer.in_shape[2]))
         self.leak = nn.Parameter(torch.tensor(leak))
@@ -108,7 +108,7 @@ class Neurons(nn.Module):
         if self.activation == "relu":
             return current.relu()
         if self.activation == "clipped-relu":
-            return clipped_relu(current, ANN_LEVELS)
+            return clipped_relu(current, self.levels)
         channels_last = current.permute(0, 2, 3, 1)
         flat = channels_last.reshape(timesteps, -1, current.shape[1])
         spikes = lif(
@@ -149,7 +149,7 @@ class SpikingNetwork(nn.Module):
                         SynapticModule(network, layer, normalised=normalised and not last)
                     )
                 case Lif():
-                    self.stack.append(Neurons(layer, leak))
+                    self.stack.append(Neurons(layer, leak, timesteps))
                 case Pool():
                     self.stack.append(Pooling(layer))
                 case _:

@@ -18,7 +18,7 @@ from spikeserve.training.stage import Stage
 def objective(
     stage: Stage, model: SpikingNetwork, logits: Tensor, labels: Tensor, target: Tensor | None
 ) -> tuple[Tensor, Tensor | None]:
-    """The loss of a batch, and the network's activity if its neurons spike.
+    """The loss of a batch, and the network's activity if its neurons spike or stand for spikes.
 
     Args:
         logits: what ``model`` has just computed, ``[T, B, K]``.
@@ -33,7 +33,7 @@ def objective(
         loss = loss + stage.teacher_weight * (distilled - loss)
     if stage.logit_weight:
         loss = loss + stage.logit_weight * logit_deviation(logits)
-    if stage.neurons != "lif":
+    if stage.neurons == "relu":
         return loss, None
     rate = activity(model)
     return loss + stage.rate_weight * rate, rate

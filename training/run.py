@@ -33,7 +33,8 @@ class Run:
         """A short run of the same recipe: a share of the data, one epoch a stage, small batches.
 
         Its name and folder end in ``-trial``. Learning rates are in proportion to the batch size.
-        Pretrained weights are left out: such a stage starts from the stage before it.
+        Pretrained weights and teachers are left out: such a stage starts from the stage before it,
+        and learns from labels alone.
         """
         recipe = self.recipe
         batch_size = min(recipe.batch_size, TRIAL_BATCH)
@@ -45,6 +46,7 @@ class Run:
                     "epochs": min(stage.epochs, TRIAL_EPOCHS),
                     "learning_rate": stage.learning_rate * scale,
                     "pretrained": None,
+                    "ann_teacher": None,
                 }
             )
             for stage in recipe.stages

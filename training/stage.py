@@ -64,6 +64,9 @@ class Stage(Section):
     teacher: str | None = None
     """Earlier stage whose final network is distilled: its logits at the first timestep, without
     the readout's scale."""
+    ann_teacher: Annotated[str | None, Field(pattern=f"^{NAME}$")] = None
+    """Distilled instead of a stage: the run folder, beside this run's, of a network that
+    ``python -m spikeserve.training.teacher`` has trained."""
     teacher_weight: Annotated[float, Field(ge=0, le=1)] = 0.5
     teacher_temperature: Annotated[float, Field(gt=0)] = 2.0
     rate_weight: Annotated[float, Field(ge=0)] = 0.0
@@ -73,6 +76,12 @@ class Stage(Section):
     policy: Literal["none", "trivial"] = "none"
     """TrivialAugment after flips and crops."""
     cutout: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _one_teacher(self) -> Stage:
+        if self.teacher is not None and self.ann_teacher is not None:
+            raise ValueError(f"stage {self.name!r}: teacher or ann_teacher, not both")
+        return self
 
     @model_validator(mode="before")
     @classmethod

@@ -16,10 +16,14 @@ from spikeserve.training.errors import TrainingError
 from spikeserve.training.recipe import Recipe
 from spikeserve.training.run_folder import RunFolder
 from spikeserve.training.stage import Stage
+from spikeserve.training.teacher.network import Teacher
+from spikeserve.training.teacher.weights import WEIGHTS, load_teacher
 from spikeserve.training.weights_file import load_into, read_state
 
 Sample = Callable[[int], Tensor]
 """Frames ``[T, B, C, H, W]`` of some training images, for a number of timesteps T."""
+Teaching = Callable[[Tensor, Tensor], Tensor]
+"""A teacher's logits ``[B, K]``, for images ``[B, H, W, C]`` uint8 and their first frames."""
 
 
 class StageNetworks:
@@ -69,6 +73,35 @@ class StageNetworks:
         if stage.threshold_percentile is not None:
             frames = sample(stage.timesteps).float()
             set_thresholds(model, frames, stage.threshold_percentile, stage.threshold_scale)
+        return model
+
+    def teacher(self, index: int) -> Teaching | None:
+        """Who teaches stage ``index``."""
+        stage = self.recipe.stages[index]
+        if stage.ann_teacher is not None:
+            ann = self.ann_teacher(stage.ann_teacher)
+            return lambda images, _: ann(images)
+        if stage.teacher is None:
+            return None
+        network = self.final(self.recipe.index(stage.teacher))
+        return lambda _, frames: network(frames)[0]
+
+    def ann_teacher(self, name: str) -> Teacher:
+        """The teacher in the run folder ``name`` beside this run's.
+
+        Raises:
+            TrainingError: it is missing, or was trained on other images than this recipe's: on
+                another data set, or on images that are held out here.
+        """
+        path = self.folder.path.with_name(name) / WEIGHTS
+        model, about = load_teacher(path, self.device)
+        data, seed = self.recipe.data, self.recipe.seed
+        if (about.dataset, about.held_out, about.seed) != (data.dataset, data.held_out, seed):
+            raise TrainingError(
+                f"{path} was trained on {about.dataset} with {about.held_out} images held out and "
+                f"seed {about.seed}, {self.recipe.name} on {data.dataset} with {data.held_out} "
+                f"and {seed}"
+            )
         return model
 
     def _built(self, *, normalised: bool) -> SpikingNetwork:

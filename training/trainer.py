@@ -28,7 +28,7 @@ from spikeserve.training.optimizers import optimizers_of, set_learning_rates
 from spikeserve.training.recipe import Recipe
 from spikeserve.training.run_folder import RunFolder
 from spikeserve.training.stage import Stage
-from spikeserve.training.stage_networks import StageNetworks
+from spikeserve.training.stage_networks import StageNetworks, Teaching
 from spikeserve.training.time_limit import TimeLimit
 from spikeserve.training.validation import validated
 
@@ -71,6 +71,8 @@ class Trainer:
                 for stage in stages:  # or the folder would hold a run that cannot go on
                     if stage.pretrained is not None and not self.folder.finished(stage):
                         self.folder.pretrained_weights(stage.pretrained, self.recipe)
+                    if stage.ann_teacher is not None and not self.folder.finished(stage):
+                        self.networks.ann_teacher(stage.ann_teacher)
                 self.folder.start(self.recipe, resume=resume)
 
             self.processes.run_on_main(start)
@@ -91,9 +93,7 @@ class Trainer:
         stage = self.recipe.stages[index]
         generator = torch.Generator().manual_seed(self.recipe.seed + 1000 * index)
         state = TrainingState(stage.name, model, optimizers_of(model, stage), generator)
-        teacher = None
-        if stage.teacher is not None:
-            teacher = self.networks.final(self.recipe.index(stage.teacher))
+        teacher = self.networks.teacher(index)
         done = state.load(self.folder.checkpoint)
         self.processes.run_on_main(lambda: self.folder.truncate_log(stage, done))
         for epoch in range(done, stage.epochs):
@@ -122,7 +122,7 @@ class Trainer:
                 print(f"{stage.name}: batch-norm estimated anew: {accuracy} held out", flush=True)
 
     def _train_epoch(
-        self, state: TrainingState, stage: Stage, epoch: int, teacher: SpikingNetwork | None
+        self, state: TrainingState, stage: Stage, epoch: int, teacher: Teaching | None
     ) -> dict[str, Any]:
         """One pass over the training images; returns mean loss, activity and seconds."""
         model, optimizers = state.model, state.optimizers
@@ -150,7 +150,7 @@ class Trainer:
             target = None
             if teacher is not None:
                 with torch.no_grad(), self.encoder.autocast():
-                    target = teacher(frames[:1])[0]
+                    target = teacher(images[shard], frames[:1]).float()
             loss, rate = objective(stage, model, logits, labels[shard], target)
             if rate is not None:
                 rates.append(rate.detach())

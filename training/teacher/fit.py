@@ -26,11 +26,12 @@ from spikeserve.training.teacher.schedule import (
     look_back,
     look_back_decay,
 )
+from spikeserve.training.teacher.weights import WEIGHTS, About, save_teacher
 from spikeserve.training.weights_file import load_into, read_state, save_atomically
 
 HELD_OUT, SEED = 5000, 1  # as the recipes hold out
 WHITENED_BY = 5000  # images
-CHECKPOINT, WEIGHTS = "checkpoint.pt", "teacher.pt"
+CHECKPOINT = "checkpoint.pt"
 EVALUATED_TOGETHER = 500
 
 
@@ -77,9 +78,15 @@ class TeacherFit:
                 look_back(self.model, self.average, 1.0)
             self._log(loss, time.perf_counter() - started)
             self._save()
-        state = self.model.state_dict()
-        halves = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
-        save_atomically(halves, self.run / WEIGHTS)
+        about = About(
+            dataset=self.dataset,
+            classes=self.model.head.out_features,
+            widths=self.widths,
+            held_out=self.held_out,
+            seed=SEED,
+            accuracy=round(self.accuracy(), 4),
+        )
+        save_teacher(self.model, about, self.run / WEIGHTS)
         return self.run / WEIGHTS
 
     @property
