@@ -40,7 +40,7 @@ from spikeserve.models.engines.kernels.step import synaptic_layer
 from spikeserve.models.engines.kernels.sums import event_row
 from spikeserve.models.layers import Conv, Lif, Linear
 from spikeserve.models.network import Network
-from spikeserve.models.program import IntegerWeights, Program
+from spikeserve.models.program import IntegerNeurons, IntegerWeights, Program
 
 RESULTS = Path("docs/benchmarks")
 DENSITY = 0.10
@@ -102,7 +102,7 @@ def one_layer(conv: Conv) -> Program:
         weight = rng.integers(-bound, bound + 1, layer.weight_shape).astype(np.int8)
         weights.append(IntegerWeights(weight, np.zeros(layer.out_channels, np.int32)))
     thresholds = tuple(np.full(lif.in_shape[2], 300, np.int32) for lif in network.lifs)
-    return Program(network, tuple(weights), thresholds, 1.0)
+    return Program(network, tuple(weights), tuple(map(IntegerNeurons.plain, thresholds)), 1.0)
 
 
 def spike_masks(shape: tuple[int, int, int], density: float) -> NDArray[np.uint64]:

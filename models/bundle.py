@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,12 @@ from safetensors.numpy import save as save_safetensors
 from spikeserve.models.errors import BundleError, InvalidProgram, ModelError
 from spikeserve.models.manifest import Manifest
 from spikeserve.models.network import Network
-from spikeserve.models.program import IntegerWeights, Program
+from spikeserve.models.program import Drive, IntegerNeurons, IntegerWeights, Program
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MANIFEST, WEIGHTS, GRAPH, CARD = "manifest.json", "weights.safetensors", "step.onnx", "CARD.md"
 MAX_FILE_BYTES = 1 << 30
+DRIVE = fields(Drive)
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,11 @@ def load_bundle(folder: Path) -> Bundle:
             f"{folder / WEIGHTS} does not fit {MANIFEST}: {error}; export the bundle again"
         ) from error
     _check_bits(folder, manifest, program)
+    if program.format > manifest.schema_version:
+        raise BundleError(
+            f"{folder / WEIGHTS} holds a program of format {program.format}, {MANIFEST} says "
+            f"schema version {manifest.schema_version}; export the bundle again"
+        )
     return Bundle(manifest, program, contents[GRAPH])
 
 
@@ -103,6 +110,7 @@ def save_bundle(folder: Path, manifest: Manifest, program: Program, graph: bytes
         BundleError: the manifest is another program's; nothing was written.
     """
     _check_bits(folder, manifest, program)
+    manifest = manifest.model_copy(update={"schema_version": program.format})
     folder.mkdir(parents=True, exist_ok=True)
     contents = {WEIGHTS: save_safetensors(program_tensors(program)), GRAPH: graph}
     for name, data in contents.items():
@@ -157,8 +165,13 @@ def program_tensors(program: Program) -> dict[str, NDArray[Any]]:
     for layer, weights in zip(program.network.synaptic, program.weights, strict=True):
         tensors[f"{layer.name}.weight"] = np.ascontiguousarray(weights.weight)
         tensors[f"{layer.name}.bias"] = weights.bias
-    for lif, threshold in zip(program.network.lifs, program.thresholds, strict=True):
-        tensors[f"{lif.name}.threshold"] = threshold
+    for lif, neurons in zip(program.network.lifs, program.neurons, strict=True):
+        tensors[f"{lif.name}.threshold"] = neurons.threshold
+        if not neurons.is_plain:
+            tensors[f"{lif.name}.reset_by"] = neurons.reset_by
+            tensors[f"{lif.name}.initial"] = neurons.initial
+    if program.drive is not None:
+        tensors |= {f"drive.{field.name}": getattr(program.drive, field.name) for field in DRIVE}
     return tensors
 
 
@@ -172,6 +185,12 @@ def program_from_tensors(
     """
     expected = {f"{layer.name}.{part}" for layer in network.synaptic for part in ("weight", "bias")}
     expected |= {f"{lif.name}.threshold" for lif in network.lifs}
+    for optional in (
+        *({f"{lif.name}.reset_by", f"{lif.name}.initial"} for lif in network.lifs),
+        {f"drive.{field.name}" for field in DRIVE},
+    ):
+        if optional & tensors.keys():
+            expected |= optional
     if difference := set(tensors) ^ expected:
         raise InvalidProgram(f"missing or unknown tensors: {', '.join(sorted(difference))}")
     return Program(
@@ -180,6 +199,20 @@ def program_from_tensors(
             IntegerWeights(tensors[f"{layer.name}.weight"], tensors[f"{layer.name}.bias"])
             for layer in network.synaptic
         ),
-        tuple(tensors[f"{lif.name}.threshold"] for lif in network.lifs),
+        tuple(_neurons(tensors, lif.name) for lif in network.lifs),
         logit_scale,
+        _drive(tensors),
     )
+
+
+def _neurons(tensors: Mapping[str, NDArray[Any]], name: str) -> IntegerNeurons:
+    threshold = tensors[f"{name}.threshold"]
+    if f"{name}.reset_by" not in tensors:
+        return IntegerNeurons.plain(threshold)
+    return IntegerNeurons(threshold, tensors[f"{name}.reset_by"], tensors[f"{name}.initial"])
+
+
+def _drive(tensors: Mapping[str, NDArray[Any]]) -> Drive | None:
+    if "drive.gain" not in tensors:
+        return None
+    return Drive(**{field.name: tensors[f"drive.{field.name}"] for field in DRIVE})

@@ -97,7 +97,8 @@ class Provenance(Section):
 class Manifest(Section):
     """Everything about a bundle but the weights."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1, 2] = 1
+    """2 where the program is one of format 2, which older releases cannot run."""
     name: Name
     version: Name
     description: str

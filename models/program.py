@@ -1,28 +1,42 @@
 """The integer program that is served: a network plus its quantised numbers.
 
-    I[t] = (W * s[t] >> shift) + b       int32
-    L1(W_c) * max(s) + |b_c| <= 32767    per channel, over all layers that feed the same
-                                         neurons, so an int16 sum cannot overflow in any
-                                         order (first layer: after the shift)
+    I[t] = clip(clip(W * s[t] >> shift) + b)        to -32768…32767
+
+``W * s`` stays below 2^24, where float32 is exact. A shortcut's currents are clipped as well,
+and again once they have joined, before the biases of both are added: in this order everywhere.
+
+The first layer may have a *drive*, which depends on the timestep:
+
+    I[t] = clip(clip(gain[t] * (W * (frame[t], padded with padding[t])) >> shift) + b + bias[t])
 
 Nothing is ever dequantised: a channel's threshold absorbs its weight scale. The one
 float is ``logit_scale``, which turns the classifier's integers into logits.
+
+Programs of *format 1* have no drive, neurons that begin at 0 and lose their threshold in a soft
+reset, leaks in 256ths, and weights so small that nothing is ever clipped but membranes. Whatever
+else a program has makes it one of format 2.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spikeserve.models.errors import InvalidProgram
+from spikeserve.models.layers.lif import COARSE_LEAK_BITS, MEMBRANE_MAX
 from spikeserve.models.network import Network, input_maximum
 
 CURRENT_LIMIT = 32767
 EXACT_IN_FLOAT32 = 1 << 24
+LARGEST_GAIN = 255
+LONGEST_DRIVE = 1024
+
+Ints = NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -34,12 +48,52 @@ class IntegerWeights:
     """
 
     weight: NDArray[np.int8] | NDArray[np.int16]
-    bias: NDArray[np.int32]
+    bias: Ints
+
+
+@dataclass(frozen=True)
+class IntegerNeurons:
+    """One LIF layer's numbers, int32 ``[C]`` each."""
+
+    threshold: Ints
+    """32,768 is a threshold that no membrane reaches."""
+    reset_by: Ints
+    """What a soft reset takes away."""
+    initial: Ints
+    """Membrane potentials before the first timestep."""
+
+    @classmethod
+    def plain(cls, threshold: Ints) -> IntegerNeurons:
+        """Neurons that begin at 0 and lose their threshold in a soft reset."""
+        return cls(threshold, threshold, np.zeros_like(threshold))
+
+    @property
+    def is_plain(self) -> bool:
+        return np.array_equal(self.reset_by, self.threshold) and not self.initial.any()
+
+
+@dataclass(frozen=True)
+class Drive:
+    """What is special about the first layer at each timestep, one of S rows; the last one stays.
+
+    A row that has done ``t`` timesteps takes row ``min(t, S - 1)``.
+    """
+
+    gain: Ints
+    """``[S]``, 0…255: what the frame's currents are multiplied by before the shift."""
+    bias: Ints
+    """``[S, c_out]``, added to the layer's own."""
+    padding: NDArray[np.uint8]
+    """``[S, c_in]``: what frames are padded with."""
+
+    @property
+    def steps(self) -> int:
+        return len(self.gain)
 
 
 @dataclass(frozen=True)
 class Program:
-    """A network with one ``IntegerWeights`` per synaptic layer and one threshold vector per LIF.
+    """A network with its numbers: weights per synaptic layer, neurons per LIF layer.
 
     Raises:
         InvalidProgram: a shape, dtype or bound is broken; the message names the layer.
@@ -47,44 +101,119 @@ class Program:
 
     network: Network
     weights: tuple[IntegerWeights, ...]
-    thresholds: tuple[NDArray[np.int32], ...]
+    neurons: tuple[IntegerNeurons, ...]
     logit_scale: float
+    drive: Drive | None = None
 
     def __post_init__(self) -> None:
         network = self.network
-        if len(self.weights) != len(network.synaptic) or len(self.thresholds) != len(network.lifs):
-            raise InvalidProgram("one set of weights per layer and one threshold per LIF needed")
+        if len(self.weights) != len(network.synaptic) or len(self.neurons) != len(network.lifs):
+            raise InvalidProgram("one set of numbers per layer with weights and per LIF needed")
         if not (math.isfinite(self.logit_scale) and self.logit_scale > 0):
             raise InvalidProgram(f"logit_scale must be finite and positive, not {self.logit_scale}")
         for layer, weights in zip(network.synaptic, self.weights, strict=True):
             dtype = np.int8 if layer.is_matrix else np.int16
             _check_array(f"{layer.name}.weight", weights.weight, layer.weight_shape, dtype)
             _check_array(f"{layer.name}.bias", weights.bias, (layer.out_channels,), np.int32)
-        for together in (*network.feeding, (len(network.synaptic) - 1,)):
-            self._check_bound(together)
-        for lif, threshold in zip(network.lifs, self.thresholds, strict=True):
-            _check_array(f"{lif.name}.threshold", threshold, (lif.in_shape[2],), np.int32)
-            if np.abs(threshold.astype(np.int64)).max() > CURRENT_LIMIT + 1:
-                raise InvalidProgram(f"{lif.name}.threshold exceeds the int16 membrane")
+        for lif, neurons in zip(network.lifs, self.neurons, strict=True):
+            for part in ("threshold", "reset_by", "initial"):
+                name, array = f"{lif.name}.{part}", getattr(neurons, part)
+                _check_array(name, array, (lif.in_shape[2],), np.int32)
+                if np.abs(array.astype(np.int64)).max() > CURRENT_LIMIT + 1:
+                    raise InvalidProgram(f"{name} exceeds the int16 membrane")
+            fires = neurons.threshold <= MEMBRANE_MAX
+            if max(neurons.initial.max(), (neurons.reset_by * fires).max()) > MEMBRANE_MAX:
+                raise InvalidProgram(f"{lif.name}: reset_by or initial exceeds the int16 membrane")
+        if self.drive is not None:
+            self._check_drive(self.drive)
+        self._check_exact()
 
-    def _check_bound(self, together: tuple[int, ...]) -> None:
-        """Refuse layers that feed the same neurons if their sums could leave their range."""
-        layers = [self.network.synaptic[index] for index in together]
-        currents = np.zeros(layers[0].out_channels, np.int64)
-        for index, layer in zip(together, layers, strict=True):
-            weights, maximum = self.weights[index], input_maximum(self.network, layer)
+    def _check_drive(self, drive: Drive) -> None:
+        first, steps = self.network.synaptic[0], drive.gain.size
+        if not 1 <= steps <= LONGEST_DRIVE:
+            raise InvalidProgram(f"a drive of {steps} timesteps; 1 to {LONGEST_DRIVE} are possible")
+        _check_array("drive.gain", drive.gain, (steps,), np.int32)
+        _check_array("drive.bias", drive.bias, (steps, first.out_channels), np.int32)
+        _check_array("drive.padding", drive.padding, (steps, first.in_shape[2]), np.uint8)
+        if drive.gain.min() < 0 or drive.gain.max() > LARGEST_GAIN:
+            raise InvalidProgram(f"drive.gain must be within 0…{LARGEST_GAIN}")
+
+    def _check_exact(self) -> None:
+        """Refuse sums that float32 would not hold exactly, and what has to fit int16 but does not:
+        the currents of shortcuts without a matrix, and all biases that are added at once."""
+        for index, (layer, weights) in enumerate(
+            zip(self.network.synaptic, self.weights, strict=True)
+        ):
+            maximum = self._input_maximum(index)
             if maximum >= EXACT_IN_FLOAT32:  # counted as active pairs, whatever the weights are
                 raise InvalidProgram(f"{layer.name}: inputs beyond 2^24 are not exact in float32")
-            currents += largest_current(weights.weight, weights.bias, maximum, layer.shift)
-            l1 = np.abs(weights.weight.astype(np.int64)).sum(axis=0).max()
-            if l1 * maximum >= EXACT_IN_FLOAT32:
+            largest = int(np.abs(weights.weight.astype(np.int64)).sum(axis=0).max()) * maximum
+            if largest >= EXACT_IN_FLOAT32:
                 raise InvalidProgram(f"{layer.name}: sums beyond 2^24 are not exact in float32")
-        if currents.max() > CURRENT_LIMIT:
-            channel = int(currents.argmax())
-            raise InvalidProgram(
-                f"{layers[0].name}: channel {channel} can reach {currents[channel]}, "
-                f"beyond {CURRENT_LIMIT}"
+            if not layer.is_matrix and largest > CURRENT_LIMIT:
+                raise InvalidProgram(f"{layer.name}: a channel can reach {largest}, beyond int16")
+        for together in self._together:
+            most = int(sum(self._largest_bias(index) for index in together).max())
+            if most > CURRENT_LIMIT:
+                name = self.network.synaptic[together[0]].name
+                raise InvalidProgram(f"{name}: biases reach {most}, beyond {CURRENT_LIMIT}")
+
+    def _input_maximum(self, index: int) -> int:
+        """The largest input of a synaptic layer, times the gain of the first."""
+        largest = input_maximum(self.network, self.network.synaptic[index])
+        driven = index == 0 and self.drive is not None
+        return largest * max(1, int(self.drive.gain.max())) if driven else largest
+
+    def _largest_bias(self, index: int) -> NDArray[np.int64]:
+        """The largest magnitude of each channel's bias, ``[c_out]``."""
+        bias: NDArray[np.int64] = self.weights[index].bias.astype(np.int64)
+        if index == 0 and self.drive is not None:
+            bias = bias + self.drive.bias
+        return np.abs(bias).max(axis=0) if bias.ndim > 1 else np.abs(bias)
+
+    @property
+    def _together(self) -> tuple[tuple[int, ...], ...]:
+        """Indices of synaptic layers whose currents add up, the classifier's last."""
+        return (*self.network.feeding, (len(self.network.synaptic) - 1,))
+
+    @cached_property
+    def saturates(self) -> tuple[bool, ...]:
+        """Whether each synaptic layer's current, or what it joins, may leave int16."""
+        found = [False] * len(self.weights)
+        for together in self._together:
+            most = sum(
+                largest_sum(
+                    self.weights[index].weight,
+                    self._input_maximum(index),
+                    self.network.synaptic[index].shift,
+                )
+                + self._largest_bias(index)
+                for index in together
             )
+            for index in together:
+                found[index] = bool(np.max(most) > CURRENT_LIMIT)
+        return tuple(found)
+
+    @cached_property
+    def padding_sums(self) -> Ints:
+        """What the first layer's windows of nothing but padding add up to, ``[S, c_out]``."""
+        assert self.drive is not None
+        layer, weight = self.network.synaptic[0], self.weights[0].weight.astype(np.int32)
+        by_place = weight.reshape(layer.window.area, -1, layer.groups, weight.shape[1] // layer.groups)
+        padding = self.drive.padding.astype(np.int32).reshape(self.drive.steps, layer.groups, -1)
+        sums = np.einsum("sgi,igo->sgo", padding, by_place.sum(axis=0))
+        return sums.reshape(self.drive.steps, -1).astype(np.int32)
+
+    @cached_property
+    def format(self) -> int:
+        """The oldest format that says all of this program."""
+        old = (
+            self.drive is None
+            and all(neurons.is_plain for neurons in self.neurons)
+            and all(lif.leak_bits == COARSE_LEAK_BITS for lif in self.network.lifs)
+            and not any(self.saturates)
+        )
+        return 1 if old else 2
 
     @property
     def largest_weight(self) -> int:
@@ -93,12 +222,10 @@ class Program:
         return max(int(np.abs(weight.astype(np.int64)).max()) for weight in matrices)
 
 
-def largest_current(
-    weight: NDArray[Any], bias: NDArray[np.int32], maximum: int, shift: int
-) -> NDArray[np.int64]:
-    """The largest magnitude of each channel's current for inputs in 0…``maximum``, ``[c_out]``."""
+def largest_sum(weight: NDArray[Any], maximum: int, shift: int) -> NDArray[np.int64]:
+    """The largest magnitude of each channel's sum for inputs in 0…``maximum``, ``[c_out]``."""
     l1: NDArray[np.int64] = np.abs(weight.astype(np.int64)).sum(axis=0)
-    return -((-l1 * maximum) >> shift) + np.abs(bias.astype(np.int64))
+    return -((-l1 * maximum) >> shift)
 
 
 def _check_array(

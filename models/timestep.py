@@ -1,8 +1,10 @@
 """One timestep of a program, layer by layer, in the array operations that an engine brings.
 
-    I[t] = (W * s[t] >> shift) + b       then neurons (:mod:`spikeserve.models.layers.lif`)
+    I[t] = clip(clip(W * s[t] >> shift) + b)
+    then neurons (:mod:`spikeserve.models.layers.lif`)
 
-The reference, the torch engine and the exported ONNX graph are this function with numpy arrays,
+The first layer's gain, bias and padding may depend on the timestep (``Program.drive``). The
+reference, the torch engine and the exported ONNX graph are this function with numpy arrays,
 tensors and graph nodes.
 """
 
@@ -10,16 +12,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, assert_never
+from typing import Any, Protocol, assert_never
+
+from numpy.typing import NDArray
 
 from spikeserve.models.layers import Layer, Lif, Pool, Synaptic
-from spikeserve.models.layers.lif import Memory
+from spikeserve.models.layers.lif import MEMBRANE_MAX, MEMBRANE_MIN, Memory
 from spikeserve.models.layers.operations import Operations, Value
 from spikeserve.models.program import Program
 
 
 class CountingOperations(Operations, Protocol):
-    """What an engine needs besides: how much was active."""
+    """What an engine needs besides: numbers of a timestep, and how much was active."""
+
+    def scheduled(self, numbers: NDArray[Any], done: Value) -> Value:
+        """Row ``min(t, S - 1)`` of ``numbers [S, C]`` for every row that has done t timesteps, to
+        be combined with a map."""
+        ...
 
     def active_pairs(self, layer: Synaptic, x: Value) -> Value:
         """(Non-zero input, output position) pairs of every row."""
@@ -45,26 +54,51 @@ class Timestep:
 
 
 def timestep(
-    program: Program, operations: CountingOperations, x: Value, memories: Sequence[Memory]
+    program: Program,
+    operations: CountingOperations,
+    x: Value,
+    memories: Sequence[Memory],
+    done: Value = None,
 ) -> Timestep:
-    """Run inputs ``x`` through all layers once; ``memories`` are left as they were."""
-    all_weights, thresholds = iter(program.weights), iter(program.thresholds)
-    before = iter(memories)
+    """Run inputs ``x`` through all layers once; ``memories`` are left as they were.
+
+    Args:
+        done: how many timesteps each row has done, ``[N]``; needed where there is a drive.
+    """
+    weights = iter(zip(program.weights, program.saturates, strict=True))
+    neurons, before = iter(program.neurons), iter(memories)
+    first, classifier = program.network.layers[0], program.network.layers[-1]
     result = Timestep(x)
+    bias: Value = 0  # of layers whose currents have yet to meet neurons
+    clips = False
+
+    def clipped(current: Value) -> Value:
+        return operations.clipped(current, MEMBRANE_MIN, MEMBRANE_MAX) if clips else current
 
     def through(layer: Layer, x: Value, read: Value) -> Value:
+        nonlocal bias, clips
         match layer:
             case Synaptic():
-                weights = next(all_weights)
+                numbers, clips = next(weights)
                 result.active_pairs.append(operations.active_pairs(layer, read))
-                current = layer.sums(operations, read, weights.weight)
+                own = operations.channels(numbers.bias)
+                bias = bias + own if layer.joins else own
+                if layer is first and program.drive is not None:
+                    sums = driven_sums(program, operations, read, done)
+                    bias = bias + operations.scheduled(program.drive.bias, done)
+                else:
+                    sums = layer.sums(operations, read, numbers.weight)
                 if layer.shift:
-                    current = operations.floor_scaled(current, 1, layer.shift)
-                current = current + operations.channels(weights.bias)
-                return x + current if layer.joins else current
+                    sums = operations.floor_scaled(sums, 1, layer.shift)
+                current = clipped(x + clipped(sums)) if layer.joins else clipped(sums)
+                return clipped(current + bias) if layer is classifier else current
             case Lif():
-                threshold = operations.channels(next(thresholds))
-                spikes, memory = layer.step(operations, next(before), x, threshold)
+                mine = next(neurons)
+                threshold, reset_by = map(operations.channels, (mine.threshold, mine.reset_by))
+                current = clipped(x + bias)
+                spikes, memory = layer.step(
+                    operations, next(before), current, threshold, reset_by
+                )
                 result.spikes.append(operations.counted(spikes))
                 result.memories.append(memory)
                 return operations.numbers(spikes)
@@ -75,3 +109,18 @@ def timestep(
 
     result.logits = program.network.carry(x, through)
     return result
+
+
+def driven_sums(program: Program, operations: CountingOperations, x: Value, done: Value) -> Value:
+    """``gain * (W * x)`` with x inside its padding.
+
+    That is ``x - padding`` inside zeros, and what a window full of padding adds up to.
+    """
+    layer, drive = program.network.synaptic[0], program.drive
+    assert drive is not None
+    if drive.padding.any():
+        x = x - operations.scheduled(drive.padding, done)
+    sums = layer.sums(operations, x, program.weights[0].weight)
+    if drive.padding.any():
+        sums = sums + operations.scheduled(program.padding_sums, done)
+    return sums * operations.scheduled(drive.gain[:, None], done)

@@ -17,7 +17,14 @@ from spikeserve.models.layers import Conv, Layer, Lif, Linear, Pool, Shape, Shor
 from spikeserve.models.layers.lif import MEMBRANE_MAX, MEMBRANE_MIN
 from spikeserve.models.layers.window import pair
 from spikeserve.models.network import Network, input_maximum
-from spikeserve.models.program import CURRENT_LIMIT, EXACT_IN_FLOAT32, IntegerWeights, Program
+from spikeserve.models.program import (
+    CURRENT_LIMIT,
+    EXACT_IN_FLOAT32,
+    Drive,
+    IntegerNeurons,
+    IntegerWeights,
+    Program,
+)
 from spikeserve.training.export import step_graph
 
 Frames = NDArray[np.uint8]
@@ -80,12 +87,16 @@ def layers(draw: st.DrawFn) -> tuple[Layer, ...]:
     spiking: list[Layer] = []
     for index in range(draw(st.integers(1, 3))):
         conv = draw(convolutions(f"conv{index}", shape, index == 0))
+        coarse = [(q, 8) for q in (0, 1, 127, 128, 200, 255, 256)]
+        fine = [(q, 16) for q in (0, 1, 255, 257, 32767, 32768, 51234, 65535, 65536)]
+        leak_q, leak_bits = draw(st.sampled_from(coarse + fine))
         lif = Lif(
             f"lif{index}",
             conv.out_shape,
-            leak_q=draw(st.sampled_from([0, 1, 127, 128, 200, 255, 256])),
+            leak_q=leak_q,
             reset=draw(st.sampled_from(["hard", "soft"])),
             fire_once=draw(st.booleans()),
+            leak_bits=leak_bits,
         )
         ways = shortcuts(spiking, conv)
         sequence += [conv, *draw(st.sampled_from([[], *([way] for way in ways)])), lif]
@@ -122,7 +133,7 @@ def shortcuts(spiking: list[Layer], onto: Conv) -> list[Shortcut]:
 
 def program_of(network: Network, rng: np.random.Generator, extreme: bool) -> Program:
     """Weights up to what each layer's bounds allow; ``extreme``: nothing but the bound."""
-    weights, thresholds = [], []
+    weights, neurons = [], []
     shared = {index for feeding in network.feeding if len(feeding) > 1 for index in feeding}
     for index, layer in enumerate(network.synaptic):
         rows, channels = layer.weight_shape
@@ -154,8 +165,58 @@ def program_of(network: Network, rng: np.random.Generator, extreme: bool) -> Pro
         if extreme:
             edges = [MEMBRANE_MIN, MEMBRANE_MAX, MEMBRANE_MAX + 1, 0, 1, -1]
             theta = rng.choice(edges, lif.in_shape[2])
-        thresholds.append(theta.astype(np.int32))
-    return Program(network, tuple(weights), tuple(thresholds), 0.01)
+        neurons.append(IntegerNeurons.plain(theta.astype(np.int32)))
+    return Program(network, tuple(weights), tuple(neurons), 0.01)
+
+
+def free_program_of(network: Network, rng: np.random.Generator, extreme: bool) -> Program:
+    """Numbers that only format 2 can say: sums beyond int16, resets and potentials of their own, a
+    drive; ``extreme``: the largest weights, all alike in half of the channels."""
+    first, weights = network.synaptic[0], []
+    gains = rng.choice([0, 1, 2, 5], rng.integers(1, 4))
+    for layer in network.synaptic:
+        rows, channels = layer.weight_shape
+        maximum = input_maximum(network, layer) * (max(1, gains.max()) if layer is first else 1)
+        bias = rng.choice([-9000, -100, 0, 100, 9000], channels).astype(np.int32)
+        if isinstance(layer, Shortcut) and not layer.projects:
+            reach = CURRENT_LIMIT // maximum
+            values = rng.choice([-reach, reach, 0, 1], (1, channels)).astype(np.int16)
+            weights.append(IntegerWeights(values, bias))
+            continue
+        bound = min(127, (EXACT_IN_FLOAT32 - 1) // (maximum * rows))
+        weight = rng.integers(-bound, bound + 1, (rows, channels))
+        if extreme:
+            alike = rng.choice([-bound, bound], (1, channels))
+            weight = np.where(rng.random(channels) < 0.5, alike, np.sign(weight) * bound)
+        weights.append(IntegerWeights(weight.astype(np.int8), bias))
+
+    def potentials(channels: int) -> NDArray[np.int32]:
+        edges = [MEMBRANE_MIN, MEMBRANE_MAX, 0, 1, -1, 300]
+        drawn = rng.choice(edges, channels) if extreme else rng.integers(-500, 3000, channels)
+        return drawn.astype(np.int32)
+
+    neurons = [
+        IntegerNeurons(*(potentials(lif.in_shape[2]) for _ in range(3))) for lif in network.lifs
+    ]
+    steps = len(gains)
+    drive = Drive(
+        gain=gains.astype(np.int32),
+        bias=rng.integers(-9000, 9000, (steps, first.out_channels)).astype(np.int32),
+        padding=rng.choice([0, 1, 125, 255], (steps, first.in_shape[2])).astype(np.uint8)
+        * rng.integers(0, 2, (steps, 1), np.uint8),
+    )
+    return Program(
+        network,
+        tuple(weights),
+        tuple(neurons),
+        0.01,
+        drive if rng.random() < 0.8 else None,
+    )
+
+
+def any_program_of(network: Network, rng: np.random.Generator, extreme: bool) -> Program:
+    """Of either format."""
+    return (program_of if rng.random() < 0.4 else free_program_of)(network, rng, extreme)
 
 
 def frames_of(rng: np.random.Generator, shape: tuple[int, ...], density: float) -> Frames:
@@ -176,7 +237,7 @@ def engines(program: Program) -> list[Engine]:
     """Every engine there is, the definition first."""
     return [
         ReferenceEngine(program),
-        OnnxEngine(program.network, step_graph(program).SerializeToString()),
+        OnnxEngine(program, step_graph(program).SerializeToString()),
         TorchEngine(program, "cpu"),
         EventEngine(program, threads=2),
     ]

@@ -14,7 +14,7 @@ from spikeserve.models.layers import Shape
 from spikeserve.models.manifest import ExitPoint, Exits, Manifest, Provenance
 from spikeserve.models.network import Network, input_maximum
 from spikeserve.models.plans import planned
-from spikeserve.models.program import CURRENT_LIMIT, IntegerWeights, Program
+from spikeserve.models.program import CURRENT_LIMIT, IntegerNeurons, IntegerWeights, Program
 from spikeserve.training.export import step_graph
 
 TIMESTEPS = 4
@@ -36,7 +36,8 @@ def random_program(network: Network, seed: int = 0) -> Program:
         bias = rng.integers(-bias_bound, bias_bound + 1, layer.out_channels).astype(np.int32)
         weights.append(IntegerWeights(weight, bias))
     thresholds = [rng.integers(50, 600, lif.in_shape[2]).astype(np.int32) for lif in network.lifs]
-    return Program(network, tuple(weights), tuple(thresholds), logit_scale=0.003)
+    neurons = tuple(map(IntegerNeurons.plain, thresholds))
+    return Program(network, tuple(weights), neurons, logit_scale=0.003)
 
 
 def random_network(

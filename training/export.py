@@ -1,7 +1,8 @@
 """The integer program as a one-timestep ONNX graph with explicit state.
 
 Inputs: ``frames`` uint8 ``[N, H, W, C]``, then per LIF layer ``v_<name>`` float32
-``[N, C, H, W]`` and, where it fires once, ``fired_<name>`` bool. Outputs: ``logits`` int32
+``[N, C, H, W]`` and, where it fires once, ``fired_<name>`` bool; where the program has a drive,
+``done`` int64 ``[N]``, the timesteps that rows have done. Outputs: ``logits`` int32
 ``[N, K]``, ``active_pairs`` int64 ``[N, L]``, ``spikes`` int64 ``[N, L - 1]``, then the
 state again. Integers travel as float32, exact because every value stays below 2^24;
 weights are stored as int8 and cast once when the session folds constants.
@@ -9,6 +10,7 @@ weights are stored as int8 and cast once when the session folds constants.
 
 from __future__ import annotations
 
+import numpy as np
 import onnx
 from onnx import TensorProto
 
@@ -25,7 +27,8 @@ def step_graph(program: Program) -> onnx.ModelProto:
     frames = graph.add("Cast", "frames", to=TensorProto.FLOAT)
     memories = [Memory(graph.named(f"v_{lif.name}"), _fired(graph, lif)) for lif in network.lifs]
     x = graph.add("Transpose", frames, perm=[0, 3, 1, 2])
-    result = timestep(program, graph, x, memories)
+    done = graph.named("done") if program.drive is not None else None
+    result = timestep(program, graph, x, memories, done)
     graph.add("Cast", graph.add("Flatten", result.logits), to=TensorProto.INT32, output="logits")
     for name, counts in (("active_pairs", result.active_pairs), ("spikes", result.spikes)):
         joined = graph.add("Concat", *counts, axis=1)
@@ -47,6 +50,11 @@ def step_graph(program: Program) -> onnx.ModelProto:
                 graph.add("Identity", getattr(memory, kind), output=f"new_{name}")
                 inputs.append(rows(name, dtype, channels, height, width))
                 outputs.append(rows(f"new_{name}", dtype, channels, height, width))
+    if done is not None:
+        one = graph.constant(np.ones(1, np.int64))
+        graph.add("Add", done, one, output="new_done")
+        inputs.append(rows("done", TensorProto.INT64))
+        outputs.append(rows("new_done", TensorProto.INT64))
     return graph.model("step", inputs, outputs)
 
 

@@ -15,6 +15,7 @@ from spikeserve.models.layers.window import kernels_of
 
 OPSET = 17
 IR_VERSION = 8
+BYTE = 8
 
 
 class Node:
@@ -111,6 +112,10 @@ class GraphOperations:
         return self.constant(numbers.astype(np.float32).reshape(1, -1, 1, 1))
 
     def floor_scaled(self, x: Node, multiplier: int, bits: int) -> Node:
+        if multiplier >> BYTE and bits > BYTE:  # the product may need more than 24 bits
+            high = self.floor_scaled(x, 1, BYTE)
+            low = self.floor_scaled(x - high * self._number(1 << BYTE), multiplier, BYTE)
+            return self.floor_scaled(high * self._number(multiplier) + low, 1, bits - BYTE)
         return self.add("Floor", self.add("Mul", x, self._number(multiplier / (1 << bits))))
 
     def clipped(self, x: Node, low: int, high: int) -> Node:
@@ -122,6 +127,11 @@ class GraphOperations:
 
     def numbers(self, spikes: Node) -> Node:
         return self.add("Cast", spikes, to=TensorProto.FLOAT)
+
+    def scheduled(self, numbers: NDArray[Any], done: Node) -> Node:
+        last = self.constant(np.array(len(numbers) - 1, np.int64))
+        table = self.constant(numbers.astype(np.float32)[:, :, None, None])
+        return self.add("Gather", table, self.add("Min", done, last), axis=0)
 
     def active_pairs(self, layer: Synaptic, x: Node) -> Node:
         """Non-zero inputs weighted by how many windows see them, ``[N, 1]``."""

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from spikeserve.models.layers import Conv, Layer
 from spikeserve.models.network import Network, input_maximum
-from spikeserve.models.program import CURRENT_LIMIT, IntegerWeights, Program, largest_current
+from spikeserve.models.program import CURRENT_LIMIT, IntegerNeurons, IntegerWeights, Program, largest_sum
 from spikeserve.training.build import SpikingNetwork
 from spikeserve.training.rounding import FloatWeights, integers, membrane_units
 
@@ -46,7 +46,8 @@ def quantised(model: SpikingNetwork, bits: int) -> Program:
     layers, weights, units = _quantised_layers(network, [trained[-1].floats], None, bits)
     served |= {layer.name: layer for layer in layers}
     described = Network(tuple(served.get(layer.name, layer) for layer in network.layers))
-    return Program(described, (*numbers, *weights), tuple(thresholds), 1 / float(units[0]))
+    neurons = tuple(map(IntegerNeurons.plain, thresholds))
+    return Program(described, (*numbers, *weights), neurons, 1 / float(units[0]))
 
 
 def _quantised_layers(
@@ -70,7 +71,7 @@ def _quantised_layers(
         biases = [_array(floats.bias * units, torch.int32) for floats in feeding]
         roomy = theta is None or float((theta * units).abs().max()) <= CURRENT_LIMIT / 2
         currents = sum(
-            largest_current(weight, bias, input_maximum(network, floats.layer), shift)
+            largest_sum(weight, input_maximum(network, floats.layer), shift) + np.abs(bias)
             for weight, bias, floats in zip(weights, biases, feeding, strict=True)
         )
         if roomy and np.max(currents) <= CURRENT_LIMIT:

@@ -54,7 +54,8 @@ class EventEngine:
     def step(self, frames: NDArray[np.uint8], state: State) -> Step:
         rows, layers = len(frames), len(self.network.synaptic)
         before = self._checked(frames, state)
-        after = [self._memories.take() for _ in range(rows)]
+        done = [0 if memory is None else memory.done for memory in state.arrays[0]]
+        after = [self._memories.take(count + 1) for count in done]
         stepped = self.start(rows)
         stepped.arrays[0][:] = after
         step = Step(
@@ -67,6 +68,7 @@ class EventEngine:
             Rows(
                 counter=np.zeros(1, np.int64),
                 frames=np.ascontiguousarray(frames).reshape(rows, self._layout.inputs),
+                done=np.array(done, np.int64),
                 before=np.array(before, np.uint64),
                 after=np.array([memory.address for memory in after], np.uint64),
                 logits=step.logits,

@@ -16,15 +16,21 @@ from numpy.typing import NDArray
 from spikeserve.models.engines.contract import State, Step, check_frames
 from spikeserve.models.errors import EngineUnavailable
 from spikeserve.models.network import Network
+from spikeserve.models.program import Program
 
 OUTPUTS = ("logits", "active_pairs", "spikes")
-DTYPES: dict[str, type[np.generic]] = {"tensor(float)": np.float32, "tensor(bool)": np.bool_}
+DTYPES: dict[str, type[np.generic]] = {
+    "tensor(float)": np.float32,
+    "tensor(bool)": np.bool_,
+    "tensor(int64)": np.int64,
+}
 
 
 class OnnxEngine:
     """Runs a bundle's ``step.onnx``.
 
     Args:
+        program: what the graph computes; rows begin with its initial potentials.
         graph: path or bytes of the step graph.
         threads: intra-op threads; 0 lets ONNX Runtime choose.
 
@@ -34,7 +40,7 @@ class OnnxEngine:
 
     name = "onnx"
 
-    def __init__(self, network: Network, graph: Path | bytes, threads: int = 0) -> None:
+    def __init__(self, program: Program, graph: Path | bytes, threads: int = 0) -> None:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -48,7 +54,11 @@ class OnnxEngine:
             )
         except Exception as error:  # ONNX Runtime's errors share no base class
             raise EngineUnavailable(f"ONNX Runtime cannot load the step graph: {error}") from error
-        self.network = network
+        self.network: Network = program.network
+        self._initial = {
+            f"v_{lif.name}": neurons.initial.astype(np.float32)[:, None, None]
+            for lif, neurons in zip(program.network.lifs, program.neurons, strict=True)
+        }
         self._state = [i for i in self._session.get_inputs() if i.name != "frames"]
         self._check_interface()
 
@@ -65,12 +75,17 @@ class OnnxEngine:
         if widths != [[network.classes], [len(network.synaptic)], [len(network.lifs)]]:
             raise EngineUnavailable("step graph and network disagree on classes or layers")
         if any(value.type not in DTYPES for value in self._state):
-            raise EngineUnavailable("step graph state must be float or bool")
+            raise EngineUnavailable("step graph state must be float, bool or int64")
+        if missing := self._initial.keys() - {value.name for value in self._state}:
+            raise EngineUnavailable(f"step graph keeps no {', '.join(sorted(missing))}")
 
     def start(self, rows: int) -> State:
-        return State(
-            tuple(np.zeros((rows, *value.shape[1:]), DTYPES[value.type]) for value in self._state)
-        )
+        arrays = [
+            np.zeros((rows, *value.shape[1:]), DTYPES[value.type]) for value in self._state
+        ]
+        for value, array in zip(self._state, arrays, strict=True):
+            array += self._initial.get(value.name, array.dtype.type(0))
+        return State(tuple(arrays))
 
     def step(self, frames: NDArray[np.uint8], state: State) -> Step:
         check_frames(frames, state, self.network)

@@ -49,7 +49,8 @@ class NumpyOperations:
 
     def floor_scaled(self, x: Ints, multiplier: int, bits: int) -> Ints:
         """The arithmetic shift is the floor."""
-        return (x * np.int32(multiplier)) >> bits
+        scaled: Ints = ((x.astype(np.int64) * multiplier) >> bits).astype(np.int32)
+        return scaled
 
     def clipped(self, x: Ints, low: int, high: int) -> Ints:
         return np.clip(x, low, high)
@@ -59,6 +60,10 @@ class NumpyOperations:
 
     def numbers(self, spikes: Bools) -> Ints:
         return spikes.astype(np.int32)
+
+    def scheduled(self, numbers: NDArray[Any], done: NDArray[np.int64]) -> Ints:
+        chosen: Ints = numbers[np.minimum(done, len(numbers) - 1)].astype(np.int32)
+        return chosen[:, None, None]
 
     def active_pairs(self, layer: Synaptic, x: Ints) -> NDArray[np.int64]:
         active: NDArray[np.int64] = (x != 0).sum(axis=3, dtype=np.int64)
@@ -89,20 +94,29 @@ class ReferenceEngine:
         self._operations = NumpyOperations()
 
     def start(self, rows: int) -> State:
-        membranes = [np.zeros((rows, *lif.in_shape), np.int32) for lif in self.network.lifs]
-        fired = [np.zeros((rows, *lif.in_shape), np.bool_) for lif in self.network.lifs]
-        return State((*membranes, *fired))
+        lifs = self.network.lifs
+        membranes = [
+            np.broadcast_to(neurons.initial, (rows, *lif.in_shape)).copy()
+            for lif, neurons in zip(lifs, self.program.neurons, strict=True)
+        ]
+        fired = [np.zeros((rows, *lif.in_shape), np.bool_) for lif in lifs]
+        return State((*membranes, *fired, np.zeros(rows, np.int64)))
 
     def step(self, frames: NDArray[np.uint8], state: State) -> Step:
         check_frames(frames, state, self.network)
         lifs = len(self.network.lifs)
-        memories = list(map(Memory, state.arrays[:lifs], state.arrays[lifs:]))
-        result = timestep(self.program, self._operations, frames.astype(np.int32), memories)
+        *arrays, done = state.arrays
+        memories = list(map(Memory, arrays[:lifs], arrays[lifs:]))
+        result = timestep(self.program, self._operations, frames.astype(np.int32), memories, done)
         return Step(
             logits=result.logits.reshape(len(frames), -1),
             active_pairs=np.stack(result.active_pairs, axis=1),
             spikes=np.stack(result.spikes, axis=1),
             state=State(
-                (*(memory.v for memory in result.memories), *(m.fired for m in result.memories))
+                (
+                    *(memory.v for memory in result.memories),
+                    *(memory.fired for memory in result.memories),
+                    done + 1,
+                )
             ),
         )

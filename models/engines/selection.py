@@ -55,7 +55,7 @@ def _engine(bundle: Bundle, choice: EngineChoice, threads: int) -> Engine:
         case "event":
             return _event_engine(bundle, threads)
         case "onnx":
-            return OnnxEngine(bundle.manifest.network, bundle.graph, threads)
+            return OnnxEngine(bundle.program, bundle.graph, threads)
         case "torch":
             from spikeserve.models.engines.torch import (
                 TorchEngine,  # keeps torch out of the service

@@ -23,6 +23,9 @@ from spikeserve.models.program import Program
 from spikeserve.models.timestep import timestep
 
 
+BYTE = 8
+
+
 class TorchOperations:
     """What layers are described in, on maps ``[N, C, H, W]`` of floats that hold integers.
 
@@ -65,6 +68,10 @@ class TorchOperations:
         return self._constant(numbers, "channels", lambda: numbers.reshape(1, -1, 1, 1))
 
     def floor_scaled(self, x: Any, multiplier: int, bits: int) -> Any:
+        if multiplier >> BYTE and bits > BYTE:  # the product may need more than 24 bits
+            high = self.floor_scaled(x, 1, BYTE)
+            low = self.floor_scaled(x - high * (1 << BYTE), multiplier, BYTE)
+            return self.floor_scaled(high * multiplier + low, 1, bits - BYTE)
         return (x * (multiplier / (1 << bits))).floor()
 
     def clipped(self, x: Any, low: int, high: int) -> Any:
@@ -75,6 +82,10 @@ class TorchOperations:
 
     def numbers(self, spikes: Any) -> Any:
         return spikes.to(self.dtype)
+
+    def scheduled(self, numbers: NDArray[Any], done: Any) -> Any:
+        table = self._constant(numbers, "rows", lambda: numbers)
+        return table[done.clamp(max=len(numbers) - 1)][:, :, None, None]
 
     def active_pairs(self, layer: Synaptic, x: Any) -> Any:
         seen = self._constant(layer, "coverage", lambda: layer.coverage)
@@ -115,22 +126,26 @@ class TorchEngine:
 
     def start(self, rows: int) -> State:
         shapes = [(rows, c, h, w) for h, w, c in (lif.in_shape for lif in self.network.lifs)]
-        membranes = [np.zeros(shape, np.int16) for shape in shapes]
+        membranes = [
+            np.broadcast_to(neurons.initial[:, None, None], shape).astype(np.int16)
+            for shape, neurons in zip(shapes, self._program.neurons, strict=True)
+        ]
         fired = [np.zeros(shape, np.bool_) for shape in shapes]
-        return State((*membranes, *fired))
+        return State((*membranes, *fired, np.zeros(rows, np.int64)))
 
     def step(self, frames: NDArray[np.uint8], state: State) -> Step:
         check_frames(frames, state, self.network)
         torch, dtype, lifs = self._torch, self._operations.dtype, len(self.network.lifs)
         with torch.inference_mode():
             x = self._tensor(frames).permute(0, 3, 1, 2).to(dtype)
-            arrays = [self._tensor(array) for array in state.arrays]
+            *arrays, done = (self._tensor(array) for array in state.arrays)
             membranes = [v.to(dtype) for v in arrays[:lifs]]
             memories = list(map(Memory, membranes, arrays[lifs:]))
-            result = timestep(self._program, self._operations, x, memories)
+            result = timestep(self._program, self._operations, x, memories, done)
             after = [
                 *(memory.v.to(torch.int16) for memory in result.memories),
                 *(memory.fired for memory in result.memories),
+                done + 1,
             ]
             return Step(
                 logits=result.logits.flatten(1).to(torch.int32).cpu().numpy(),

@@ -57,7 +57,7 @@ class World:
         self.folder = folder
         self.images = images
         self.manifest = bundle.manifest
-        self._engine = OnnxEngine(bundle.manifest.network, bundle.graph)
+        self._engine = OnnxEngine(bundle.program, bundle.graph)
         self._energy = EnergyModel(bundle.manifest, load_profile())
 
     def asks(self, count: int, seed: int = 0) -> list[Ask]:

@@ -17,7 +17,7 @@ from spikeserve.models.bundle import load_bundle, load_manifest, save_manifest
 from spikeserve.models.errors import BundleError, InvalidNetwork, InvalidProgram
 from spikeserve.models.layers import Conv, Lif, Linear, Pool
 from spikeserve.models.network import Network
-from spikeserve.models.program import IntegerWeights, Program
+from spikeserve.models.program import IntegerNeurons, IntegerWeights, Program
 from tests.programs import random_network, random_program
 
 BEHIND = (Lif("n", (1, 1, 1)), Linear("l", (1, 1, 1), 2))
@@ -181,7 +181,7 @@ def test_sums_that_could_overflow_int16_are_refused() -> None:
     weight = np.full_like(program.weights[-1].weight, 127)
     weights = [*program.weights[:-1], IntegerWeights(weight, program.weights[-1].bias)]
     with pytest.raises(InvalidProgram, match=r"classifier: channel \d can reach .* beyond 32767"):
-        Program(program.network, tuple(weights), program.thresholds, 1.0)
+        Program(program.network, tuple(weights), program.neurons, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -238,4 +238,4 @@ def test_counts_of_many_overlapping_pools_are_bounded_whatever_the_weights() -> 
         for layer in network.synaptic
     )
     with pytest.raises(InvalidProgram, match="inputs beyond"):
-        Program(network, weights, (np.ones(1, np.int32),), 1.0)
+        Program(network, weights, (IntegerNeurons.plain(np.ones(1, np.int32)),), 1.0)

@@ -23,7 +23,7 @@ from spikeserve.models.inference import Row, advance
 from spikeserve.models.layers import Conv, Layer, Lif, Linear
 from spikeserve.models.network import Network
 from spikeserve.training.export import step_graph
-from tests.networks import Frames, engines, frames_of, layers, program_of, same
+from tests.networks import Frames, any_program_of, engines, frames_of, layers, program_of, same
 from tests.programs import IMAGE_SHAPE, TIMESTEPS, random_network, random_program
 
 NETWORKS: dict[str, dict[str, Any]] = {
@@ -111,7 +111,7 @@ def test_all_engines_agree_on_any_network(
     sequence: tuple[Layer, ...], density: float, extreme: bool, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
-    program = program_of(Network(sequence), rng, extreme)
+    program = any_program_of(Network(sequence), rng, extreme)
     candidates = engines(program)
     states = [engine.start(3) for engine in candidates]
     for _ in range(3):
@@ -198,10 +198,10 @@ def test_a_graph_of_other_weights_is_refused_at_load(bundle: Bundle) -> None:
 
 def test_garbage_graph_is_refused(bundle: Bundle) -> None:
     with pytest.raises(EngineUnavailable, match="cannot load"):
-        OnnxEngine(bundle.manifest.network, b"not a graph")
+        OnnxEngine(bundle.program, b"not a graph")
 
 
 def test_graph_of_another_shape_is_refused(bundle: Bundle) -> None:
     other = random_program(random_network(shape=(12, 12, 3)))
     with pytest.raises(EngineUnavailable, match="step graph takes"):
-        OnnxEngine(bundle.manifest.network, step_graph(other).SerializeToString())
+        OnnxEngine(bundle.program, step_graph(other).SerializeToString())

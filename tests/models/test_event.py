@@ -17,8 +17,8 @@ from spikeserve.models.engines.reference import ReferenceEngine
 from spikeserve.models.errors import EngineUnavailable
 from spikeserve.models.layers import Conv, Layer, Lif, Linear, Pool
 from spikeserve.models.network import Network
-from spikeserve.models.program import IntegerWeights, Program
-from tests.networks import frames_of, layers, program_of, same
+from spikeserve.models.program import IntegerNeurons, IntegerWeights, Program
+from tests.networks import any_program_of, frames_of, layers, program_of, same
 from tests.programs import IMAGE_SHAPE, random_network, random_program
 
 STEPS = 3
@@ -36,7 +36,7 @@ def test_any_network_gives_the_references_bits(
     sequence: tuple[Layer, ...], density: float, extreme: bool, seed: int, threads: int
 ) -> None:
     rng = np.random.default_rng(seed)
-    program = program_of(Network(sequence), rng, extreme)
+    program = any_program_of(Network(sequence), rng, extreme)
     engine, twin = EventEngine(program, threads), ReferenceEngine(program)
     state, expected_state = engine.start(4), twin.start(4)
     for _ in range(STEPS):
@@ -148,7 +148,7 @@ def test_inputs_beyond_int16_are_refused() -> None:
         )
         for layer in network.synaptic
     )
-    program = Program(network, weights, (np.ones(1, np.int32),), 1.0)
+    program = Program(network, weights, (IntegerNeurons.plain(np.ones(1, np.int32)),), 1.0)
     with pytest.raises(EngineUnavailable, match="int16"):
         EventEngine(program)
 

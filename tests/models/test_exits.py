@@ -75,7 +75,7 @@ def test_real_early_exit_equals_post_hoc_selection(
     bundle: Bundle, images: Images, low: int, high: int
 ) -> None:
     manifest = bundle.manifest
-    engine = OnnxEngine(manifest.network, bundle.graph)
+    engine = OnnxEngine(bundle.program, bundle.graph)
     full = trace(engine, manifest.encoding, images)
     entropies = full.entropies(manifest.readout)
     seen = set()

@@ -19,7 +19,7 @@ from spikeserve.models.engines.kernels.pointers import bare
 from spikeserve.models.engines.kernels.sums import event_row
 from spikeserve.models.layers import Conv, Lif, Linear
 from spikeserve.models.network import Network
-from spikeserve.models.program import IntegerWeights, Program
+from spikeserve.models.program import IntegerNeurons, IntegerWeights, Program
 
 SHAPE = (4, 4, 2)
 ROWS = np.arange(1, 19, dtype=np.int8)[:, None]  # weight row r is r + 1
@@ -42,7 +42,8 @@ def layout() -> Layout:
     matrices = (np.zeros((1, 2), np.int8), ROWS, np.zeros((16, 2), np.int8))
     weights = tuple(IntegerWeights(m, np.zeros(m.shape[1], np.int32)) for m in matrices)
     thresholds = (np.ones(2, np.int32), np.full(1, THRESHOLD, np.int32))
-    return Layout.of(Program(network, weights, thresholds, 1.0))
+    neurons = tuple(map(IntegerNeurons.plain, thresholds))
+    return Layout.of(Program(network, weights, neurons, 1.0))
 
 
 @njit
@@ -59,12 +60,12 @@ def currents_and_spikes(  # type: ignore[no-untyped-def]
     pairs, fired = 0, 0
     for y in range(4):
         pairs += event_row(
-            layer, part, y, 0, 64, scratch.events, tables.weights.event, scratch.currents
+            layer, part, y, 0, 64, 1, scratch.events, tables.weights.event, scratch.currents
         )
         for x in range(4):
             currents[y, x] = scratch.currents[x * 64]
         fired += fire_row(
-            neurons, y, 0, 64, scratch.currents, tables.channels, memory, scratch.spare_masks
+            neurons, y, 0, 64, neurons.bias_at, scratch.currents, tables.channels, memory, scratch.spare_masks
         )
     for k in range(16):
         spikes[k] = scratch.spare_masks[k]

@@ -103,7 +103,7 @@ def test_parallel_requests_are_never_swapped(
     client: TestClient, bundle: Bundle, images: Images
 ) -> None:
     """Unique images, mixed thresholds: each answer is its own solo run's."""
-    engine = OnnxEngine(bundle.manifest.network, bundle.graph)
+    engine = OnnxEngine(bundle.program, bundle.graph)
     thresholds = np.random.default_rng(0).uniform(0.9, 1.0, len(images))
     with ThreadPoolExecutor(16) as pool:
         answers = list(

@@ -23,7 +23,7 @@ POLICY = ExitPolicy(0.0, 1, 1)
 
 @pytest.fixture(scope="module")
 def engine(bundle: Bundle) -> OnnxEngine:
-    return OnnxEngine(bundle.manifest.network, bundle.graph)
+    return OnnxEngine(bundle.program, bundle.graph)
 
 
 def jobs(images: Images, unlucky: set[int]) -> list[Job]:

@@ -42,7 +42,7 @@ def failing_once(bundle: Bundle, at: int, error: BaseException) -> FakeEngine:
 
 @pytest.fixture(scope="module")
 def engine(bundle: Bundle) -> OnnxEngine:
-    return OnnxEngine(bundle.manifest.network, bundle.graph)
+    return OnnxEngine(bundle.program, bundle.graph)
 
 
 def build(

@@ -38,7 +38,6 @@ LAYER = _record(
     ("column", "i8"),  # among the network's synaptic layers; ABSENT: there is no such layer
     ("whole", "u1"),  # its one part counts the active pairs while it sums
     ("analog", "u1"),  # inputs may be other than 0 and 1
-    ("fits_int16", "u1"),  # sums of weights' magnitudes do
 )
 """A layer with weights: its geometry and where its numbers lie."""
 PART = _record(
@@ -48,11 +47,13 @@ PART = _record(
     ("read_at", "i8"),  # in read_masks, for the map's first word
     ("first_word last_word", "i8"),  # mask words of a pixel that hold its channels
     ("event_at analog_at", "i8"),
+    ("safe_events", "i8"),  # a window with more of them may sum up to more than int16 holds
 )
 """Lanes of a layer that read the same input channels. Only grouped layers have several."""
 NEURONS = _record(
     ("height width lanes", "i8"),
-    ("lanes_at", "i8"),  # in biases, thresholds and, per word, never_fires
+    ("lanes_at", "i8"),  # in thresholds, reset_by, initial and, per word, never_fires
+    ("bias_at bias_steps", "i8"),  # in biases: so many rows of lanes, one a timestep
     ("membranes_at words_at", "i8"),
     ("saved_at", "i8"),  # in saved_masks, where a shortcut reads these spikes; or ABSENT
     ("first_pool last_pool", "i8"),
@@ -85,7 +86,23 @@ class Channels(NamedTuple):
 
     biases: Annotated[NDArray[np.int16], read("i2")]
     thresholds: Annotated[NDArray[np.int16], read("i2")]
+    reset_by: Annotated[NDArray[np.int16], read("i2")]
+    initial: Annotated[NDArray[np.int16], read("i2")]
     never_fires: Annotated[NDArray[np.uint64], read("u8")]
+
+
+class Drive(NamedTuple):
+    """What the first layer does to frames, timestep after timestep; the last one stays.
+
+    A program without a drive has one timestep, with a gain of 1 and a padding of 0.
+    """
+
+    steps: Annotated[int, types.int64]
+    gains: Annotated[NDArray[np.int64], read("i8")]
+    paddings: Annotated[NDArray[np.int16], read("i2")]
+    """A timestep's begin where the one's before end, a number a channel."""
+    padded: Annotated[NDArray[np.uint8], read("u1")]
+    """Whether a timestep's padding is other than 0."""
 
 
 class Tables(NamedTuple):
@@ -98,6 +115,7 @@ class Tables(NamedTuple):
     pools: Annotated[NDArray[Any], read(POOL)]
     weights: Weights
     channels: Channels
+    drive: Drive
     coverage: Annotated[NDArray[np.int64], read("i8")]
     """How many windows see each input pixel."""
     read_masks: Annotated[NDArray[np.uint64], read("u8")]
@@ -112,6 +130,19 @@ class Events(NamedTuple):
 
     places: Annotated[NDArray[np.int32], written("i4")]
     pointer: Annotated[NDArray[np.int32], written("i4")]
+
+
+class Reading(NamedTuple):
+    """How a layer reads its inputs."""
+
+    spiking: bool
+    """As masks, else as values."""
+    gain: int
+    """What a spike counts for; 0 says that the values are analog."""
+    analog_gain: int
+    """What sums of analog values are multiplied by."""
+    padding_at: int
+    """In ``Drive.paddings``, what analog values are padded with; ABSENT: with zeros."""
 
 
 class Inputs(NamedTuple):
@@ -148,6 +179,8 @@ class Rows(NamedTuple):
     counter: Annotated[NDArray[np.int64], written("i8")]
     """The next row that nobody has claimed, ``[1]``."""
     frames: Annotated[NDArray[np.uint8], read("u1", 2)]
+    done: Annotated[NDArray[np.int64], read("i8")]
+    """Timesteps that the rows have done."""
     before: Annotated[NDArray[np.uint64], read("u8")]
     """Addresses of the rows' memory; 0 is a row's first step."""
     after: Annotated[NDArray[np.uint64], read("u8")]

@@ -16,6 +16,7 @@ from spikeserve.models.engines.kernels.arguments import (
     POOL,
     WORD,
     Channels,
+    Drive,
     Tables,
     Weights,
 )
@@ -36,10 +37,11 @@ from spikeserve.models.engines.kernels.parts import (
     whole_matrix,
 )
 from spikeserve.models.layers import Lif, Pool, Shape, Synaptic
-from spikeserve.models.layers.lif import LEAK_BITS
+from spikeserve.models.layers.lif import FINE_LEAK_BITS
 from spikeserve.models.layers.lif import MEMBRANE_MAX as INT16_MAX
 from spikeserve.models.network import Network, input_maximum
-from spikeserve.models.program import IntegerWeights, Program
+from spikeserve.models.program import IntegerNeurons, IntegerWeights, Program
+from spikeserve.models.program import Drive as ProgramDrive
 
 ALL_BITS = 2**64 - 1
 
@@ -74,18 +76,24 @@ class TableBuilder:
         self._pools: list[NDArray[Any]] = []
         self._event, self._analog, self._depthwise = Stack("i1"), Stack("i2"), Stack("i2")
         self._biases, self._thresholds, self._never_fires = Stack("i2"), Stack("i2"), Stack("u8")
+        self._reset_by, self._initial = Stack("i2"), Stack("i2")
         self._coverage, self._read_masks = Stack("i8"), Stack("u8")
         self._columns = 0
         self._membranes = 0
-        self._bias = np.zeros(0, np.int32)  # of all layers that feed the next neurons
+        self._lanes = 0  # of all neurons so far
+        self._bias = np.zeros((1, 0), np.int32)  # [timesteps, lanes], of all that feed neurons
         self._blocks: list[int] = []  # in which the layer is summed that a shortcut may join
         self._sources = {layer.input_name for layer in network.synaptic if layer.joins}
         self._saved: dict[str, int] = {}
         self._saved_words = 0
 
-    def add_synaptic(self, layer: Synaptic, weights: IntegerWeights) -> None:
+    def add_synaptic(
+        self, layer: Synaptic, weights: IntegerWeights, drive: ProgramDrive | None
+    ) -> None:
         analog = not layer.joins and input_maximum(self._network, layer) > 1
-        depthwise = is_depthwise(layer) and not analog
+        depthwise = (
+            is_depthwise(layer) and not analog and largest_sum(weights.weight) <= INT16_MAX
+        )
         lanes = lanes_of(layer.out_channels)
         parts = parts_of(layer)
         if depthwise:
@@ -106,12 +114,13 @@ class TableBuilder:
             "column": self._columns,
             "whole": len(parts) == 1 and not depthwise,
             "analog": analog,
-            "fits_int16": largest_sum(weights.weight) <= INT16_MAX,
         }
         self._columns += 1
         for part in parts:
             self._add_part(layer, part, None if depthwise else whole, analog)
-        bias = padded(weights.bias)
+        bias = padded(weights.bias)[None]
+        if drive is not None:
+            bias = bias + padded(drive.bias)
         if layer.joins:
             self._shortcuts[-1] = _record(LAYER, fields)
             self._bias = self._bias + bias
@@ -140,33 +149,42 @@ class TableBuilder:
             matrix = matrix_of(layer, part, whole)
             blocks = self._blocks if layer.joins else blocks_of(len(part.lanes))
             fields["event_at"] = self._event.add(event_weights(matrix, blocks))
+            fields["safe_events"] = safe_events(matrix)
             if analog:
                 pairs = analog_weights(matrix, layer.window.kernel[0])
                 fields["analog_at"] = self._analog.add(pairs)
         self._parts.append(_record(PART, fields))
 
-    def add_neurons(self, lif: Lif, threshold: NDArray[np.int32]) -> None:
+    def add_neurons(self, lif: Lif, numbers: IntegerNeurons) -> None:
         height, width, channels = lif.in_shape
         lanes = lanes_of(channels)
-        theta = padded(threshold)
+        theta = padded(numbers.threshold)
         self._thresholds.add(np.minimum(theta, INT16_MAX))
+        self._reset_by.add(np.minimum(padded(numbers.reset_by), INT16_MAX))
+        self._initial.add(padded(numbers.initial))
         self._never_fires.add(bits((theta > INT16_MAX) | (np.arange(lanes) >= channels)))
         self._add_neurons(
             lanes,
             {
                 "height": height,
                 "width": width,
+                "lanes_at": self._lanes,
                 "words_at": self._membranes // WORD,
                 "saved_at": self._place(lif.name, lif.out_shape),
                 "once": ALL_BITS if lif.fire_once else 0,
                 "soft": -1 if lif.reset == "soft" else 0,
-                **_leak_fields(lif.leak_q),
+                **_leak_fields(lif),
             },
         )
         self._membranes += height * width * lanes
+        self._lanes += lanes
 
     def _add_neurons(self, lanes: int, fields: Mapping[str, int]) -> None:
-        places = {"lanes_at": self._biases.add(self._bias), "membranes_at": self._membranes}
+        places = {
+            "bias_at": self._biases.add(self._bias),
+            "bias_steps": len(self._bias),
+            "membranes_at": self._membranes,
+        }
         pools = dict.fromkeys(("first_pool", "last_pool"), len(self._pools))
         self._neurons.append(_record(NEURONS, {"lanes": lanes, **places, **pools, **fields}))
 
@@ -184,9 +202,9 @@ class TableBuilder:
         self._saved_words += shape[0] * shape[1] * lanes_of(shape[2]) // WORD
         return at
 
-    def tables(self) -> Tables:
+    def tables(self, drive: ProgramDrive | None) -> Tables:
         """All that was added; the classifier's biases lie where its neurons' would."""
-        self._add_neurons(len(self._bias), {"saved_at": ABSENT})
+        self._add_neurons(self._bias.shape[1], {"saved_at": ABSENT})
         return Tables(
             layers=_records(self._layers, LAYER),
             shortcuts=_records(self._shortcuts, LAYER),
@@ -201,8 +219,11 @@ class TableBuilder:
             channels=Channels(
                 biases=self._biases.joined(),
                 thresholds=self._thresholds.joined(),
+                reset_by=self._reset_by.joined(),
+                initial=self._initial.joined(),
                 never_fires=self._never_fires.joined(),
             ),
+            drive=_drive(drive, self._network.input_shape[2]),
             coverage=self._coverage.joined(),
             read_masks=self._read_masks.joined(),
         )
@@ -210,18 +231,31 @@ class TableBuilder:
 
 def tables_of(program: Program) -> Tables:
     builder = TableBuilder(program.network)
-    weights, thresholds = iter(program.weights), iter(program.thresholds)
+    weights, neurons, drive = iter(program.weights), iter(program.neurons), program.drive
     for layer in program.network.layers:
         match layer:
             case Synaptic():
-                builder.add_synaptic(layer, next(weights))
+                first = layer is program.network.layers[0]
+                builder.add_synaptic(layer, next(weights), drive if first else None)
             case Lif():
-                builder.add_neurons(layer, next(thresholds))
+                builder.add_neurons(layer, next(neurons))
             case Pool():
                 builder.add_pool(layer)
             case _:
                 assert_never(layer)
-    return builder.tables()
+    return builder.tables(drive)
+
+
+def safe_events(matrix: NDArray[np.int8]) -> int:
+    """The most events whose weights ``[rows, lanes]`` add up to what int16 holds, whichever."""
+    fewest = len(matrix)
+    for start in range(0, matrix.shape[1], WORD):
+        lanes = matrix[:, start : start + WORD].astype(np.int32)
+        for signed in (lanes, -lanes):
+            heaviest = -np.sort(-np.maximum(signed, 0), axis=0)
+            fits = (heaviest.cumsum(axis=0) <= INT16_MAX).all(axis=1)
+            fewest = min(fewest, int(fits.sum()))
+    return fewest
 
 
 def largest_sum(weight: NDArray[Any]) -> int:
@@ -249,10 +283,21 @@ def _window_fields(layer: Synaptic | Pool) -> dict[str, int]:
     return fields
 
 
-def _leak_fields(leak_q: int) -> dict[str, int]:
-    """``floor(v * q / 256)`` is ``floor(v * 256 q / 65536)``; where 256 q is no int16,
-    ``v + floor(v * (256 q - 65536) / 65536)``."""
-    multiplier = leak_q << (16 - LEAK_BITS)
+def _drive(drive: ProgramDrive | None, channels: int) -> Drive:
+    if drive is None:
+        drive = ProgramDrive(np.ones(1), np.zeros((1, 0)), np.zeros((1, channels), np.uint8))
+    return Drive(
+        steps=drive.steps,
+        gains=fixed(drive.gain.astype(np.int64)),
+        paddings=fixed(drive.padding.astype(np.int16).ravel()),
+        padded=fixed(drive.padding.any(axis=1).astype(np.uint8)),
+    )
+
+
+def _leak_fields(lif: Lif) -> dict[str, int]:
+    """With the leak q in 65536ths, ``floor(v * q / 65536)``; where q is no int16,
+    ``v + floor(v * (q - 65536) / 65536)``."""
+    multiplier = lif.leak_q << (FINE_LEAK_BITS - lif.leak_bits)
     if multiplier <= INT16_MAX:
         return {"leak_multiplier": multiplier, "leak_whole": 0}
     return {"leak_multiplier": multiplier - (1 << 16), "leak_whole": -1}

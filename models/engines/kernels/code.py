@@ -161,6 +161,19 @@ class Code:
         with loop as (index, _):
             yield Term(self.builder, index)
 
+    def saturated(self, operation: str, one: Term, other: Term) -> Term:
+        """``add`` or ``sub`` of vectors of shorts, held at the ends of 16 bits."""
+        return self.call(f"llvm.s{operation}.sat.v{one.type.count}i16", one, other)
+
+    def clipped(self, term: Term, kind: Any) -> Term:
+        """A vector of wider integers, clipped to what ``kind`` holds."""
+        most = (1 << (kind.width - 1)) - 1
+        low, high = (term._of(bound) for bound in (-most - 1, most))
+        name = f"v{term.type.count}i{term.type.element.width}"
+        clipped = self.call(f"llvm.smin.{name}", term, Term(self.builder, high))
+        clipped = self.call(f"llvm.smax.{name}", clipped, Term(self.builder, low))
+        return clipped.narrowed(self.vector(kind, term.type.count))
+
     def call(self, name: str, *terms: Term) -> Term:
         """An LLVM intrinsic whose result has its operands' type."""
         kind = terms[0].type

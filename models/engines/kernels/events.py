@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from spikeserve.models.engines.kernels.arguments import WORD, Events
+from spikeserve.models.engines.kernels.arguments import ABSENT, WORD, Events
 from spikeserve.models.engines.kernels.vectors import population, trailing_zeros
 
 BURST = 8  # events written before looking again
@@ -70,11 +70,18 @@ def value_events(values: Any, layer: Any, part: Any, events: Events) -> None:
 
 
 @njit
-def pad_values(values: Any, layer: Any, part: Any, coverage: Any, padded: Any) -> int:
-    """Copy analog inputs into a frame of zeros; returns their active pairs."""
+def pad_values(
+    values: Any, layer: Any, part: Any, coverage: Any, paddings: Any, padding_at: int, padded: Any
+) -> int:
+    """Copy analog inputs into a frame of padding; returns their active pairs."""
     pitch = (layer.width + 2 * layer.padding_x) * part.channels
-    for k in range((layer.height + 2 * layer.padding_y) * pitch):
-        padded[k] = 0
+    size = (layer.height + 2 * layer.padding_y) * pitch
+    if padding_at == ABSENT:
+        for k in range(size):
+            padded[k] = 0
+    else:
+        for k in range(size):
+            padded[k] = paddings[padding_at + part.first_channel + k % part.channels]
     pairs, place = 0, part.first_channel
     for y in range(layer.height):
         at = (y + layer.padding_y) * pitch + layer.padding_x * part.channels

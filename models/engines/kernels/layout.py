@@ -18,7 +18,7 @@ from spikeserve.models.engines.kernels.arguments import (
     Tables,
     check_types,
 )
-from spikeserve.models.engines.kernels.builder import largest_sum, tables_of
+from spikeserve.models.engines.kernels.builder import tables_of
 from spikeserve.models.engines.kernels.events import BURST
 from spikeserve.models.engines.kernels.packing import lanes_of
 from spikeserve.models.engines.kernels.parts import parts_of
@@ -40,8 +40,8 @@ class Layout:
         """The layout of a program.
 
         Raises:
-            EngineUnavailable: inputs or sums of a layer do not fit the kernels' int16, or
-                padded channels would take too much memory.
+            EngineUnavailable: inputs of a layer do not fit the kernels' int16, or padded channels
+                would take too much memory.
         """
         _check_range(program)
         _check_size(program)
@@ -116,13 +116,11 @@ def _most(*sizes: Any) -> int:
 
 def _check_range(program: Program) -> None:
     """Refuse what does not fit 16 bits."""
-    for layer, weights in zip(program.network.synaptic, program.weights, strict=True):
+    for layer in program.network.synaptic:
         maximum = input_maximum(program.network, layer)
-        if not layer.joins and (
-            maximum > INT16_MAX or (maximum == 1 and largest_sum(weights.weight) > INT16_MAX)
-        ):
+        if not layer.joins and maximum > INT16_MAX:
             raise EngineUnavailable(
-                f"inputs or sums of {layer.name!r} exceed the event engine's int16; "
+                f"inputs of {layer.name!r} exceed the event engine's int16; "
                 "the onnx engine can run this bundle"
             )
 

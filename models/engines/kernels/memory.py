@@ -20,12 +20,13 @@ Piece = tuple[NDArray[np.uint8], int]
 
 
 class RowMemory:
-    """One row's membranes and, after them, its fired flags."""
+    """One row's membranes and, after them, its fired flags, after ``done`` timesteps."""
 
-    __slots__ = ("_piece", "address", "pool")
+    __slots__ = ("_piece", "address", "done", "pool")
 
-    def __init__(self, pool: MemoryPool, piece: Piece) -> None:
+    def __init__(self, pool: MemoryPool, piece: Piece, done: int) -> None:
         self.pool = pool
+        self.done = done
         self._piece = piece
         self.address = piece[1]
 
@@ -40,12 +41,12 @@ class MemoryPool:
         self._size = membranes * 2 + membranes // 8 + CACHE_LINE
         self.free: deque[Piece] = deque()
 
-    def take(self) -> RowMemory:
+    def take(self, done: int) -> RowMemory:
         """A piece that no state names; what is in it is left over."""
         try:
-            return RowMemory(self, self.free.pop())
+            return RowMemory(self, self.free.pop(), done)
         except IndexError:
-            return RowMemory(self, self._made())
+            return RowMemory(self, self._made(), done)
 
     def _made(self) -> Piece:
         memory = np.empty(self._size, np.uint8)

@@ -30,14 +30,11 @@ def memory_at(before: Any, after: Any, membranes: int) -> Memory:
 
 @njit
 def fire_row(
-    neurons: Any, y: int, lane: int, width: int, currents: Any, channels: Channels,
+    neurons: Any, y: int, lane: int, width: int, bias_at: int, currents: Any, channels: Channels,
     memory: Memory, masks: Any,
 ) -> int:  # fmt: skip
     """One timestep of ``width`` lanes from ``lane`` on; returns how many spiked."""
-    biases, thresholds, never_fires = channels
     fresh, old, old_fired, new, new_fired = memory
-    multiplier = np.int16(0) if fresh else neurons.leak_multiplier
-    whole = np.int16(0) if fresh else neurons.leak_whole
     words = neurons.lanes // WORD
     spiked = 0
     for x in range(neurons.width):
@@ -48,10 +45,13 @@ def fire_row(
             fired_at = neurons.words_at + word
             fired = np.uint64(0) if fresh else old_fired[fired_at]
             channel = neurons.lanes_at + start
+            neuron = neurons.membranes_at + pixel * neurons.lanes + start
             spikes = fire_word(
-                currents, x * width + k * WORD, biases, thresholds, channel, old, new,
-                neurons.membranes_at + pixel * neurons.lanes + start, multiplier, whole,
-                neurons.soft, never_fires[channel // WORD] | (fired & neurons.once),
+                currents, x * width + k * WORD, channels.biases, bias_at + start,
+                channels.thresholds, channels.reset_by, channel,
+                channels.initial if fresh else old, channel if fresh else neuron, new, neuron,
+                neurons.leak_multiplier, neurons.leak_whole, neurons.soft,
+                channels.never_fires[channel // WORD] | (fired & neurons.once),
             )  # fmt: skip
             new_fired[fired_at] = fired | spikes
             masks[word] = spikes

@@ -8,22 +8,24 @@ kernel and border. Adding the weight rows they address is the whole of a spiking
 and the lengths of the runs are its active pairs. ``docs/ENGINES.md`` has an example by hand;
 :mod:`spikeserve.models.engines.kernels.arguments` says what the arguments hold.
 
-A layer reads spikes as ``masks`` where ``spiking``, else ``values``. ``gain`` is what a spike
-stands for: 1, or a pixel's value; 0 says that the values are analog.
+A layer reads spikes as ``masks`` or as ``values``, as its ``Reading`` says.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numba import njit
 
 from spikeserve.models.engines.kernels.arguments import (
     ABSENT,
     BLOCK,
     WORD,
+    Drive,
     Inputs,
     Memory,
+    Reading,
     Rows,
     Scratch,
     Tables,
@@ -39,31 +41,38 @@ from spikeserve.models.engines.kernels.events import (
 from spikeserve.models.engines.kernels.neurons import fire_row, memory_at
 from spikeserve.models.engines.kernels.pointers import bare
 from spikeserve.models.engines.kernels.pools import or_pool, spread, value_pool
-from spikeserve.models.engines.kernels.sums import add_shortcut_row, sum_row
+from spikeserve.models.engines.kernels.sums import add_shortcut_row, clipped, sum_row
 from spikeserve.models.engines.kernels.vectors import claim
 
 
 @njit
-def enter(frame: Any, layer: Any, values: Any) -> int:
-    """Bring a frame to the first layer; returns its gain."""
+def enter(frame: Any, done: int, channels: int, drive: Drive, values: Any) -> Reading:
+    """Bring a frame to the first layer, at the timestep after ``done`` others."""
     for k in range(frame.size):
         values[k] = frame[k]
-    return uniform_value(frame) if layer.fits_int16 else 0
+    step = min(done, drive.steps - 1)
+    gain = drive.gains[step]
+    if drive.padded[step]:
+        return Reading(False, 0, gain, step * channels)
+    return Reading(False, uniform_value(frame) * gain, gain, ABSENT)
 
 
 @njit
 def enter_part(
-    layer: Any, part: Any, spiking: bool, gain: int, tables: Tables, values: Any, inputs: Inputs
+    layer: Any, part: Any, reading: Reading, tables: Tables, values: Any, inputs: Inputs
 ) -> int:
     """Bring a layer's inputs to one of its parts; returns the active pairs of analog ones."""
     if layer.depthwise_at != ABSENT:  # reads masks as they are
         return 0
-    if spiking:
+    if reading.spiking:
         mask_events(inputs.masks, layer, part, tables.read_masks, inputs.events)
-    elif gain:
+    elif reading.gain:
         value_events(values, layer, part, inputs.events)
     else:
-        return pad_values(values, layer, part, tables.coverage, inputs.padded)
+        return pad_values(
+            values, layer, part, tables.coverage, tables.drive.paddings, reading.padding_at,
+            inputs.padded,
+        )  # fmt: skip
     return 0
 
 
@@ -88,12 +97,12 @@ def covered_pairs(layer: Any, spiking: bool, masks: Any, values: Any, coverage: 
 def read_out(currents: Any, biases: Any, at: int, lane: int, width: int, logits: Any) -> None:
     """The classifier's currents are the logits."""
     for k in range(lane, min(lane + width, logits.size)):
-        logits[k] = int(currents[k - lane]) + biases[at + k]
+        logits[k] = clipped(np.int32(currents[k - lane]) + np.int32(biases[at + k]))
 
 
 @njit
 def synaptic_layer(
-    index: int, spiking: bool, gain: int, tables: Tables, scratch: Scratch, memory: Memory,
+    index: int, reading: Reading, done: int, tables: Tables, scratch: Scratch, memory: Memory,
     masks: Any, fired: Any, logits: Any,
 ) -> tuple[int, int, int]:  # fmt: skip
     """A layer's weights and its neurons, whose spikes go to ``fired``, or the classifier.
@@ -107,20 +116,21 @@ def synaptic_layer(
     joined_part = tables.parts[shortcut.first_part]
     joins = shortcut.column != ABSENT
     last = index == len(tables.layers) - 1
+    bias_at = neurons.bias_at + min(done, neurons.bias_steps - 1) * neurons.lanes
     pairs, spiked, joined_pairs = 0, 0, 0
     if not layer.whole:
-        pairs = covered_pairs(layer, spiking, masks, scratch.values, tables.coverage)
+        pairs = covered_pairs(layer, reading.spiking, masks, scratch.values, tables.coverage)
     if joins:
         joined_pairs = enter_shortcut(shortcut, joined_part, tables, joined)
     for number in range(layer.first_part, layer.last_part):
         part = tables.parts[number]
-        found = enter_part(layer, part, spiking, gain, tables, scratch.values, inputs)
+        found = enter_part(layer, part, reading, tables, scratch.values, inputs)
         start = 0
         while start < part.lanes:
-            width = BLOCK if gain and start + BLOCK <= part.lanes else WORD
+            width = BLOCK if reading.gain and start + BLOCK <= part.lanes else WORD
             lane = part.first_lane + start
             for y in range(layer.out_height):
-                found += sum_row(layer, part, y, start, width, gain, inputs, weights, currents)
+                found += sum_row(layer, part, y, start, width, reading, inputs, weights, currents)
                 if joins:
                     row_pairs = add_shortcut_row(
                         shortcut, joined_part, y, lane, width, joined, weights, currents,
@@ -128,9 +138,11 @@ def synaptic_layer(
                     )  # fmt: skip
                     joined_pairs += row_pairs if lane == 0 else 0
                 if last:
-                    read_out(currents, channels.biases, neurons.lanes_at, lane, width, logits)
+                    read_out(currents, channels.biases, bias_at, lane, width, logits)
                 else:
-                    spiked += fire_row(neurons, y, lane, width, currents, channels, memory, fired)
+                    spiked += fire_row(
+                        neurons, y, lane, width, bias_at, currents, channels, memory, fired
+                    )
             if layer.whole and start == 0:  # every block meets the same active pairs
                 pairs = found
             start += width
@@ -186,11 +198,11 @@ def step_rows(rows: Rows, tables: Tables, scratch: Scratch) -> None:
             return
         memory = memory_at(rows.before[row], rows.after[row], readout.membranes_at)
         masks, spare = scratch.masks, scratch.spare_masks
-        gain = enter(rows.frames[row], tables.layers[0], scratch.values)
-        spiking = False
+        done, channels = rows.done[row], tables.layers[0].channels
+        reading = enter(rows.frames[row], done, channels, tables.drive, scratch.values)
         for index in range(last + 1):
             pairs, spiked, shortcut_pairs = synaptic_layer(
-                index, spiking, gain, tables, scratch, memory, masks, spare, rows.logits[row]
+                index, reading, done, tables, scratch, memory, masks, spare, rows.logits[row]
             )
             rows.active_pairs[row, tables.layers[index].column] = pairs
             if tables.shortcuts[index].column != ABSENT:
@@ -200,4 +212,4 @@ def step_rows(rows: Rows, tables: Tables, scratch: Scratch) -> None:
                 masks, spare, spiking = pass_on(
                     tables.neurons[index], tables, scratch, spare, masks
                 )
-                gain = 1 if spiking else 0
+                reading = Reading(spiking, 1 if spiking else 0, 1, ABSENT)

@@ -10,23 +10,49 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from spikeserve.models.engines.kernels.arguments import ABSENT, BLOCK, WORD, Events, Inputs, Weights
+from spikeserve.models.engines.kernels.arguments import (
+    ABSENT,
+    BLOCK,
+    WORD,
+    Events,
+    Inputs,
+    Reading,
+    Weights,
+)
 from spikeserve.models.engines.kernels.vectors import (
     add_gated,
     convolve_1,
     convolve_4,
     gather_64,
     gather_128,
+    gather_wide_64,
+    gather_wide_128,
 )
 from spikeserve.models.engines.kernels.windows import overlap
+from spikeserve.models.layers.lif import MEMBRANE_MAX as INT16_MAX
+from spikeserve.models.layers.lif import MEMBRANE_MIN as INT16_MIN
 
 
-def _event_row(width: int, gather: Any) -> Any:
+@njit
+def clipped(value: Any) -> Any:
+    return np.int16(min(max(value, np.int32(INT16_MIN)), np.int32(INT16_MAX)))
+
+
+@njit
+def rescale(currents: Any, at: int, count: int, gain: int, shift: int) -> None:
+    """Spikes that stand for ``gain``: the sums as the analog way would give them."""
+    for k in range(at, at + count):
+        currents[k] = clipped((np.int32(currents[k]) * np.int32(gain)) >> np.int32(shift))
+
+
+def _event_row(width: int, gather: Any, gather_wide: Any) -> Any:
     @njit
     def row(
-        layer: Any, part: Any, y: int, lane: int, events: Events, weights: Any, currents: Any
-    ) -> int:
+        layer: Any, part: Any, y: int, lane: int, gain: int, events: Events, weights: Any,
+        currents: Any,
+    ) -> int:  # fmt: skip
         places, pointer = events
+        rescaled = gain > 1 or layer.shift > 0
         pairs = 0
         top = y * layer.stride_y - layer.padding_y
         first, last = overlap(top, layer.kernel_height, layer.height)
@@ -35,23 +61,32 @@ def _event_row(width: int, gather: Any) -> Any:
         for x in range(layer.out_width):
             left = x * layer.stride_x - layer.padding_x
             begin, end = overlap(left, layer.kernel_width, layer.width)
-            pairs += gather(
-                places, pointer, first * layer.width + begin, first * layer.width + end,
-                layer.width, last - first, weights, weights_at - left * part.channels * width,
-                skip, currents, x * width,
+            from_, to = first * layer.width + begin, first * layer.width + end
+            base = weights_at - left * part.channels * width
+            events_here = gather(
+                places, pointer, from_, to, layer.width, last - first, weights, base, skip,
+                currents, x * width,
             )  # fmt: skip
+            if events_here > part.safe_events:  # rare: once more, in 32 bits
+                gather_wide(
+                    places, pointer, from_, to, layer.width, last - first, weights, base, skip,
+                    gain, layer.shift, currents, x * width,
+                )  # fmt: skip
+            elif rescaled:
+                rescale(currents, x * width, width, gain, layer.shift)
+            pairs += events_here
         return pairs
 
     return row
 
 
-_event_row_64 = _event_row(64, gather_64)
-_event_row_128 = _event_row(128, gather_128)
+_event_row_64 = _event_row(64, gather_64, gather_wide_64)
+_event_row_128 = _event_row(128, gather_128, gather_wide_128)
 
 
 @njit
 def event_row(
-    layer: Any, part: Any, y: int, lane: int, width: int, events: Events, weights: Any,
+    layer: Any, part: Any, y: int, lane: int, width: int, gain: int, events: Events, weights: Any,
     currents: Any,
 ) -> int:  # fmt: skip
     """Add up the weight rows that events address; returns how many: the output row's active pairs.
@@ -59,17 +94,19 @@ def event_row(
     Args:
         lane: where the block begins among the part's lanes.
         width: of the block, ``BLOCK`` or ``WORD``.
+        gain: what a spike counts for.
     """
     if width == BLOCK:
-        return _event_row_128(layer, part, y, lane, events, weights, currents)
-    return _event_row_64(layer, part, y, lane, events, weights, currents)
+        return _event_row_128(layer, part, y, lane, gain, events, weights, currents)
+    return _event_row_64(layer, part, y, lane, gain, events, weights, currents)
 
 
 @njit
 def analog_row(
-    layer: Any, part: Any, y: int, lane: int, padded: Any, weights: Any, currents: Any
+    layer: Any, part: Any, y: int, lane: int, gain: int, padded: Any, weights: Any, currents: Any
 ) -> None:
-    """Currents of one output row for analog inputs: a dense convolution, shifted right."""
+    """Currents of one output row for analog inputs: a dense convolution, times ``gain``, shifted
+    right."""
     pitch = (layer.width + 2 * layer.padding_x) * part.channels
     gap = layer.stride_x * part.channels
     pairs = (layer.kernel_width * part.channels + 1) // 2  # of inputs in a window row
@@ -80,13 +117,13 @@ def analog_row(
         if x + 4 <= layer.out_width:
             convolve_4(
                 padded, at, pitch, gap, layer.kernel_height, pairs, weights, weights_at,
-                layer.shift, currents, x * WORD,
+                gain, layer.shift, currents, x * WORD,
             )  # fmt: skip
             x += 4
         else:
             convolve_1(
                 padded, at, pitch, gap, layer.kernel_height, pairs, weights, weights_at,
-                layer.shift, currents, x * WORD,
+                gain, layer.shift, currents, x * WORD,
             )  # fmt: skip
             x += 1
 
@@ -113,31 +150,26 @@ def add_depthwise_row(
             )  # fmt: skip
 
 
-@njit
-def rescale(currents: Any, count: int, gain: int, shift: int) -> None:
-    """Spikes that stand for ``gain``: the sums as the analog way would give them."""
-    for k in range(count):
-        currents[k] = (np.int32(currents[k]) * np.int32(gain)) >> np.int32(shift)
-
-
 # The next two are inlined: calls would copy dozens of arguments for every row.
 @njit(inline="always")
 def sum_row(
-    layer: Any, part: Any, y: int, lane: int, width: int, gain: int, inputs: Inputs,
+    layer: Any, part: Any, y: int, lane: int, width: int, reading: Reading, inputs: Inputs,
     weights: Weights, currents: Any,
 ) -> int:  # fmt: skip
     """Currents of one output row; returns the active pairs of spikes, if it counted them."""
-    pairs = 0
+    pairs, gain = 0, reading.gain
     if gain == 0:
-        analog_row(layer, part, y, lane, inputs.padded, weights.analog, currents)
+        analog_row(
+            layer, part, y, lane, reading.analog_gain, inputs.padded, weights.analog, currents
+        )
     elif layer.depthwise_at != ABSENT:
         for k in range(layer.out_width * width):
             currents[k] = 0
         add_depthwise_row(layer, y, lane, width, inputs.masks, weights.depthwise, currents)
+        if layer.shift:
+            rescale(currents, 0, layer.out_width * width, gain, layer.shift)
     else:
-        pairs = event_row(layer, part, y, lane, width, inputs.events, weights.event, currents)
-    if gain > 1 or (gain and layer.shift):
-        rescale(currents, layer.out_width * width, gain, layer.shift)
+        pairs = event_row(layer, part, y, lane, width, gain, inputs.events, weights.event, currents)
     return pairs
 
 
@@ -151,7 +183,7 @@ def add_shortcut_row(
     if shortcut.depthwise_at != ABSENT:
         add_depthwise_row(shortcut, y, lane, width, inputs.masks, weights.depthwise, currents)
     else:
-        pairs = event_row(shortcut, part, y, lane, width, inputs.events, weights.event, added)
+        pairs = event_row(shortcut, part, y, lane, width, 1, inputs.events, weights.event, added)
         for k in range(shortcut.out_width * width):
-            currents[k] += added[k]
+            currents[k] = clipped(np.int32(currents[k]) + np.int32(added[k]))
     return pairs

@@ -67,13 +67,46 @@ gather_64 = _gatherer(64)
 gather_128 = _gatherer(128)
 
 
+def _wide_gatherer(width: int) -> Any:
+    @instruction(types.void)
+    def gather(
+        code: Code, events: Column, pointer: Column, left: Term, right: Term, pitch: Term,
+        kernel: Term, weights: Column, base: Term, skip: Term, gain: Term, shift: Term,
+        currents: Column, at: Term,
+    ) -> None:  # fmt: skip
+        """``sums * gain >> shift`` of the same weight rows in 32 bits, clipped: where 16 may not
+        hold the sums.
+        """
+        lanes, ints = code.vector(SHORT, width // 2), code.vector(INT, width // 2)
+        low, high = code.zero(ints), code.zero(ints)
+        with code.count(0, kernel) as k:
+            begin = pointer.load(left + k * pitch).widened(LONG)
+            end = pointer.load(right + k * pitch).widened(LONG)
+            with code.count(begin, end) as index:
+                event = events.load(index).widened(LONG)
+                row = weights.load(base + k * skip + event * width, lanes)
+                low += ((row & 255) - 128).widened(ints)
+                high += (row >> 8).widened(ints)
+        for half, total in enumerate((low, high)):
+            scaled = total.term * gain.narrowed(INT).spread(width // 2)
+            shifted = scaled >> shift.narrowed(INT).spread(width // 2)
+            currents.store(at + half * (width // 2), code.clipped(shifted, SHORT))
+
+    return gather
+
+
+gather_wide_64 = _wide_gatherer(64)
+gather_wide_128 = _wide_gatherer(128)
+
+
 def _convolver(positions: int) -> Any:
     @instruction(types.void)
     def convolve(
         code: Code, inputs: Column, first: Term, pitch: Term, gap: Term, kernel: Term, run: Term,
-        weights: Column, base: Term, shift: Term, currents: Column, at: Term,
+        weights: Column, base: Term, gain: Term, shift: Term, currents: Column, at: Term,
     ) -> None:  # fmt: skip
-        """``WORD`` channels of ``positions`` neighbouring windows, analog inputs two at a time.
+        """``WORD`` channels of ``positions`` neighbouring windows, analog inputs two at a time:
+        ``sums * gain >> shift``, clipped.
 
         Window row k's inputs are the ``2 * run`` from ``first + k * pitch`` on, the next
         window lies ``gap`` further. Multiplying 16-bit pairs and adding neighbours is one
@@ -92,8 +125,9 @@ def _convolver(positions: int) -> Any:
                     range(1, 2 * WORD, 2)
                 )
         for index, total in enumerate(sums):
-            shifted = total.term >> shift.narrowed(INT).spread(WORD)
-            currents.store(at + index * WORD, shifted.narrowed(code.vector(SHORT, WORD)))
+            scaled = total.term * gain.narrowed(INT).spread(WORD)
+            shifted = scaled >> shift.narrowed(INT).spread(WORD)
+            currents.store(at + index * WORD, code.clipped(shifted, SHORT))
 
     return convolve
 
@@ -104,24 +138,23 @@ convolve_4 = _convolver(4)
 
 @instruction(types.uint64)
 def fire_word(
-    code: Code, currents: Column, at: Term, biases: Column, thresholds: Column, channel: Term,
-    old: Column, new: Column, neuron: Term, multiplier: Term, whole: Term, soft: Term,
-    blocked: Term,
+    code: Code, currents: Column, at: Term, biases: Column, bias_at: Term, thresholds: Column,
+    reset_by: Column, channel: Term, old: Column, old_at: Term, new: Column, neuron: Term,
+    multiplier: Term, whole: Term, soft: Term, blocked: Term,
 ) -> Term:  # fmt: skip
     """One LIF step of ``WORD`` neighbouring neurons; returns their spikes as a mask.
 
-    ``floor(v * multiplier / 65536) + (v & whole)`` is ``floor(v * leak_q / 256)`` for every
-    ``leak_q`` in 0…256, within 16 bits.
+    ``floor(v * multiplier / 65536) + (v & whole)`` is ``floor(v * leak)`` for every leak in
+    0…65536 65536ths, within 16 bits.
     """
     shorts, ints = code.vector(SHORT, WORD), code.vector(INT, WORD)
-    threshold = thresholds.load(channel, shorts)
-    current = currents.load(at, shorts) + biases.load(channel, shorts)
-    v = old.load(neuron, shorts)
+    current = code.saturated("add", currents.load(at, shorts), biases.load(bias_at, shorts))
+    v = old.load(old_at, shorts)
     product = v.widened(ints) * multiplier.widened(INT).spread(WORD)
     leaked = (product >> 16).narrowed(shorts) + (v & whole.spread(WORD))
-    v = code.call(f"llvm.sadd.sat.v{WORD}i16", leaked, current)
-    spikes = (v >= threshold).reinterpreted(LONG) & ~blocked
-    reset = code.call(f"llvm.ssub.sat.v{WORD}i16", v, threshold) & soft.spread(WORD)
+    v = code.saturated("add", leaked, current)
+    spikes = (v >= thresholds.load(channel, shorts)).reinterpreted(LONG) & ~blocked
+    reset = code.saturated("sub", v, reset_by.load(channel, shorts)) & soft.spread(WORD)
     fired = spikes.reinterpreted(code.vector(ir.IntType(1), WORD))
     new.store(neuron, reset.where(fired, v))
     return spikes
@@ -143,7 +176,7 @@ def add_gated(
         word = masks.load(first + i * pitch + j * gap)
         bits = word.reinterpreted(code.vector(ir.IntType(1), WORD))
         total += weights.load(base + i * skip + j * step, shorts).where(bits, nothing)
-    currents.store(at, currents.load(at, shorts) + total.term)
+    currents.store(at, code.saturated("add", currents.load(at, shorts), total.term))
 
 
 @instruction(types.int64)
