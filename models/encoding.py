@@ -39,7 +39,7 @@ class Encoding:
     """How pixels enter the network, over at most ``timesteps`` steps."""
 
     kind: Literal["direct", "hybrid"]
-    timesteps: Annotated[int, Field(ge=1, le=64)]
+    timesteps: Annotated[int, Field(ge=1, le=1024)]
 
     @cached_property
     def table(self) -> Pixels:

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from spikeserve.models.layers import Layer, Lif, Pool, Synaptic, Window
 from spikeserve.models.network import Network
-from spikeserve.training.neurons import clipped_relu, lif
+from spikeserve.training.drive import FloatDrive
+from spikeserve.training.neurons import clipped_relu, halved_relu, lif
 from spikeserve.training.rounding import FloatWeights, fake_quantised, membrane_units
 
-Activation = Literal["relu", "clipped-relu", "lif"]
+Activation = Literal["relu", "clipped-relu", "halved-relu", "lif"]
 
 
 class FloatOperations:
@@ -55,7 +56,14 @@ FLOATS = FloatOperations()
 class SynapticModule(nn.Module):
     """A layer with weights, which are kept as the matrix ``[c_out, rows]``."""
 
-    def __init__(self, network: Network, layer: Synaptic, *, normalised: bool) -> None:
+    def __init__(
+        self,
+        network: Network,
+        layer: Synaptic,
+        *,
+        normalised: bool,
+        drive: FloatDrive | None = None,
+    ) -> None:
         super().__init__()
         self.network = network
         self.layer = layer
@@ -67,6 +75,8 @@ class SynapticModule(nn.Module):
             self.weight = nn.Parameter(torch.ones(channels, rows))
         self.bias = nn.Parameter(torch.zeros(channels))
         self.norm = nn.BatchNorm2d(channels) if normalised and layer.is_matrix else None
+        self.drive = drive
+        self.drive_bias = nn.Parameter(torch.zeros(drive.timesteps, channels)) if drive else None
         self.weight_bits: int | None = None
         self.units = torch.ones(channels)
         """Membrane steps per unit of current that weights are rounded with."""
@@ -78,13 +88,16 @@ class SynapticModule(nn.Module):
         return FloatWeights(self.layer, self.weight, self.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``[M, c_in, H, W]`` to ``[M, c_out, h_out, w_out]``."""
+        """``[T * B, c_in, H, W]`` to ``[T * B, c_out, h_out, w_out]``."""
         self.density = x.mean(dtype=torch.float32)
         layer, weight = self.layer, cast(Tensor, self.weight)
         if self.weight_bits is not None:
             weight = fake_quantised(self.network, self.floats, self.units, self.weight_bits)
         if self.norm is not None:
             return cast(Tensor, self.norm(layer.sums(FLOATS, x, weight.T)))
+        if self.drive is not None and self.drive_bias is not None:
+            sums = layer.sums(FLOATS, x, weight.T)
+            return self.drive.applied(sums, self.bias + self.drive_bias)
         if layer.is_matrix:
             return cast(Tensor, layer.sums(FloatOperations(self.bias), x, weight.T))
         return cast(Tensor, layer.sums(FLOATS, x, weight.T) + self.bias[:, None, None])
@@ -93,11 +106,14 @@ class SynapticModule(nn.Module):
 class Neurons(nn.Module):
     """LIF neurons with per-channel thresholds and one leak per layer, or an ANN's ReLU."""
 
-    def __init__(self, layer: Lif, leak: float, timesteps: int) -> None:
+    def __init__(self, layer: Lif, leak: float, timesteps: int, initial: float) -> None:
         super().__init__()
         self.layer = layer
+        self.initial = initial
+        """Potential that neurons begin with, as a share of their threshold."""
         self.levels = timesteps
-        """Steps of the clipped ReLU: as many spikes as a neuron can send."""
+        """Of what stands for spikes: as many as a neuron can send, or times to send one."""
+        self.largest_leak = 1.0
         self.activation: Activation = "lif"
         self.theta = nn.Parameter(torch.ones(layer.in_shape[2]))
         self.leak = nn.Parameter(torch.tensor(leak))
@@ -109,12 +125,15 @@ class Neurons(nn.Module):
             return current.relu()
         if self.activation == "clipped-relu":
             return clipped_relu(current, self.levels)
+        if self.activation == "halved-relu":
+            return halved_relu(current, self.levels)
         channels_last = current.permute(0, 2, 3, 1)
         flat = channels_last.reshape(timesteps, -1, current.shape[1])
         spikes = lif(
             flat,
             self.theta,
-            self.leak.clamp(0, 1),
+            self.leak.clamp(0, self.largest_leak),
+            initial=self.initial,
             hard=self.layer.reset == "hard",
             once=self.layer.fire_once,
         )
@@ -137,25 +156,48 @@ class Pooling(nn.Module):
 class SpikingNetwork(nn.Module):
     """A trainable network: explicit time axis in, one logit vector per timestep out."""
 
-    def __init__(self, network: Network, timesteps: int, leak: float, *, normalised: bool) -> None:
+    def __init__(
+        self,
+        network: Network,
+        timesteps: int,
+        leak: float,
+        *,
+        normalised: bool,
+        initial: float = 0.0,
+        drive: FloatDrive | None = None,
+        saturating: bool = False,
+    ) -> None:
+        """``drive``: the first layer's, once batch-norm is folded."""
         super().__init__()
         self.network = network
+        self.initial = initial
+        self.drive = drive
+        self.saturating = saturating
+        self.accumulation: Literal["mean", "halving"] = "mean"
         self.stack = nn.ModuleList()
         for layer in network.layers:
             match layer:
                 case Synaptic():
                     last = layer is network.layers[-1]
+                    driven = layer is network.layers[0] and not normalised
                     self.stack.append(
-                        SynapticModule(network, layer, normalised=normalised and not last)
+                        SynapticModule(
+                            network,
+                            layer,
+                            normalised=normalised and not last,
+                            drive=drive if driven else None,
+                        )
                     )
                 case Lif():
-                    self.stack.append(Neurons(layer, leak, timesteps))
+                    self.stack.append(Neurons(layer, leak, timesteps, initial))
                 case Pool():
                     self.stack.append(Pooling(layer))
                 case _:
                     assert_never(layer)
         # The running mean shrinks as 1/t where neurons fire once; the loss may rescale it.
-        self.readout_scale = nn.Parameter(torch.arange(1.0, timesteps + 1))
+        once = any(lif.fire_once for lif in network.lifs)
+        scale = torch.arange(1.0, timesteps + 1) if once else torch.ones(timesteps)
+        self.readout_scale = nn.Parameter(scale)
 
     @property
     def synaptic(self) -> list[SynapticModule]:
@@ -183,11 +225,15 @@ class SpikingNetwork(nn.Module):
     def _set_units(self) -> None:
         """What weights are rounded with follows from all that feed the same neurons."""
         synaptic = self.synaptic
-        for feeding in (*self.network.feeding, (len(synaptic) - 1,)):
+        groups = (*self.network.feeding, (len(synaptic) - 1,))
+        for feeding, theta in zip(groups, (*(n.theta for n in self.neurons), None), strict=True):
             group = [synaptic[index] for index in feeding]
             bits = group[0].weight_bits
             if bits is not None:
-                units = membrane_units(self.network, [module.floats for module in group], bits)
+                floats = [module.floats for module in group]
+                units = membrane_units(
+                    self.network, floats, bits, theta, saturating=self.saturating
+                )
                 for module in group:
                     module.units = units
 
@@ -195,6 +241,8 @@ class SpikingNetwork(nn.Module):
         """Rescaled running mean ``[T, B, K]`` of ``logits [T, B, K]``, as the loss sees it."""
         steps = torch.arange(1, len(logits) + 1, device=logits.device)
         scale = self.readout_scale[: len(logits)] / steps
+        if self.accumulation == "halving":
+            logits = logits * torch.exp2(1.0 - steps)[:, None, None]
         return logits.cumsum(0) * scale[:, None, None]
 
 
@@ -205,9 +253,15 @@ def folded(model: SpikingNetwork, into: Literal["threshold", "current"]) -> Spik
     Folding the shift into the threshold instead of a bias leaves silent windows silent:
     no input, no current, nothing to compute. At t = 1 both are the same function.
     """
-    twin = SpikingNetwork(model.network, len(model.readout_scale), leak=1.0, normalised=False).to(
-        model.readout_scale.device
-    )
+    twin = SpikingNetwork(
+        model.network,
+        len(model.readout_scale),
+        leak=1.0,
+        normalised=False,
+        initial=model.initial,
+        drive=model.drive,
+        saturating=model.saturating,
+    ).to(model.readout_scale.device)
     twin.readout_scale.copy_(model.readout_scale)
     for source, target in zip(model.neurons, twin.neurons, strict=True):
         target.activation = source.activation
@@ -225,7 +279,10 @@ def folded(model: SpikingNetwork, into: Literal["threshold", "current"]) -> Spik
         gain = norm.weight / torch.sqrt(norm.running_var + norm.eps)
         shift = norm.bias - norm.running_mean * gain
         target_.weight.copy_(source_.weight * gain[:, None])
-        if into == "threshold":
+        if target_.drive is not None and target_.drive_bias is not None:
+            target_.weight.mul_(target_.drive.unit)
+            target_.drive_bias.copy_(target_.drive.shares.to(shift.device)[:, None] * shift)
+        elif into == "threshold":
             twin.neurons[fed[index]].theta.sub_(shift)
         else:
             target_.bias.copy_(shift)

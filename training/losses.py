@@ -43,6 +43,13 @@ def spike_time_cross_entropy(
     return F.cross_entropy(potential[-1] - spike_time, labels, label_smoothing=label_smoothing)
 
 
+def consistency(accumulated: Tensor, temperature: float) -> Tensor:
+    """Mean over t < T of KL(output of all timesteps || output up to t), the former fixed."""
+    whole = accumulated[-1].detach()
+    weights = torch.ones(len(accumulated) - 1, device=accumulated.device)
+    return distillation(accumulated[:-1], whole, weights, temperature)
+
+
 def distillation(
     accumulated: Tensor, teacher_logits: Tensor, weights: Tensor, temperature: float
 ) -> Tensor:

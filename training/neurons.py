@@ -4,7 +4,7 @@
     u_t = v_t * (1 - s_t)   (hard)        F_t = F_{t-1} + s_t        (fire-once)
     u_t = v_t - theta * s_t (soft)
 
-The step function's derivative is replaced by a triangle of unit area,
+The potential ``u_0`` that neurons begin with is a share of their threshold. The step function's derivative is replaced by a triangle of unit area,
 phi(v) = max(0, 1 - |v - theta|). The reset is not differentiated (as in DIET-SNN and DT-SNN);
 the fire-once gate is, since a spike now prevents a later one.
 
@@ -27,12 +27,12 @@ Kernel = Callable[..., tuple[Tensor, ...]]
 
 
 def lif_forward(
-    current: Tensor, theta: Tensor, leak: Tensor, hard: bool, once: bool
+    current: Tensor, theta: Tensor, leak: Tensor, initial: float, hard: bool, once: bool
 ) -> tuple[Tensor, ...]:
     """Spikes and pre-reset membranes, both ``[T, N, C]``, for ``current [T, N, C]``."""
     spikes, membranes = [], []
-    u = torch.zeros_like(current[0], dtype=torch.float32)
-    fired = torch.zeros_like(u)
+    fired = torch.zeros_like(current[0], dtype=torch.float32)
+    u = initial * theta + fired
     for current_t in current.unbind(0):
         v = leak * u + current_t
         s = (v >= theta).to(torch.float32)
@@ -51,6 +51,7 @@ def lif_backward(
     membranes: Tensor,
     theta: Tensor,
     leak: Tensor,
+    initial: float,
     hard: bool,
     once: bool,
 ) -> tuple[Tensor, ...]:
@@ -78,6 +79,9 @@ def lif_backward(
             before, spiked = membranes[t - 1].float(), spikes[t - 1].float()
             u = before * (1 - spiked) if hard else before - theta * spiked
             g_leak = g_leak + (g_v * u).sum()
+        else:
+            g_leak = g_leak + (g_v.sum(0) * initial * theta).sum()
+            g_theta = g_theta + initial * leak * g_v.sum(0)
         g_u = leak * g_v
         g_current.append(g_v.to(gradient.dtype))
     return torch.stack(g_current[::-1]), g_theta, g_leak
@@ -101,25 +105,36 @@ def _kernels() -> tuple[Kernel, Kernel]:
 class _LifFunction(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, current: Tensor, theta: Tensor, leak: Tensor, hard: bool, once: bool
+        ctx: Any,
+        current: Tensor,
+        theta: Tensor,
+        leak: Tensor,
+        initial: float,
+        hard: bool,
+        once: bool,
     ) -> Tensor:
-        spikes, membranes = _kernels()[0](current, theta, leak, hard, once)
+        spikes, membranes = _kernels()[0](current, theta, leak, initial, hard, once)
         ctx.save_for_backward(spikes, membranes, theta, leak)
-        ctx.hard, ctx.once = hard, once
+        ctx.dynamics = initial, hard, once
         return spikes
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         spikes, membranes, theta, leak = ctx.saved_tensors
         grads = _kernels()[1](
-            gradients[0].contiguous(), spikes, membranes, theta, leak, ctx.hard, ctx.once
+            gradients[0].contiguous(), spikes, membranes, theta, leak, *ctx.dynamics
         )
-        return (*grads, None, None)
+        return (*grads, None, None, None)
 
 
-def lif(current: Tensor, theta: Tensor, leak: Tensor, *, hard: bool, once: bool) -> Tensor:
-    """Spikes ``[T, N, C]`` of ``current [T, N, C]`` with ``theta [C]`` and scalar ``leak``."""
-    spikes: Tensor = _LifFunction.apply(current, theta, leak, hard, once)  # type: ignore[no-untyped-call]
+def lif(
+    current: Tensor, theta: Tensor, leak: Tensor, *, initial: float = 0.0, hard: bool, once: bool
+) -> Tensor:
+    """Spikes ``[T, N, C]`` of ``current [T, N, C]`` with ``theta [C]`` and scalar ``leak``.
+
+    Neurons begin with the potential ``initial * theta``.
+    """
+    spikes: Tensor = _LifFunction.apply(current, theta, leak, initial, hard, once)  # type: ignore[no-untyped-call]
     return spikes
 
 
@@ -131,6 +146,18 @@ def clipped_relu(current: Tensor, levels: int) -> Tensor:
     """
     clipped = current.clamp(0, 1)
     return clipped + ((clipped * levels).round() / levels - clipped).detach()
+
+
+def halved_relu(current: Tensor, levels: int) -> Tensor:
+    """1, 1/2, 1/4, …: the nearest of ``levels`` such values, or 0; gradients pass unchanged
+    between 0 and 1.
+
+    What neurons can say that fire at most once, the earlier the more.
+    """
+    clipped = current.clamp(0, 1)
+    exponent = torch.ceil(torch.log2(0.75 / clipped)).clamp(min=0)
+    halved = torch.where(exponent < levels, torch.exp2(-exponent), 0.0)
+    return clipped + (halved - clipped).detach()
 
 
 class _Heaviside(torch.autograd.Function):

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from spikeserve.training.build import SpikingNetwork
 from spikeserve.training.losses import (
+    consistency,
     distillation,
     logit_deviation,
     spike_time_cross_entropy,
@@ -31,6 +32,9 @@ def objective(
     if target is not None:
         distilled = distillation(accumulated, target, weights, stage.teacher_temperature)
         loss = loss + stage.teacher_weight * (distilled - loss)
+    if stage.consistency_weight and stage.timesteps > 1:
+        agreement = consistency(accumulated, stage.teacher_temperature)
+        loss = loss + stage.consistency_weight * agreement
     if stage.logit_weight:
         loss = loss + stage.logit_weight * logit_deviation(logits)
     if stage.neurons == "relu":

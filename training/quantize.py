@@ -1,8 +1,8 @@
 """From a trained float network to the integer program.
 
-Per output channel, weights are scaled so that rounding changes them least and so that no
-sum can leave int16 (the L1 bound); thresholds and biases are expressed in the same unit,
-so nothing is ever scaled back.
+Per output channel, weights are scaled so that rounding changes them least and, unless the program
+may saturate, so that no sum can leave int16 (the L1 bound); thresholds and biases are expressed in
+the same unit, so nothing is ever scaled back.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from torch import Tensor
 
 from spikeserve.models.layers import Conv, Layer
 from spikeserve.models.network import Network, input_maximum
-from spikeserve.models.program import CURRENT_LIMIT, IntegerNeurons, IntegerWeights, Program, largest_sum
-from spikeserve.training.build import SpikingNetwork
-from spikeserve.training.rounding import FloatWeights, integers, membrane_units
+from spikeserve.models.program import CURRENT_LIMIT, Drive, IntegerNeurons, IntegerWeights, Program, largest_sum
+from spikeserve.training.build import Neurons, SpikingNetwork, SynapticModule
+from spikeserve.training.errors import TrainingError
+from spikeserve.training.rounding import ROOM, FloatWeights, integers, membrane_units
 
 
 @torch.no_grad()
@@ -28,38 +29,74 @@ def quantised(model: SpikingNetwork, bits: int) -> Program:
 
     Raises:
         InvalidProgram: the result would break the integer contract.
+        TrainingError: the network's dynamics can be trained, but not served.
     """
+    if model.accumulation != "mean" or any(n.leak > 1 and n.largest_leak > 1 for n in model.neurons):
+        raise TrainingError("leaks above 1 and halving accumulation cannot be served")
     network, trained = model.network, model.synaptic
     served: dict[str, Layer] = {}
     numbers: list[IntegerWeights] = []
-    thresholds = []
+    served_neurons: list[IntegerNeurons] = []
+    drive: Drive | None = None
     for lif, neurons, feeding in zip(network.lifs, model.neurons, network.feeding, strict=True):
         floats = [trained[index].floats for index in feeding]
-        layers, weights, units = _quantised_layers(network, floats, neurons.theta, bits)
+        layers, weights, units = _quantised_layers(
+            network, floats, neurons.theta, bits, saturating=model.saturating
+        )
         served |= {layer.name: layer for layer in layers}
         numbers += weights
-        limit = CURRENT_LIMIT + 1  # a threshold no membrane reaches
-        theta = (neurons.theta * units).ceil().clamp(-limit, limit)
-        thresholds.append(_array(theta, torch.int32))
+        served_neurons.append(_quantised_neurons(neurons, units))
+        if len(served_neurons) == 1:
+            drive = _quantised_drive(trained[0], units)
         leak_q = round(float(neurons.leak.clamp(0, 1)) * 256)
         served[lif.name] = replace(lif, leak_q=leak_q)
-    layers, weights, units = _quantised_layers(network, [trained[-1].floats], None, bits)
+    layers, weights, units = _quantised_layers(
+        network, [trained[-1].floats], None, bits, saturating=model.saturating
+    )
     served |= {layer.name: layer for layer in layers}
     described = Network(tuple(served.get(layer.name, layer) for layer in network.layers))
-    neurons = tuple(map(IntegerNeurons.plain, thresholds))
-    return Program(described, (*numbers, *weights), neurons, 1 / float(units[0]))
+    logit_scale = 1 / float(units[0])
+    return Program(described, (*numbers, *weights), tuple(served_neurons), logit_scale, drive)
+
+
+def _quantised_neurons(neurons: Neurons, units: Tensor) -> IntegerNeurons:
+    limit = CURRENT_LIMIT + 1  # a threshold no membrane reaches
+    potential = neurons.theta * units
+    threshold = _array(potential.ceil().clamp(-limit, limit), torch.int32)
+    if not neurons.initial:
+        return IntegerNeurons.plain(threshold)
+    held = potential.clamp(-CURRENT_LIMIT, CURRENT_LIMIT)
+    reset_by, initial = (_array(held * share, torch.int32) for share in (1, neurons.initial))
+    return IntegerNeurons(threshold, reset_by, initial)
+
+
+def _quantised_drive(first: SynapticModule, units: Tensor) -> Drive | None:
+    if first.drive is None or first.drive_bias is None:
+        return None
+    bias = (first.drive_bias * units).clamp(-CURRENT_LIMIT, CURRENT_LIMIT)
+    return Drive(
+        gain=np.array(first.drive.gains, np.int32),
+        bias=_array(bias, torch.int32),
+        padding=np.zeros((first.drive.timesteps, first.layer.in_shape[2]), np.uint8),
+    )
 
 
 def _quantised_layers(
-    network: Network, feeding: list[FloatWeights], theta: Tensor | None, bits: int
+    network: Network,
+    feeding: list[FloatWeights],
+    theta: Tensor | None,
+    bits: int,
+    *,
+    saturating: bool,
 ) -> tuple[list[Layer], list[IntegerWeights], Tensor]:
     """The layers ``feeding`` some neurons as served, their integers, and units ``[c_out]``.
 
     A right shift loses precision, and sums of few bits need less of it. The shift is the least
-    with which currents fit int16 and thresholds fit half of int16, so that membranes have room
-    above the thresholds.
+    with which currents fit int16, unless they may saturate, and thresholds fit half of int16 or
+    less, so that membranes have room above the thresholds.
     """
-    whole = membrane_units(network, feeding, bits)
+    whole = membrane_units(network, feeding, bits, theta, saturating=saturating)
+    room = ROOM if saturating else 2
     dtypes = [torch.int8 if floats.layer.is_matrix else torch.int16 for floats in feeding]
     weights = [
         _array(integers(network, floats, whole, bits), dtype).T.copy()
@@ -69,12 +106,12 @@ def _quantised_layers(
     for shift in range(first.shift + 1):
         units = whole / 2**shift
         biases = [_array(floats.bias * units, torch.int32) for floats in feeding]
-        roomy = theta is None or float((theta * units).abs().max()) <= CURRENT_LIMIT / 2
+        roomy = theta is None or float((theta * units).abs().max()) <= CURRENT_LIMIT / room
         currents = sum(
             largest_sum(weight, input_maximum(network, floats.layer), shift) + np.abs(bias)
             for weight, bias, floats in zip(weights, biases, feeding, strict=True)
         )
-        if roomy and np.max(currents) <= CURRENT_LIMIT:
+        if roomy and (saturating or np.max(currents) <= CURRENT_LIMIT):
             break
     layers: list[Layer] = [floats.layer for floats in feeding]
     if shift != first.shift:

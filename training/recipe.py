@@ -16,6 +16,7 @@ from spikeserve.models.encoding import Encoding
 from spikeserve.models.network import Network
 from spikeserve.models.overlay import overlaid
 from spikeserve.models.plans import PLANS, planned
+from spikeserve.training.drive import FloatDrive
 from spikeserve.training.errors import RecipeError
 from spikeserve.training.stage import FIRST_NAMES, NAME, Section, Stage
 
@@ -34,10 +35,26 @@ class NetworkSection(Section):
     plan: tuple[str, ...]
     """A plan's items, or the name of one in :mod:`spikeserve.models.plans`."""
     encoding: Literal["direct", "hybrid"] = "hybrid"
-    timesteps: Annotated[int, Field(ge=1, le=64)] = 4
+    timesteps: Annotated[int, Field(ge=1, le=1024)] = 4
     fire_once: bool = True
     reset: Literal["hard", "soft"] = "hard"
     leak: Annotated[float, Field(ge=0, le=1)] = 1.0
+    initial_potential: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Potential that neurons begin with, as a share of their threshold."""
+    input_gains: tuple[Annotated[int, Field(ge=0, le=255)], ...] | None = None
+    """How often the first layer's current counts at each timestep, in steps of ``input_unit``."""
+    input_unit: Annotated[float, Field(gt=0)] = 1.0
+    """Of the current of a single pass, which stands for the mean of all timesteps."""
+
+    @model_validator(mode="after")
+    def _one_gain_a_timestep(self) -> NetworkSection:
+        if self.input_gains is not None and len(self.input_gains) != self.timesteps:
+            raise ValueError("input_gains: one per timestep needed")
+        return self
+
+    @property
+    def drive(self) -> FloatDrive | None:
+        return None if self.input_gains is None else FloatDrive(self.input_gains, self.input_unit)
 
     @field_validator("plan", mode="before")
     @classmethod
@@ -51,6 +68,9 @@ class NetworkSection(Section):
 
 class Quantization(Section):
     weight_bits: Annotated[int, Field(ge=4, le=8)] = 8
+    saturating: bool = False
+    """Weights use all their bits, and currents that leave int16 are clipped. Otherwise weights are
+    scaled down until no current can."""
 
 
 class Calibration(Section):
@@ -95,6 +115,9 @@ class Recipe(Section):
             raise ValueError("some stage must fold the batch-norm before it can be quantised")
         if self.stages[-1].neurons != "lif":
             raise ValueError("the last stage must train spiking neurons")
+        gained = self.network.drive is not None
+        if gained and any(s.fold == "threshold" for s in self.stages):
+            raise ValueError("input_gains need batch-norm folded into currents")
         return self
 
     @property

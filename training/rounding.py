@@ -20,6 +20,9 @@ from spikeserve.training.errors import TrainingError
 PIXEL_UNIT = 256.0  # training divides frames by it: exact in bfloat16, unlike 255
 CLIPPING = torch.linspace(0.3, 1.0, 15)
 """Shares of the largest weight that are tried as the largest integer."""
+ROOM = 8.0
+"""How many thresholds fit into int16 at least, where currents may saturate."""
+LOGIT_SHARE = 0.125
 MAX_RESCALINGS = 20  # rounding may exceed what scaling promised, by less each time
 DIAGONAL_BITS = 16  # of a shortcut's weights, one a channel
 
@@ -38,12 +41,20 @@ def input_gain(network: Network, layer: Synaptic) -> float:
     return PIXEL_UNIT if layer is network.layers[0] else float(input_maximum(network, layer))
 
 
-def membrane_units(network: Network, feeding: Sequence[FloatWeights], bits: int) -> Tensor:
+def membrane_units(
+    network: Network,
+    feeding: Sequence[FloatWeights],
+    bits: int,
+    theta: Tensor | None = None,
+    *,
+    saturating: bool = False,
+) -> Tensor:
     """Membrane steps per unit of current, ``[c_out]``, for all layers ``feeding`` some neurons.
 
     The unit with the least squared rounding error, or the largest below that one with which no
-    current can leave int16. The classifier has one unit for all classes, since its logits are
-    compared.
+    current can leave int16; where currents may saturate, with which there is room above the
+    thresholds ``theta``. The classifier has one unit for all classes, since its logits are
+    compared; they do not saturate unless ``LOGIT_SHARE`` of all its inputs say the same.
 
     Raises:
         TrainingError: currents leave int16 with every unit; names the layer.
@@ -52,6 +63,10 @@ def membrane_units(network: Network, feeding: Sequence[FloatWeights], bits: int)
     matrices = [f.weight / input_gain(network, f.layer) for f in feeding if f.layer.is_matrix]
     units = _least_error_scale(torch.cat(matrices, dim=1), bits)
     limit = float((CURRENT_LIMIT - 1) << first.shift)
+    if saturating and theta is not None:
+        return torch.minimum(units, limit / ROOM / theta.detach().abs().clamp(min=1e-6))
+    if saturating:
+        limit /= LOGIT_SHARE
     for _ in range(MAX_RESCALINGS):
         largest = [_largest_current(network, floats, units, bits) for floats in feeding]
         excess = torch.stack(largest).sum(dim=0) / limit

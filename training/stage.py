@@ -27,7 +27,9 @@ class Stage(Section):
     pretrained: Annotated[str | None, Field(pattern=f"^{NAME}/{NAME}$")] = None
     """``recipe/stage`` of another data set, whose weights this stage starts from, all but the
     classifier's; that recipe's run folder lies beside this run's."""
-    neurons: Literal["relu", "clipped-relu", "lif"]
+    neurons: Literal["relu", "clipped-relu", "halved-relu", "lif"]
+    """``clipped-relu`` has the levels 0, 1/T, … 1 of neurons that fire up to T times,
+    ``halved-relu`` 1, 1/2, … 2^(1-T) and 0 of neurons that fire once and count by their time."""
     timesteps: Annotated[int, Field(ge=1)]
     epochs: Annotated[int, Field(ge=1)]
     learning_rate: Annotated[float, Field(gt=0)]
@@ -54,9 +56,12 @@ class Stage(Section):
     """Begin with thresholds at this percentile of each layer's currents, times
     ``threshold_scale``."""
     threshold_scale: Annotated[float, Field(gt=0, le=1)] = 1.0
-    leak: Annotated[float | None, Field(ge=0, le=1)] = None
+    leak: Annotated[float | None, Field(ge=0, le=2)] = None
     """Leak of every layer at the start of the stage; unless given, the leak that the initial
-    weights come with."""
+    weights come with. Beyond 1 it can be compared, but not served."""
+    accumulation: Literal["mean", "halving"] = "mean"
+    """How timesteps add up to an output: alike, or each counting half as much as the one before.
+    Only ``mean`` can be served."""
     train_leak: bool = False
     train_threshold: bool = True
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -69,6 +74,9 @@ class Stage(Section):
     ``python -m spikeserve.training.teacher`` has trained."""
     teacher_weight: Annotated[float, Field(ge=0, le=1)] = 0.5
     teacher_temperature: Annotated[float, Field(gt=0)] = 2.0
+    consistency_weight: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of the distance of every prefix's output from that of all timesteps, which teaches
+    without a further pass (temporal-wise distillation, arXiv 2501.15925)."""
     rate_weight: Annotated[float, Field(ge=0)] = 0.0
     """Weight in the loss of the synaptic operations per dense MAC, which event-driven inference
     pays for."""

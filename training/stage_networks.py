@@ -64,6 +64,8 @@ class StageNetworks:
             self._load_pretrained(model, stage.pretrained)
         if stage.fold is not None:
             model = folded(model, stage.fold)
+        if initial is not None and self.recipe.stages[initial].timesteps == 1:
+            _spread_readout(model)
         if stage.leak is not None:
             for neurons in model.neurons:
                 torch.nn.init.constant_(neurons.leak, stage.leak)
@@ -107,7 +109,13 @@ class StageNetworks:
     def _built(self, *, normalised: bool) -> SpikingNetwork:
         settings = self.recipe.network
         model = SpikingNetwork(
-            self.network, settings.timesteps, settings.leak, normalised=normalised
+            self.network,
+            settings.timesteps,
+            settings.leak,
+            normalised=normalised,
+            initial=settings.initial_potential,
+            drive=settings.drive,
+            saturating=self.recipe.quantize.saturating,
         )
         return model.to(self.device)
 
@@ -122,6 +130,15 @@ class StageNetworks:
                     raise TrainingError(f"{path}: {name} does not fit this network")
                 own[name] = found[name]
         model.load_state_dict(own)
+
+
+@torch.no_grad()
+def _spread_readout(model: SpikingNetwork) -> None:
+    """Give all timesteps the scale that a single pass has learned, in their former proportions."""
+    scale = model.readout_scale
+    once = any(lif.fire_once for lif in model.network.lifs)
+    if not once:
+        scale.copy_(scale[0].expand_as(scale))
 
 
 @torch.no_grad()
@@ -140,6 +157,8 @@ def _configured(model: SpikingNetwork, stage: Stage) -> SpikingNetwork:
         neurons.activation = stage.neurons
         neurons.leak.requires_grad_(stage.train_leak)
         neurons.theta.requires_grad_(stage.train_threshold and stage.neurons == "lif")
+        neurons.largest_leak = max(1.0, stage.leak or 0.0)
+    model.accumulation = stage.accumulation
     for module in model.synaptic:
         module.weight_bits = stage.weight_bits
     for module in model.synaptic[:-1]:

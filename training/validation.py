@@ -24,7 +24,7 @@ def validated(
     for start in starts:
         images = held_out.images[start : start + BATCH]
         with encoder.autocast():
-            logits = model(encoder(images, timesteps)).cumsum(0)
+            logits = model.accumulated(model(encoder(images, timesteps)))
         hits = logits.argmax(-1) == labels[start : start + BATCH]
         right += hits.sum(1).cpu()
         rates += torch.stack([n.rate for n in model.neurons]).cpu() / len(starts)

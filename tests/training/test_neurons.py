@@ -25,9 +25,11 @@ class Surrogate(torch.autograd.Function):
         return gradient * (1 - x.abs()).clamp(min=0)
 
 
-def plain(current: Tensor, theta: Tensor, leak: Tensor, hard: bool, once: bool) -> Tensor:
+def plain(
+    current: Tensor, theta: Tensor, leak: Tensor, initial: float, hard: bool, once: bool
+) -> Tensor:
     """The equations, differentiated by autograd; the reset is detached."""
-    u, fired, spikes = torch.zeros_like(current[0]), torch.zeros_like(current[0]), []
+    u, fired, spikes = initial * theta, torch.zeros_like(current[0]), []
     for current_t in current:
         v = leak * u + current_t
         s: Tensor = Surrogate.apply(v - theta)  # type: ignore[no-untyped-call]
@@ -41,7 +43,8 @@ def plain(current: Tensor, theta: Tensor, leak: Tensor, hard: bool, once: bool) 
 
 @pytest.mark.parametrize("hard", [True, False])
 @pytest.mark.parametrize("once", [True, False])
-def test_gradients_equal_autograd(hard: bool, once: bool) -> None:
+@pytest.mark.parametrize("initial", [0.0, 0.5])
+def test_gradients_equal_autograd(initial: float, hard: bool, once: bool) -> None:
     torch.manual_seed(0)
     current = torch.randn(4, 50, 3) + 0.5
     weight = torch.randn_like(current)
@@ -51,11 +54,11 @@ def test_gradients_equal_autograd(hard: bool, once: bool) -> None:
         theta.clone().requires_grad_(),
         leak.clone().requires_grad_(),
     )
-    expected = plain(*inputs, hard=hard, once=once)
-    spikes, membranes = lif_forward(current, theta, leak, hard, once)
+    expected = plain(*inputs, initial=initial, hard=hard, once=once)
+    spikes, membranes = lif_forward(current, theta, leak, initial, hard, once)
     assert torch.equal(spikes, expected)
     wanted = torch.autograd.grad((expected * weight).sum(), inputs)
-    gradients = lif_backward(weight, spikes, membranes, theta, leak, hard, once)
+    gradients = lif_backward(weight, spikes, membranes, theta, leak, initial, hard, once)
     for found, derived in zip(gradients, wanted, strict=True):
         torch.testing.assert_close(found, derived)
 
@@ -68,10 +71,12 @@ def test_compiled_function_equals_its_equations() -> None:
     theta, leak = torch.ones(8).requires_grad_(), torch.tensor(0.9).requires_grad_()
     spikes = lif(current, theta, leak, hard=True, once=True)
     (gradient,) = torch.autograd.grad(spikes.sum(), current)
-    expected, membranes = lif_forward(current.detach(), theta.detach(), leak.detach(), True, True)
+    expected, membranes = lif_forward(
+        current.detach(), theta.detach(), leak.detach(), 0.0, True, True
+    )
     assert torch.equal(spikes, expected)
     wanted = lif_backward(
-        torch.ones_like(spikes), expected, membranes, theta.detach(), leak.detach(), True, True
+        torch.ones_like(spikes), expected, membranes, theta.detach(), leak.detach(), 0.0, True, True
     )
     torch.testing.assert_close(gradient, wanted[0])
 
@@ -83,15 +88,17 @@ def test_training_and_serving_neurons_are_the_same(reset: str, once: bool) -> No
     layer = Lif("n", (2, 3, 4), leak_q=256, reset=reset, fire_once=once)  # type: ignore[arg-type]
     current = np.random.default_rng(0).integers(-50, 120, (5, 7, 2, 3, 4)).astype(np.int32)
     theta = np.array([60, 80, 100, 140], np.int32)
-    memory = Memory(np.zeros((7, 2, 3, 4), np.int32), np.zeros((7, 2, 3, 4), np.bool_))
+    potentials = np.broadcast_to(theta // 2, (7, 2, 3, 4))
+    memory = Memory(potentials, np.zeros((7, 2, 3, 4), np.bool_))
     served = []
     for current_t in current:
-        spikes, memory = layer.step(NumpyOperations(), memory, current_t, theta)
+        spikes, memory = layer.step(NumpyOperations(), memory, current_t, theta, theta)
         served.append(spikes)
     trained, _ = lif_forward(
         torch.from_numpy(current).float().flatten(1, 3),
         torch.from_numpy(theta).float(),
         torch.tensor(1.0),
+        0.5,
         reset == "hard",
         once,
     )
