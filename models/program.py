@@ -153,7 +153,7 @@ class Program:
             if not layer.is_matrix and largest > CURRENT_LIMIT:
                 raise InvalidProgram(f"{layer.name}: a channel can reach {largest}, beyond int16")
         for together in self._together:
-            most = int(sum(self._largest_bias(index) for index in together).max())
+            most = int(np.sum([self._largest_bias(index) for index in together], axis=0).max())
             if most > CURRENT_LIMIT:
                 name = self.network.synaptic[together[0]].name
                 raise InvalidProgram(f"{name}: biases reach {most}, beyond {CURRENT_LIMIT}")
@@ -161,15 +161,16 @@ class Program:
     def _input_maximum(self, index: int) -> int:
         """The largest input of a synaptic layer, times the gain of the first."""
         largest = input_maximum(self.network, self.network.synaptic[index])
-        driven = index == 0 and self.drive is not None
-        return largest * max(1, int(self.drive.gain.max())) if driven else largest
+        if index == 0 and self.drive is not None:
+            return largest * max(1, int(self.drive.gain.max()))
+        return largest
 
     def _largest_bias(self, index: int) -> NDArray[np.int64]:
         """The largest magnitude of each channel's bias, ``[c_out]``."""
         bias: NDArray[np.int64] = self.weights[index].bias.astype(np.int64)
-        if index == 0 and self.drive is not None:
-            bias = bias + self.drive.bias
-        return np.abs(bias).max(axis=0) if bias.ndim > 1 else np.abs(bias)
+        driven = bias + self.drive.bias if index == 0 and self.drive is not None else bias[None]
+        largest: NDArray[np.int64] = np.abs(driven).max(axis=0)
+        return largest
 
     @property
     def _together(self) -> tuple[tuple[int, ...], ...]:
@@ -181,17 +182,13 @@ class Program:
         """Whether each synaptic layer's current, or what it joins, may leave int16."""
         found = [False] * len(self.weights)
         for together in self._together:
-            most = sum(
-                largest_sum(
-                    self.weights[index].weight,
-                    self._input_maximum(index),
-                    self.network.synaptic[index].shift,
-                )
-                + self._largest_bias(index)
-                for index in together
-            )
+            most = np.zeros(1, np.int64)
             for index in together:
-                found[index] = bool(np.max(most) > CURRENT_LIMIT)
+                shift = self.network.synaptic[index].shift
+                sums = largest_sum(self.weights[index].weight, self._input_maximum(index), shift)
+                most = most + sums + self._largest_bias(index)
+            for index in together:
+                found[index] = bool(most.max() > CURRENT_LIMIT)
         return tuple(found)
 
     @cached_property
@@ -199,10 +196,12 @@ class Program:
         """What the first layer's windows of nothing but padding add up to, ``[S, c_out]``."""
         assert self.drive is not None
         layer, weight = self.network.synaptic[0], self.weights[0].weight.astype(np.int32)
-        by_place = weight.reshape(layer.window.area, -1, layer.groups, weight.shape[1] // layer.groups)
+        by_place = weight.reshape(
+            layer.window.area, -1, layer.groups, weight.shape[1] // layer.groups
+        )
         padding = self.drive.padding.astype(np.int32).reshape(self.drive.steps, layer.groups, -1)
-        sums = np.einsum("sgi,igo->sgo", padding, by_place.sum(axis=0))
-        return sums.reshape(self.drive.steps, -1).astype(np.int32)
+        sums: Ints = np.einsum("sgi,igo->sgo", padding, by_place.sum(axis=0)).astype(np.int32)
+        return sums.reshape(self.drive.steps, -1)
 
     @cached_property
     def format(self) -> int:

@@ -96,9 +96,7 @@ def timestep(
                 mine = next(neurons)
                 threshold, reset_by = map(operations.channels, (mine.threshold, mine.reset_by))
                 current = clipped(x + bias)
-                spikes, memory = layer.step(
-                    operations, next(before), current, threshold, reset_by
-                )
+                spikes, memory = layer.step(operations, next(before), current, threshold, reset_by)
                 result.spikes.append(operations.counted(spikes))
                 result.memories.append(memory)
                 return operations.numbers(spikes)

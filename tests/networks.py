@@ -14,7 +14,12 @@ from spikeserve.models.engines.onnx import OnnxEngine
 from spikeserve.models.engines.reference import ReferenceEngine
 from spikeserve.models.engines.torch import TorchEngine
 from spikeserve.models.layers import Conv, Layer, Lif, Linear, Pool, Shape, Shortcut
-from spikeserve.models.layers.lif import MEMBRANE_MAX, MEMBRANE_MIN
+from spikeserve.models.layers.lif import (
+    COARSE_LEAK_BITS,
+    FINE_LEAK_BITS,
+    MEMBRANE_MAX,
+    MEMBRANE_MIN,
+)
 from spikeserve.models.layers.window import pair
 from spikeserve.models.network import Network, input_maximum
 from spikeserve.models.program import (
@@ -87,9 +92,11 @@ def layers(draw: st.DrawFn) -> tuple[Layer, ...]:
     spiking: list[Layer] = []
     for index in range(draw(st.integers(1, 3))):
         conv = draw(convolutions(f"conv{index}", shape, index == 0))
-        coarse = [(q, 8) for q in (0, 1, 127, 128, 200, 255, 256)]
-        fine = [(q, 16) for q in (0, 1, 255, 257, 32767, 32768, 51234, 65535, 65536)]
-        leak_q, leak_bits = draw(st.sampled_from(coarse + fine))
+        leak_bits: Literal[8, 16] = FINE_LEAK_BITS if draw(st.booleans()) else COARSE_LEAK_BITS
+        leaks = [0, 1, 127, 128, 200, 255, 256]
+        if leak_bits == FINE_LEAK_BITS:
+            leaks += [257, 32767, 32768, 51234, 65535, 65536]
+        leak_q = draw(st.sampled_from(leaks))
         lif = Lif(
             f"lif{index}",
             conv.out_shape,

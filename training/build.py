@@ -200,6 +200,12 @@ class SpikingNetwork(nn.Module):
         self.readout_scale = nn.Parameter(scale)
 
     @property
+    def servable(self) -> bool:
+        """Whether the format has these dynamics."""
+        fading = all(neurons.largest_leak <= 1 for neurons in self.neurons)
+        return fading and self.accumulation == "mean"
+
+    @property
     def synaptic(self) -> list[SynapticModule]:
         return [module for module in self.stack if isinstance(module, SynapticModule)]
 

@@ -33,7 +33,7 @@ class FloatDrive:
 
     def applied(self, sums: Tensor, bias: Tensor) -> Tensor:
         """``sums [T * B, C, H, W]`` times the gains, plus ``bias [T, C]``."""
-        by_step = sums.unflatten(0, (self.timesteps, -1))
+        by_step = sums.view(self.timesteps, -1, *sums.shape[1:])
         gains = torch.tensor(self.gains, dtype=sums.dtype, device=sums.device)
         driven = by_step * gains[:, None, None, None, None] + bias[:, None, :, None, None]
         return driven.flatten(0, 1)

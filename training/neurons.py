@@ -4,9 +4,10 @@
     u_t = v_t * (1 - s_t)   (hard)        F_t = F_{t-1} + s_t        (fire-once)
     u_t = v_t - theta * s_t (soft)
 
-The potential ``u_0`` that neurons begin with is a share of their threshold. The step function's derivative is replaced by a triangle of unit area,
-phi(v) = max(0, 1 - |v - theta|). The reset is not differentiated (as in DIET-SNN and DT-SNN);
-the fire-once gate is, since a spike now prevents a later one.
+The potential ``u_0`` that neurons begin with is a share of their threshold. The step function's
+derivative is replaced by a triangle of unit area, phi(v) = max(0, 1 - |v - theta|). The reset is
+not differentiated (as in DIET-SNN and DT-SNN); the fire-once gate is, since a spike now prevents a
+later one.
 
 Tensors are ``[T, N, C]`` with everything but time and channel flattened. That is a free
 view of channels-last activations, and one layout for every layer keeps the loop fused.

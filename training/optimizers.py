@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from torch.optim import SGD, AdamW, Muon, Optimizer
+from torch.optim import SGD, AdamW, Optimizer
 
 from spikeserve.training.build import SpikingNetwork
+from spikeserve.training.muon import Muon
 from spikeserve.training.stage import Stage
 
 MUON_MOMENTUM = 0.9
@@ -33,7 +34,6 @@ def optimizers_of(model: SpikingNetwork, stage: Stage) -> list[Optimizer]:
                     lr=stage.learning_rate,
                     momentum=MUON_MOMENTUM,
                     weight_decay=stage.weight_decay,
-                    ns_steps=4,
                 ),
                 SGD(
                     rest,

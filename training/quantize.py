@@ -17,7 +17,14 @@ from torch import Tensor
 
 from spikeserve.models.layers import Conv, Layer
 from spikeserve.models.network import Network, input_maximum
-from spikeserve.models.program import CURRENT_LIMIT, Drive, IntegerNeurons, IntegerWeights, Program, largest_sum
+from spikeserve.models.program import (
+    CURRENT_LIMIT,
+    Drive,
+    IntegerNeurons,
+    IntegerWeights,
+    Program,
+    largest_sum,
+)
 from spikeserve.training.build import Neurons, SpikingNetwork, SynapticModule
 from spikeserve.training.errors import TrainingError
 from spikeserve.training.rounding import ROOM, FloatWeights, integers, membrane_units
@@ -31,8 +38,8 @@ def quantised(model: SpikingNetwork, bits: int) -> Program:
         InvalidProgram: the result would break the integer contract.
         TrainingError: the network's dynamics can be trained, but not served.
     """
-    if model.accumulation != "mean" or any(n.leak > 1 and n.largest_leak > 1 for n in model.neurons):
-        raise TrainingError("leaks above 1 and halving accumulation cannot be served")
+    if not model.servable:
+        raise TrainingError("leaks above 1 and halving accumulation can be trained, but not served")
     network, trained = model.network, model.synaptic
     served: dict[str, Layer] = {}
     numbers: list[IntegerWeights] = []

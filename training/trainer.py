@@ -14,6 +14,7 @@ import torch
 from rich.progress import track
 from torch import Tensor
 
+from spikeserve.training.allocator import keep_freed_memory
 from spikeserve.training.batch_norm import reestimate_statistics
 from spikeserve.training.build import SpikingNetwork
 from spikeserve.training.checkpoint import TrainingState
@@ -47,6 +48,7 @@ class Trainer:
                 f"batches of {recipe.batch_size} cannot be shared by "
                 f"{self.processes.world_size} processes"
             )
+        keep_freed_memory()
         device = choose_device()
         self.train = Batches.on(device, train)
         self.held_out = Batches.on(device, held_out)

@@ -80,7 +80,9 @@ VARIANTS: dict[str, Variant] = {
         {"leak": 2.0, "accumulation": "halving"},
     ),
     **{
-        f"levels, {source}, {price}": Variant(start, REPEATEDLY | INPUTS[source], {"rate_weight": w})
+        f"levels, {source}, {price}": Variant(
+            start, REPEATEDLY | INPUTS[source], {"rate_weight": w}
+        )
         for source in INPUTS
         for price, (start, w) in PRICES.items()
     },
@@ -122,7 +124,10 @@ def compared(
     recipe: Recipe, classes: int, train: Split, rest: Split, runs: Path
 ) -> list[dict[str, Any]]:
     """Figures of every stage of one pass, and of every variant."""
-    rows, folders = [], [RunFolder(runs / name.replace(", ", "-").replace(" ", "-")) for name in VARIANTS]
+    rows, folders = (
+        [],
+        [RunFolder(runs / name.replace(", ", "-").replace(" ", "-")) for name in VARIANTS],
+    )
     for (name, variant), folder in zip(VARIANTS.items(), folders, strict=True):
         varied = variant.of(recipe, folder.path.name)
         if not folder.started:
@@ -154,8 +159,8 @@ def _start(folder: RunFolder, recipe: Recipe, others: list[RunFolder]) -> None:
 def measured(model: SpikingNetwork, trainer: Trainer) -> dict[str, Any]:
     """Accuracy and operations at every timestep, and what leaving early makes of them.
 
-    Operations are synaptic operations of all layers but the first per multiply-accumulate of theirs,
-    by timestep: 1 is what one dense pass would compute.
+    Operations are synaptic operations of all layers but the first, per multiply-accumulate of
+    theirs: 1 is what one dense pass would compute.
     """
     timesteps = trainer.recipe.network.timesteps
     counted = _Activity(model, timesteps)
@@ -217,7 +222,8 @@ class _Activity:
 
     def _counter(self, share: float) -> Any:
         def count(_: nn.Module, arguments: tuple[Tensor, ...]) -> None:
-            by_step = arguments[0].float().unflatten(0, (len(self.by_timestep), -1)).flatten(2)
+            inputs = arguments[0].float()
+            by_step = inputs.reshape(len(self.by_timestep), -1, inputs[0].numel())  # [T, B, …]
             self.by_timestep += share * by_step.mean(2).sum(1).double().cpu().numpy()
 
         return count

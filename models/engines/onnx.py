@@ -80,11 +80,11 @@ class OnnxEngine:
             raise EngineUnavailable(f"step graph keeps no {', '.join(sorted(missing))}")
 
     def start(self, rows: int) -> State:
-        arrays = [
-            np.zeros((rows, *value.shape[1:]), DTYPES[value.type]) for value in self._state
-        ]
-        for value, array in zip(self._state, arrays, strict=True):
-            array += self._initial.get(value.name, array.dtype.type(0))
+        arrays = []
+        for value in self._state:
+            initial = self._initial.get(value.name, np.zeros(1))
+            shape, dtype = (rows, *value.shape[1:]), DTYPES[value.type]
+            arrays.append(np.broadcast_to(initial, shape).astype(dtype))
         return State(tuple(arrays))
 
     def step(self, frames: NDArray[np.uint8], state: State) -> Step:

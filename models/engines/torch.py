@@ -22,7 +22,6 @@ from spikeserve.models.network import Network
 from spikeserve.models.program import Program
 from spikeserve.models.timestep import timestep
 
-
 BYTE = 8
 
 

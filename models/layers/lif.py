@@ -20,7 +20,8 @@ from spikeserve.models.layers.operations import Operations, Value
 from spikeserve.models.layers.window import Shape
 
 MEMBRANE_MIN, MEMBRANE_MAX = -32768, 32767
-COARSE_LEAK_BITS, FINE_LEAK_BITS = 8, 16
+COARSE_LEAK_BITS: Literal[8] = 8
+FINE_LEAK_BITS: Literal[16] = 16
 
 
 class Memory(NamedTuple):

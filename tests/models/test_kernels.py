@@ -65,7 +65,15 @@ def currents_and_spikes(  # type: ignore[no-untyped-def]
         for x in range(4):
             currents[y, x] = scratch.currents[x * 64]
         fired += fire_row(
-            neurons, y, 0, 64, neurons.bias_at, scratch.currents, tables.channels, memory, scratch.spare_masks
+            neurons,
+            y,
+            0,
+            64,
+            neurons.bias_at,
+            scratch.currents,
+            tables.channels,
+            memory,
+            scratch.spare_masks,
         )
     for k in range(16):
         spikes[k] = scratch.spare_masks[k]

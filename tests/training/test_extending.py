@@ -224,7 +224,10 @@ def test_thresholds_keep_room_above_them() -> None:
             model.neurons[0].theta.fill_(theta)
         program = quantised(model, 4)
         first = program.network.synaptic[0]
-        assert first.shift == PIXEL_SHIFT or program.neurons[0].threshold.max() <= CURRENT_LIMIT // 2 + 1
+        assert (
+            first.shift == PIXEL_SHIFT
+            or program.neurons[0].threshold.max() <= CURRENT_LIMIT // 2 + 1
+        )
     assert first.shift > 0
 
 

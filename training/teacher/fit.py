@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from spikeserve.training.allocator import keep_freed_memory
 from spikeserve.training.data import DATASETS, held_out
 from spikeserve.training.data.batches import Batches
 from spikeserve.training.device import choose_device, compute_type
@@ -53,6 +54,7 @@ class TeacherFit:
     def __post_init__(self) -> None:
         if self.schedule.epochs < 1:
             raise TrainingError(f"{self.schedule.epochs} epochs; a training takes one at least")
+        keep_freed_memory()
         source, self.device = DATASETS[self.dataset], choose_device()
         splits = held_out(source.train(self.data), self.held_out, SEED)
         self.train, self.rest = (Batches.on(self.device, split) for split in splits)

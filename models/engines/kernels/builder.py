@@ -40,8 +40,8 @@ from spikeserve.models.layers import Lif, Pool, Shape, Synaptic
 from spikeserve.models.layers.lif import FINE_LEAK_BITS
 from spikeserve.models.layers.lif import MEMBRANE_MAX as INT16_MAX
 from spikeserve.models.network import Network, input_maximum
-from spikeserve.models.program import IntegerNeurons, IntegerWeights, Program
 from spikeserve.models.program import Drive as ProgramDrive
+from spikeserve.models.program import IntegerNeurons, IntegerWeights, Program
 
 ALL_BITS = 2**64 - 1
 
@@ -91,9 +91,7 @@ class TableBuilder:
         self, layer: Synaptic, weights: IntegerWeights, drive: ProgramDrive | None
     ) -> None:
         analog = not layer.joins and input_maximum(self._network, layer) > 1
-        depthwise = (
-            is_depthwise(layer) and not analog and largest_sum(weights.weight) <= INT16_MAX
-        )
+        depthwise = is_depthwise(layer) and not analog and largest_sum(weights.weight) <= INT16_MAX
         lanes = lanes_of(layer.out_channels)
         parts = parts_of(layer)
         if depthwise:
@@ -284,13 +282,14 @@ def _window_fields(layer: Synaptic | Pool) -> dict[str, int]:
 
 
 def _drive(drive: ProgramDrive | None, channels: int) -> Drive:
-    if drive is None:
-        drive = ProgramDrive(np.ones(1), np.zeros((1, 0)), np.zeros((1, channels), np.uint8))
+    gain = np.ones(1, np.int32) if drive is None else drive.gain
+    padding = np.zeros((1, channels), np.uint8) if drive is None else drive.padding
+    padded = np.any(padding, axis=1, keepdims=True).ravel()
     return Drive(
-        steps=drive.steps,
-        gains=fixed(drive.gain.astype(np.int64)),
-        paddings=fixed(drive.padding.astype(np.int16).ravel()),
-        padded=fixed(drive.padding.any(axis=1).astype(np.uint8)),
+        steps=len(gain),
+        gains=fixed(gain.astype(np.int64)),
+        paddings=fixed(padding.astype(np.int16).ravel()),
+        padded=fixed(padded.astype(np.uint8)),
     )
 
 
