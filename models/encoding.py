@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 FULL_BRIGHTNESS = 255
+MAX_TIMESTEPS = 1024
 
 Pixels = NDArray[np.uint8]
 
@@ -39,7 +40,7 @@ class Encoding:
     """How pixels enter the network, over at most ``timesteps`` steps."""
 
     kind: Literal["direct", "hybrid"]
-    timesteps: Annotated[int, Field(ge=1, le=1024)]
+    timesteps: Annotated[int, Field(ge=1, le=MAX_TIMESTEPS)]
 
     @cached_property
     def table(self) -> Pixels:

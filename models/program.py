@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spikeserve.models.encoding import MAX_TIMESTEPS
 from spikeserve.models.errors import InvalidProgram
 from spikeserve.models.layers.lif import COARSE_LEAK_BITS, MEMBRANE_MAX
 from spikeserve.models.network import Network, input_maximum
@@ -34,7 +35,6 @@ from spikeserve.models.network import Network, input_maximum
 CURRENT_LIMIT = 32767
 EXACT_IN_FLOAT32 = 1 << 24
 LARGEST_GAIN = 255
-LONGEST_DRIVE = 1024
 
 Ints = NDArray[np.int32]
 
@@ -130,8 +130,8 @@ class Program:
 
     def _check_drive(self, drive: Drive) -> None:
         first, steps = self.network.synaptic[0], drive.gain.size
-        if not 1 <= steps <= LONGEST_DRIVE:
-            raise InvalidProgram(f"a drive of {steps} timesteps; 1 to {LONGEST_DRIVE} are possible")
+        if not 1 <= steps <= MAX_TIMESTEPS:
+            raise InvalidProgram(f"a drive of {steps} timesteps; 1 to {MAX_TIMESTEPS} are possible")
         _check_array("drive.gain", drive.gain, (steps,), np.int32)
         _check_array("drive.bias", drive.bias, (steps, first.out_channels), np.int32)
         _check_array("drive.padding", drive.padding, (steps, first.in_shape[2]), np.uint8)

@@ -13,7 +13,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from spikeserve.models.encoding import Encoding
+from spikeserve.models.encoding import MAX_TIMESTEPS, Encoding
 from spikeserve.models.energy.estimate import EnergyModel
 from spikeserve.models.energy.hardware import HardwareProfile
 from spikeserve.models.energy.report import EnergyReport, Reporter
@@ -24,7 +24,6 @@ LONGEST_BAR, SHORTEST_BAR = 60, 12
 COLUMNS = 59
 """Characters that the table needs beside its bars."""
 VISIBLE, OTHERS = 0.03, "others"
-MAX_TIMESTEPS = 64
 PJ_PER_UJ, NS_PER_US = 1e6, 1e3
 COLOURS = (
     "red", "dark_orange", "yellow", "green", "chartreuse2", "dark_green", "cyan", "blue",

@@ -22,6 +22,7 @@ from spikeserve.models.manifest import Manifest
 from spikeserve.service.errors import REJECTIONS
 from spikeserve.service.jobs import Job
 from spikeserve.service.scheduler import Scheduler
+from spikeserve.service.timestep_histogram import TimestepHistogram
 
 # fmt: off
 REQUEST_SECONDS = (
@@ -32,7 +33,6 @@ UNIT_INTERVAL = (.01, .02, .05, .1, .2, .3, .4, .5, .6, .7, .8, .9, 1)
 # fmt: on
 JOULES = tuple(m * 10.0**e for e in range(-7, -3) for m in (1, 2, 5))
 BATCH_ROWS = tuple(2**k for k in range(13))
-TIMESTEPS = tuple(range(1, 17))
 
 CODES = (
     "200", "400", "401", "404", "408", "409", "413", "415", "422", "429",
@@ -71,10 +71,7 @@ class Metrics:
                 f"spikeserve_{name}", about, labels, buckets=buckets, registry=registry
             )
 
-        self.inference_timesteps = histogram(
-            "inference_timesteps", "Timesteps used per inference; average = sum / count.",
-            TIMESTEPS, *MODEL,
-        )  # fmt: skip
+        self.inference_timesteps = TimestepHistogram(registry, MODEL)
         self.requests = counter(
             "requests_total", "HTTP requests answered.", "model", "endpoint", "code"
         )
@@ -211,7 +208,9 @@ class ModelMetrics:
         self._idle = metrics.slot_steps.labels(*model, "idle")
         self.decode_duration = metrics.decode_duration.labels(*model)
         self.brownout_requests = metrics.brownout_requests.labels(*model)
-        self._timesteps_used = metrics.inference_timesteps.labels(*model)
+        self._timesteps_used = metrics.inference_timesteps.labels(
+            *model, timesteps=manifest.timesteps
+        )
         self._executed = metrics.timesteps_executed.labels(*model)
         self._saved = metrics.timesteps_saved.labels(*model)
         self._queue_duration = metrics.queue_duration.labels(*model)

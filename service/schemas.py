@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from spikeserve.models.curve import CurvePoint
+from spikeserve.models.encoding import MAX_TIMESTEPS
 from spikeserve.models.energy.estimate import EnergyEstimate
 from spikeserve.models.energy.report import EnergyReport
 from spikeserve.models.exits import StopReason
@@ -56,7 +57,7 @@ class ClassifyParameters(BaseModel):
         float | None,
         Field(
             ge=1,
-            le=64,
+            le=MAX_TIMESTEPS,
             description="the most accurate threshold with at most so many timesteps on average",
         ),
     ] = None

@@ -50,7 +50,7 @@ def random_network(
     return planned(plan, shape, len(LABELS), leak_q=leak_q, reset=reset, fire_once=fire_once)
 
 
-def tiny_manifest(program: Program, name: str = "tiny") -> Manifest:
+def tiny_manifest(program: Program, name: str = "tiny", timesteps: int = TIMESTEPS) -> Manifest:
     """A manifest with made-up calibration."""
     point = ExitPoint(entropy_threshold=0.8, accuracy=0.1, average_timesteps=2.0)
     return Manifest(
@@ -59,17 +59,17 @@ def tiny_manifest(program: Program, name: str = "tiny") -> Manifest:
         description="random weights for tests",
         created="2026-01-01T00:00:00+00:00",
         labels=LABELS,
-        encoding=Encoding("hybrid", TIMESTEPS),
+        encoding=Encoding("hybrid", timesteps),
         layers=program.network.layers,
         logit_scale=program.logit_scale,
         weight_bits=8,
         exits=Exits(
-            temperatures=(1.0,) * TIMESTEPS,
+            temperatures=(1.0,) * timesteps,
             default_entropy_threshold=0.8,
-            accuracy_by_timestep=(0.1,) * TIMESTEPS,
+            accuracy_by_timestep=(0.1,) * timesteps,
             table=(point,),
             mean_active_pairs=(tuple(layer.connections / 10 for layer in program.network.synaptic),)
-            * TIMESTEPS,
+            * timesteps,
         ),
         provenance=Provenance(
             recipe="none",

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from spikeserve.models.encoding import Encoding
+from spikeserve.models.encoding import MAX_TIMESTEPS, Encoding
 from spikeserve.models.network import Network
 from spikeserve.models.overlay import overlaid
 from spikeserve.models.plans import PLANS, planned
@@ -35,7 +35,7 @@ class NetworkSection(Section):
     plan: tuple[str, ...]
     """A plan's items, or the name of one in :mod:`spikeserve.models.plans`."""
     encoding: Literal["direct", "hybrid"] = "hybrid"
-    timesteps: Annotated[int, Field(ge=1, le=1024)] = 4
+    timesteps: Annotated[int, Field(ge=1, le=MAX_TIMESTEPS)] = 4
     fire_once: bool = True
     reset: Literal["hard", "soft"] = "hard"
     leak: Annotated[float, Field(ge=0, le=1)] = 1.0

@@ -191,8 +191,8 @@ def test_parts_may_have_any_name_and_there_may_be_many(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--timesteps", "0"], "between 1 and 64"),
-        (["--timesteps", "65"], "between 1 and 64"),
+        (["--timesteps", "0"], "between 1 and 1024"),
+        (["--timesteps", "1025"], "between 1 and 1024"),
         (["--profile", "nobody"], "no hardware profile"),
         (["--profile", "/nowhere/\x1b[31m.toml"], "x1b[31m.toml is missing"),
         (["--svg", "/nowhere/x.svg"], "/nowhere"),

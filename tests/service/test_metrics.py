@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
+from prometheus_client import CollectorRegistry
 from prometheus_client.openmetrics.parser import (
     text_string_to_metric_families as parse_openmetrics,
 )
@@ -13,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 
 from spikeserve.service.app import create_app
 from spikeserve.service.settings import Settings
+from spikeserve.service.timestep_histogram import TimestepHistogram
 
 # Removing or renaming one of these breaks somebody's dashboard.
 MODEL = {"model", "version"}
@@ -125,3 +127,27 @@ def test_openmetrics_round_trip(fresh: TestClient, png: bytes) -> None:
         family.name == "spikeserve_energy_joules"
         for family in parse_openmetrics(response.text)  # type: ignore[no-untyped-call]
     )
+
+
+def test_timestep_buckets_follow_each_models_timesteps() -> None:
+    registry = CollectorRegistry()
+    histogram = TimestepHistogram(registry, ("model", "version"))
+    histogram.labels("short", "1", timesteps=4).observe(3)
+    histogram.labels("long", "1", timesteps=1000).observe(700)
+    histogram.labels("short", "1", timesteps=4).observe(2)  # reloaded: it goes on
+    (family,) = registry.collect()
+    bounds = {
+        model: [
+            s.labels["le"]
+            for s in family.samples
+            if s.labels.get("le") and s.labels["model"] == model
+        ]
+        for model in ("short", "long")
+    }
+    assert bounds["short"] == ["1.0", "2.0", "3.0", "4.0", "+Inf"]
+    assert bounds["long"][15:] == [
+        "16.0", "24.0", "32.0", "48.0", "64.0", "96.0", "128.0", "192.0", "256.0", "384.0",
+        "512.0", "768.0", "1000.0", "+Inf",
+    ]  # fmt: skip
+    counts = [s.value for s in family.samples if s.name.endswith("_count")]
+    assert counts == [2, 1]
