@@ -82,9 +82,11 @@ class OnnxEngine:
     def start(self, rows: int) -> State:
         arrays = []
         for value in self._state:
-            initial = self._initial.get(value.name, np.zeros(1))
-            shape, dtype = (rows, *value.shape[1:]), DTYPES[value.type]
-            arrays.append(np.broadcast_to(initial, shape).astype(dtype))
+            array = np.zeros((rows, *value.shape[1:]), DTYPES[value.type])  # cleared when touched
+            initial = self._initial.get(value.name)
+            if initial is not None and initial.any():
+                array[:] = initial
+            arrays.append(array)
         return State(tuple(arrays))
 
     def step(self, frames: NDArray[np.uint8], state: State) -> Step:
