@@ -119,7 +119,7 @@ def _citation(title: str) -> str:
 
 def _neurons(manifest: Manifest) -> str:
     lifs = manifest.network.lifs
-    leaks = ", ".join(f"{lif.leak_q}/256" for lif in lifs)
+    leaks = ", ".join(f"{lif.leak_q}/{1 << lif.leak_bits}" for lif in lifs)
     once = "fire at most once" if all(lif.fire_once for lif in lifs) else "may fire repeatedly"
     return f"LIF, {lifs[0].reset} reset, {once}, leaks {leaks}" if lifs else "none"
 

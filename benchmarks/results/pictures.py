@@ -138,3 +138,23 @@ def _finish(figure: Figure, all_axes: list[Axes], path: Path) -> None:
     figure.tight_layout()
     figure.savefig(path, dpi=130)
     plt.close(figure)
+
+
+def codes(rows: list[Document], path: Path) -> None:
+    """Accuracy over operations at t = 1 … T, a line a code; circles: leaving early."""
+    figure, axes = plt.subplots(figsize=(8, 5))
+    families = list(dict.fromkeys(row["name"].rpartition(", ")[0] for row in rows))
+    for row in rows:
+        family = row["name"].rpartition(", ")[0]
+        colour = COLOURS[families.index(family) % len(COLOURS)]
+        alike = [other["name"] for other in rows if other["name"].rpartition(", ")[0] == family]
+        style = ("-", "--", ":")[alike.index(row["name"]) % 3]
+        accuracy = [100 * value for value in row["accuracy"]]
+        axes.plot(np.cumsum(row["operations"]), accuracy, style, color=colour, label=row["name"])
+        early = row["early_exit"]
+        axes.plot(early["operations"], 100 * early["accuracy"], "o", color=colour, markersize=4)
+    axes.set_xscale("log")
+    axes.set_xlabel("synaptic operations per dense multiply-accumulate, all timesteps so far")
+    axes.set_ylabel("held-out accuracy, %")
+    axes.legend(fontsize=7, frameon=False, loc="lower right")
+    _finish(figure, [axes], path)

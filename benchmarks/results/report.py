@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.results.claim import PUBLISHED_RATIO, first_share, needed_zeta
+from benchmarks.results.codes import codes, means
 from benchmarks.results.expense import ONE_GPU, TWO_CORES, expense_table
 from benchmarks.results.published import FIGURES
 from benchmarks.results.summary import summary
@@ -33,6 +34,9 @@ def write(logged: Path, report: Path) -> None:
     for document in documents:
         pictures.examples(document, folder / f"examples-{document['bundle']}.png")
         pictures.shifts(document, folder / f"shift-{document['bundle']}.png")
+    ablation = logged / ABLATIONS
+    if ablation.exists():
+        pictures.codes(means(json.loads(ablation.read_text())), folder / "codes.png")
     report.write_text(text(logged))
 
 
@@ -55,7 +59,7 @@ def text(logged: Path) -> str:
         *_energy(documents),
         *_claim(documents),
         *_shift(documents),
-        *(_ablation(json.loads(ablation.read_text())) if ablation.exists() else ()),
+        *(codes(json.loads(ablation.read_text())) if ablation.exists() else ()),
         *_papers(documents),
         *_recipes(),
     ]
@@ -243,21 +247,6 @@ def _shift(documents: list[Document]) -> Iterator[str]:
         for name, met in shift["foreign"].items():
             yield f"| {name} | {met['average_timesteps']:.3f} | {met['static_entropy']:.3f} |"
         yield ""
-
-
-def _ablation(document: Document) -> Iterator[str]:
-    yield "## Encoding and spikes: direct or hybrid, once or repeatedly"
-    yield ""
-    best = max(value for row in document["runs"] for value in row["accuracy"])
-    error = 100 * (best * (1 - best) / document["images"]) ** 0.5
-    yield f"{document['about']} Standard error of an accuracy: {error:.1f} points."
-    yield ""
-    yield "| run | held-out accuracy at t = 1 … T, % | spikes per neuron and step |"
-    yield "|---|---|---|"
-    for row in document["runs"]:
-        accuracy = " / ".join(f"{100 * value:.2f}" for value in row["accuracy"])
-        yield f"| {row['name']} | {accuracy} | {row['rate']:.4f} |"
-    yield ""
 
 
 def _papers(documents: list[Document]) -> Iterator[str]:

@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.results.ablation import RECIPE, VARIANTS, compared, leaving_early
+from benchmarks.results.ablation import RECIPE, VARIANTS, compared, folders_of, one_pass
+from benchmarks.results.activity import leaving_early
+from benchmarks.results.codes import codes
 from spikeserve.training import neurons
 from spikeserve.training.data import Split
 from spikeserve.training.recipe import Recipe, load_recipe
@@ -40,7 +42,14 @@ def test_every_variant_trains_once_and_is_measured_alike_ever_after(
     assert [row["name"] for row in rows] == list(VARIANTS)
     assert all(len(row["accuracy"]) == recipe.network.timesteps for row in rows)
     assert all(0 < sum(row["operations"]) < recipe.network.timesteps for row in rows)
-    assert compared(recipe, 10, split, split, tmp_path) == rows
+    again = compared(recipe, 10, split, split, tmp_path)
+    for row, other in zip(rows, again, strict=True):
+        assert row["accuracy"] == other["accuracy"]
+        assert (row["served"] is None) == (row["name"] == "once, halving")
+    passes = one_pass(folders_of(tmp_path))
+    document = {"about": "", "images": 64, "one_pass": passes, "runs": [*rows, *again]}
+    assert set(passes) == {stage.name for stage in recipe.stages[:-1]}
+    assert sum(line.startswith("| ") for line in codes(document)) == len(VARIANTS) + 2 + 6
     neurons._kernels.cache_clear()
 
 
