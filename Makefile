@@ -15,6 +15,7 @@ ZOO_DATA := data/cifar10/test_images.npy data/cifar100/test_images.npy
 
 .DEFAULT_GOAL := help
 .PHONY: help serve test verify check format train bench bench-serving bench-energy bench-results \
+	bench-training \
 	ablation results figures energy-validation pins revisions clean
 
 help: ## this list
@@ -58,7 +59,10 @@ bench-energy: $(VENV)/.dev $(ZOO_DATA) ## what early exit saves on every bundle'
 bench-results: $(VENV)/.bench $(DATASETS:%=data/%/test_images.npy) ## accuracy, exits, robustness: one or two idle minutes a bundle
 	$(BIN)/python -m benchmarks.results measure
 
-ablation: $(VENV)/.bench data/cifar10/test_images.npy ## direct or hybrid, once or repeatedly, side by side: half an hour
+bench-training: $(VENV)/.dev ## seconds of a training step, by cause: ten idle minutes
+	$(BIN)/python -m benchmarks.training
+
+ablation: $(VENV)/.bench data/cifar10/test_images.npy ## what spike codes are worth, trained side by side: some hours, goes on after a stop
 	$(BIN)/python -m benchmarks.results ablate
 
 results: $(VENV)/.bench ## docs/RESULTS.md and its pictures anew from what was logged

@@ -1,7 +1,7 @@
 """Measure bundles, and write docs/RESULTS.md and its pictures from what was logged.
 
     python -m benchmarks.results measure [BUNDLE ...]     all in models/zoo unless named
-    python -m benchmarks.results ablate [--runs FOLDER]   encodings and spikes; half an hour
+    python -m benchmarks.results ablate [--runs FOLDER]   what spike codes are worth; some hours
     python -m benchmarks.results write                    from docs/benchmarks/results/*.json
 
 Measuring and ablating need the data sets; writing needs nothing but the logged JSON.

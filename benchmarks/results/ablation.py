@@ -79,6 +79,11 @@ VARIANTS: dict[str, Variant] = {
         for source in INPUTS
         for price, (start, w) in PRICES.items()
     },
+    "levels, hybrid, cheap, each prefix also taught by all timesteps": Variant(
+        PRICES["cheap"][0],
+        REPEATEDLY | INPUTS["hybrid"],
+        {"rate_weight": PRICES["cheap"][1], "consistency_weight": 0.5},
+    ),
 }
 
 
