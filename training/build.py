@@ -14,6 +14,7 @@ from spikeserve.models.network import Network
 from spikeserve.training.drive import FloatDrive
 from spikeserve.training.neurons import clipped_relu, halved_relu, lif
 from spikeserve.training.rounding import FloatWeights, fake_quantised, membrane_units
+from spikeserve.training.side_by_side import convolved_side_by_side, pays
 
 Activation = Literal["relu", "clipped-relu", "halved-relu", "lif"]
 
@@ -38,6 +39,8 @@ class FloatOperations:
             flat = x.permute(0, 2, 3, 1).flatten(1)
             # Faster than as a convolution.
             return F.linear(flat, weight.T, self._bias)[:, :, None, None]
+        if groups == 1 and pays(x, window):
+            return convolved_side_by_side(x, kernels, self._bias, window)
         return F.conv2d(x, kernels, self._bias, window.stride, window.padding, groups=groups)
 
     def max_pooled(self, x: Tensor, window: Window) -> Tensor:
@@ -124,7 +127,9 @@ class Neurons(nn.Module):
         if self.activation == "relu":
             return current.relu()
         if self.activation == "clipped-relu":
-            return clipped_relu(current, self.levels)
+            flat = current.permute(0, 2, 3, 1).flatten()  # one size for the compiler
+            spread = clipped_relu(flat, self.levels).view(current.permute(0, 2, 3, 1).shape)
+            return spread.permute(0, 3, 1, 2)
         if self.activation == "halved-relu":
             return halved_relu(current, self.levels)
         channels_last = current.permute(0, 2, 3, 1)

@@ -27,7 +27,7 @@ def test_every_variant_trains_once_and_is_measured_alike_ever_after(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SPIKETRAIN_COMPILE", "0")
-    neurons._kernels.cache_clear()
+    neurons.fused.cache_clear()
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 10, 64).astype(np.uint8)
     images = rng.integers(0, 256, (64, 8, 8, 3)).astype(np.uint8)
@@ -50,7 +50,7 @@ def test_every_variant_trains_once_and_is_measured_alike_ever_after(
     document = {"about": "", "images": 64, "one_pass": passes, "runs": [*rows, *again]}
     assert set(passes) == {stage.name for stage in recipe.stages[:-1]}
     assert sum(line.startswith("| ") for line in codes(document)) == len(VARIANTS) + 2 + 6
-    neurons._kernels.cache_clear()
+    neurons.fused.cache_clear()
 
 
 def test_early_exit_pays_for_the_timesteps_it_takes() -> None:

@@ -78,6 +78,6 @@ def _plain_kernels(
     """Compiling takes longer than these tests, and needs a compiler."""
     if request.node.get_closest_marker("verify") is None:
         monkeypatch.setenv("SPIKETRAIN_COMPILE", "0")
-    neurons._kernels.cache_clear()  # one test's choice must not be the next one's
+    neurons.fused.cache_clear()  # one test's choice must not be the next one's
     yield
-    neurons._kernels.cache_clear()
+    neurons.fused.cache_clear()
