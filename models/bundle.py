@@ -22,6 +22,7 @@ from safetensors.numpy import load as load_safetensors
 from safetensors.numpy import save as save_safetensors
 
 from spikeserve.models.errors import BundleError, InvalidProgram, ModelError
+from spikeserve.models.layers.lif import COARSE_LEAK_BITS
 from spikeserve.models.manifest import Manifest
 from spikeserve.models.network import Network
 from spikeserve.models.program import Drive, IntegerNeurons, IntegerWeights, Program
@@ -29,6 +30,7 @@ from spikeserve.models.program import Drive, IntegerNeurons, IntegerWeights, Pro
 SCHEMA_VERSION = 2
 MANIFEST, WEIGHTS, GRAPH, CARD = "manifest.json", "weights.safetensors", "step.onnx", "CARD.md"
 MAX_FILE_BYTES = 1 << 30
+TIMESTEPS_OF_FORMAT_1 = 64
 DRIVE = fields(Drive)
 
 
@@ -59,7 +61,7 @@ def load_bundle(folder: Path) -> Bundle:
             contents[name] = data
     try:
         tensors = load_safetensors(contents[WEIGHTS])
-    except (SafetensorError, ValueError) as error:
+    except (SafetensorError, ValueError, KeyError) as error:  # KeyError: a type numpy has not
         raise BundleError(f"{folder / WEIGHTS} is not a safetensors file: {error}") from error
     try:
         program = program_from_tensors(manifest.network, tensors, manifest.logit_scale)
@@ -88,6 +90,8 @@ def load_manifest(folder: Path) -> Manifest:
     except (ValueError, RecursionError) as error:
         raise BundleError(f"{path} is not JSON: {error}") from error
     version = document.get("schema_version") if isinstance(document, dict) else None
+    if version is not None and type(version) is not int:
+        raise BundleError(f"{path}: schema_version: a whole number is expected")
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise BundleError(
             f"{path} has schema version {version}, this release reads {SCHEMA_VERSION}; "
@@ -110,7 +114,9 @@ def save_bundle(folder: Path, manifest: Manifest, program: Program, graph: bytes
         BundleError: the manifest is another program's; nothing was written.
     """
     _check_bits(folder, manifest, program)
-    manifest = manifest.model_copy(update={"schema_version": program.format})
+    longer = manifest.timesteps > TIMESTEPS_OF_FORMAT_1
+    version = max(program.format, 2 if longer else 1)
+    manifest = manifest.model_copy(update={"schema_version": version})
     folder.mkdir(parents=True, exist_ok=True)
     contents = {WEIGHTS: save_safetensors(program_tensors(program)), GRAPH: graph}
     for name, data in contents.items():
@@ -126,7 +132,11 @@ def save_manifest(folder: Path, manifest: Manifest) -> Manifest:
         if path.is_file() and path.name != MANIFEST
     }
     manifest = manifest.model_copy(update={"files": files})
-    (folder / MANIFEST).write_text(manifest.model_dump_json(indent=1, by_alias=True) + "\n")
+    document = manifest.model_dump(mode="json", by_alias=True)
+    for layer in document["layers"]:
+        if layer.get("leak_bits") == COARSE_LEAK_BITS:  # releases of format 1 know no other
+            del layer["leak_bits"]
+    (folder / MANIFEST).write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
     return manifest
 
 
@@ -185,9 +195,10 @@ def program_from_tensors(
     """
     expected = {f"{layer.name}.{part}" for layer in network.synaptic for part in ("weight", "bias")}
     expected |= {f"{lif.name}.threshold" for lif in network.lifs}
+    driven = {f"drive.{field.name}" for field in DRIVE}
     for optional in (
         *({f"{lif.name}.reset_by", f"{lif.name}.initial"} for lif in network.lifs),
-        {f"drive.{field.name}" for field in DRIVE},
+        driven - expected if driven.isdisjoint(expected) else set[str](),  # or a layer's name
     ):
         if optional & tensors.keys():
             expected |= optional
@@ -213,6 +224,6 @@ def _neurons(tensors: Mapping[str, NDArray[Any]], name: str) -> IntegerNeurons:
 
 
 def _drive(tensors: Mapping[str, NDArray[Any]]) -> Drive | None:
-    if "drive.gain" not in tensors:
+    if any(f"drive.{field.name}" not in tensors for field in DRIVE):
         return None
     return Drive(**{field.name: tensors[f"drive.{field.name}"] for field in DRIVE})

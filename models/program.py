@@ -90,6 +90,11 @@ class Drive:
     def steps(self) -> int:
         return len(self.gain)
 
+    @cached_property
+    def gains(self) -> Ints:
+        """The gain of every channel, ``[S, 1]``; the same array whenever it is asked for."""
+        return self.gain[:, None]
+
 
 @dataclass(frozen=True)
 class Program:
@@ -129,6 +134,8 @@ class Program:
         self._check_exact()
 
     def _check_drive(self, drive: Drive) -> None:
+        if "drive" in (layer.name for layer in self.network.layers):
+            raise InvalidProgram("beside a drive no layer may be called drive")
         first, steps = self.network.synaptic[0], drive.gain.size
         if not 1 <= steps <= MAX_TIMESTEPS:
             raise InvalidProgram(f"a drive of {steps} timesteps; 1 to {MAX_TIMESTEPS} are possible")

@@ -121,4 +121,4 @@ def driven_sums(program: Program, operations: CountingOperations, x: Value, done
     sums = layer.sums(operations, x, program.weights[0].weight)
     if drive.padding.any():
         sums = sums + operations.scheduled(program.padding_sums, done)
-    return sums * operations.scheduled(drive.gain[:, None], done)
+    return sums * operations.scheduled(drive.gains, done)

@@ -18,17 +18,17 @@ class TimestepHistogram(Collector):
 
     def __init__(self, registry: CollectorRegistry, labels: tuple[str, ...]) -> None:
         self._labelnames = labels
-        self._models: dict[tuple[str, ...], Histogram] = {}
+        self._models: dict[tuple[str, ...], tuple[tuple[float, ...], Histogram]] = {}
         registry.register(self)
 
     def labels(self, *values: str, timesteps: int) -> Histogram:
-        """The model's histogram; one that was there before goes on."""
-        if values not in self._models:
-            histogram = Histogram(
-                NAME, ABOUT, self._labelnames, buckets=buckets_of(timesteps), registry=None
-            )
-            self._models[values] = histogram
-        return self._models[values].labels(*values)
+        """The model's histogram. It goes on after a reload, and begins anew with other buckets."""
+        bounds = buckets_of(timesteps)
+        before = self._models.get(values)
+        if before is None or before[0] != bounds:
+            histogram = Histogram(NAME, ABOUT, self._labelnames, buckets=bounds, registry=None)
+            self._models[values] = bounds, histogram
+        return self._models[values][1].labels(*values)
 
     def describe(self) -> Iterator[Metric]:
         """What is collected, without samples."""
@@ -37,7 +37,7 @@ class TimestepHistogram(Collector):
     def collect(self) -> Iterator[Metric]:
         """All models' samples together."""
         (whole,) = self.describe()
-        for histogram in list(self._models.values()):
+        for _, histogram in list(self._models.values()):
             for metric in histogram.collect():
                 whole.samples.extend(metric.samples)
         yield whole

@@ -34,7 +34,7 @@ class FloatOperations:
         kernels = weight.T.view(weight.shape[1], *window.kernel, -1).permute(0, 3, 1, 2)
         if kernels.shape[1] == 1 and window.stride[0] != window.stride[1]:
             # Strides that may say channels last as well lead torch (2.13, CPU) astray.
-            kernels = kernels.clone(memory_format=torch.contiguous_format)
+            kernels, x = (v.clone(memory_format=torch.contiguous_format) for v in (kernels, x))
         if x.shape[2:] == window.kernel and window.padding == (0, 0) and groups == 1:
             flat = x.permute(0, 2, 3, 1).flatten(1)
             # Faster than as a convolution.
@@ -88,9 +88,12 @@ class SynapticModule(nn.Module):
 
     @property
     def floats(self) -> FloatWeights:
-        return FloatWeights(self.layer, self.weight, self.bias)
+        if self.drive is None or self.drive_bias is None:
+            return FloatWeights(self.layer, self.weight, self.bias, self.bias.abs())
+        largest = (self.bias + self.drive_bias).abs().amax(dim=0)
+        return FloatWeights(self.layer, self.weight, self.bias, largest, max(self.drive.gains))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, timesteps: int) -> Tensor:
         """``[T * B, c_in, H, W]`` to ``[T * B, c_out, h_out, w_out]``."""
         self.density = x.mean(dtype=torch.float32)
         layer, weight = self.layer, cast(Tensor, self.weight)
@@ -100,7 +103,7 @@ class SynapticModule(nn.Module):
             return cast(Tensor, self.norm(layer.sums(FLOATS, x, weight.T)))
         if self.drive is not None and self.drive_bias is not None:
             sums = layer.sums(FLOATS, x, weight.T)
-            return self.drive.applied(sums, self.bias + self.drive_bias)
+            return self.drive.applied(sums, self.bias + self.drive_bias, timesteps)
         if layer.is_matrix:
             return cast(Tensor, layer.sums(FloatOperations(self.bias), x, weight.T))
         return cast(Tensor, layer.sums(FLOATS, x, weight.T) + self.bias[:, None, None])
@@ -226,7 +229,7 @@ class SpikingNetwork(nn.Module):
 
         def through(layer: Layer, x: Tensor, read: Tensor) -> Tensor:
             module = next(modules)
-            out: Tensor = module(x, timesteps) if isinstance(layer, Lif) else module(read)
+            out: Tensor = module(read) if isinstance(layer, Pool) else module(read, timesteps)
             return x + out if isinstance(layer, Synaptic) and layer.joins else out
 
         x = self.network.carry(frames.flatten(0, 1), through)

@@ -31,9 +31,10 @@ class FloatDrive:
         others = (self.timesteps - first) / max(1, self.timesteps - 1)
         return torch.tensor([first, *[others] * (self.timesteps - 1)])
 
-    def applied(self, sums: Tensor, bias: Tensor) -> Tensor:
-        """``sums [T * B, C, H, W]`` times the gains, plus ``bias [T, C]``."""
-        by_step = sums.view(self.timesteps, -1, *sums.shape[1:])
-        gains = torch.tensor(self.gains, dtype=sums.dtype, device=sums.device)
-        driven = by_step * gains[:, None, None, None, None] + bias[:, None, :, None, None]
+    def applied(self, sums: Tensor, bias: Tensor, timesteps: int) -> Tensor:
+        """``sums [t * B, C, H, W]`` of t timesteps times their gains, plus ``bias [T, C]``."""
+        by_step = sums.reshape(timesteps, -1, *sums.shape[1:])
+        gains = torch.tensor(self.gains[:timesteps], dtype=sums.dtype, device=sums.device)
+        bias = bias[:timesteps, None, :, None, None]
+        driven = by_step * gains[:, None, None, None, None] + bias
         return driven.flatten(0, 1)

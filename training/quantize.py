@@ -55,7 +55,7 @@ def quantised(model: SpikingNetwork, bits: int) -> Program:
         served_neurons.append(_quantised_neurons(neurons, units))
         if len(served_neurons) == 1:
             drive = _quantised_drive(trained[0], units)
-        leak_q = round(float(neurons.leak.clamp(0, 1)) * 256)
+        leak_q = round(float(neurons.leak.clamp(0, 1)) * (1 << lif.leak_bits))
         served[lif.name] = replace(lif, leak_q=leak_q)
     layers, weights, units = _quantised_layers(
         network, [trained[-1].floats], None, bits, saturating=model.saturating
@@ -80,10 +80,9 @@ def _quantised_neurons(neurons: Neurons, units: Tensor) -> IntegerNeurons:
 def _quantised_drive(first: SynapticModule, units: Tensor) -> Drive | None:
     if first.drive is None or first.drive_bias is None:
         return None
-    bias = (first.drive_bias * units).clamp(-CURRENT_LIMIT, CURRENT_LIMIT)
     return Drive(
         gain=np.array(first.drive.gains, np.int32),
-        bias=_array(bias, torch.int32),
+        bias=_array(first.drive_bias * units, torch.int32),
         padding=np.zeros((first.drive.timesteps, first.layer.in_shape[2]), np.uint8),
     )
 
@@ -99,8 +98,8 @@ def _quantised_layers(
     """The layers ``feeding`` some neurons as served, their integers, and units ``[c_out]``.
 
     A right shift loses precision, and sums of few bits need less of it. The shift is the least
-    with which currents fit int16, unless they may saturate, and thresholds fit half of int16 or
-    less, so that membranes have room above the thresholds.
+    with which currents fit int16 (biases alone, where currents may saturate), and thresholds fit
+    half of int16 or less, so that membranes have room above the thresholds.
     """
     whole = membrane_units(network, feeding, bits, theta, saturating=saturating)
     room = ROOM if saturating else 2
@@ -114,11 +113,12 @@ def _quantised_layers(
         units = whole / 2**shift
         biases = [_array(floats.bias * units, torch.int32) for floats in feeding]
         roomy = theta is None or float((theta * units).abs().max()) <= CURRENT_LIMIT / room
-        currents = sum(
-            largest_sum(weight, input_maximum(network, floats.layer), shift) + np.abs(bias)
-            for weight, bias, floats in zip(weights, biases, feeding, strict=True)
-        )
-        if roomy and (saturating or np.max(currents) <= CURRENT_LIMIT):
+        reached = sum(_array((f.largest_bias * units).ceil(), torch.int64) for f in feeding)
+        if not saturating:
+            for weight, floats in zip(weights, feeding, strict=True):
+                maximum = input_maximum(network, floats.layer) * floats.gain
+                reached = reached + largest_sum(weight, maximum, shift)
+        if roomy and np.max(reached) <= CURRENT_LIMIT:
             break
     layers: list[Layer] = [floats.layer for floats in feeding]
     if shift != first.shift:

@@ -164,7 +164,8 @@ class Recipe(Section):
         dependencies = tuple(self.fingerprint(other) for other in self.dependencies(index))
         # A single timestep knows neither resets nor leaks, and every encoding begins with pixels.
         dynamics = self.network if stage.timesteps > 1 else None
-        return index, stage, dynamics, dependencies
+        rounding = self.quantize.saturating if stage.weight_bits is not None else None
+        return index, stage, dynamics, rounding, dependencies
 
     def is_folded(self, index: int) -> bool:
         """Whether stage ``index`` trains without batch-norm, which it or an earlier one folded."""

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from spikeserve.models.layers import Synaptic
 from spikeserve.models.network import Network, input_maximum
-from spikeserve.models.program import CURRENT_LIMIT
+from spikeserve.models.program import CURRENT_LIMIT, EXACT_IN_FLOAT32
 from spikeserve.training.errors import TrainingError
 
 PIXEL_UNIT = 256.0  # training divides frames by it: exact in bfloat16, unlike 255
@@ -34,6 +34,10 @@ class FloatWeights:
     layer: Synaptic
     weight: Tensor
     bias: Tensor
+    largest_bias: Tensor
+    """The largest magnitude of what is added at any timestep, ``[c_out]``."""
+    gain: int = 1
+    """The largest by which sums are multiplied."""
 
 
 def input_gain(network: Network, layer: Synaptic) -> float:
@@ -63,23 +67,27 @@ def membrane_units(
     matrices = [f.weight / input_gain(network, f.layer) for f in feeding if f.layer.is_matrix]
     units = _least_error_scale(torch.cat(matrices, dim=1), bits)
     limit = float((CURRENT_LIMIT - 1) << first.shift)
-    if saturating and theta is not None:
-        return torch.minimum(units, limit / ROOM / theta.detach().abs().clamp(min=1e-6))
-    if saturating:
-        limit /= LOGIT_SHARE
     for _ in range(MAX_RESCALINGS):
-        largest = [_largest_current(network, floats, units, bits) for floats in feeding]
-        excess = torch.stack(largest).sum(dim=0) / limit
+        sums = torch.stack([_largest_sum(network, floats, units, bits) for floats in feeding])
+        biases = torch.stack([(f.largest_bias * units).ceil() for f in feeding]).sum(dim=0)
+        excess = torch.maximum(sums.amax(dim=0) / (EXACT_IN_FLOAT32 - 1), biases / limit)
+        if not saturating:
+            reached = (sums.sum(dim=0) + biases) / limit
+        elif theta is not None:
+            reached = ROOM * theta.detach().abs() * units / limit
+        else:
+            reached = LOGIT_SHARE * sums.sum(dim=0) / limit
+        excess = torch.maximum(excess, reached)
         if (excess <= 1).all():
             return units.min().expand_as(units) if first is network.layers[-1] else units
         units = torch.where(excess > 1, units / (1.001 * excess), units)
     raise TrainingError(f"the sums of {first.name!r} cannot be kept within int16")
 
 
-def _largest_current(network: Network, floats: FloatWeights, units: Tensor, bits: int) -> Tensor:
-    """The largest magnitude of a rounded current, ``[c_out]``."""
+def _largest_sum(network: Network, floats: FloatWeights, units: Tensor, bits: int) -> Tensor:
+    """The largest magnitude of a rounded sum, ``[c_out]``."""
     steps = integers(network, floats, units, bits).abs().sum(dim=1)
-    return steps * input_maximum(network, floats.layer) + (floats.bias * units).abs().ceil()
+    return steps * input_maximum(network, floats.layer) * floats.gain
 
 
 def _least_error_scale(weight: Tensor, bits: int) -> Tensor:

@@ -137,7 +137,9 @@ def _panel(panel: Panel, identity: int, x: int, y: int) -> Json:
         }
         if panel.unit == "percentunit":
             defaults["custom"]["axisSoftMax"] = 1
+    repeat: Json = {"repeat": "model", "repeatDirection": "v"} if panel.repeated else {}
     return {
+        **repeat,
         "id": identity,
         "type": panel.kind,
         "title": panel.title,

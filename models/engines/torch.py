@@ -51,6 +51,8 @@ class TorchOperations:
 
     def convolved(self, x: Any, weight: NDArray[Any], window: Window, groups: int) -> Any:
         kernels = self._constant(weight, "kernels", lambda: kernels_of(weight, window))
+        if x.shape[1] == 1:  # as of kernels in _constant
+            x = x.clone(memory_format=self.torch.contiguous_format)
         return self.torch.nn.functional.conv2d(
             x, kernels, stride=window.stride, padding=window.padding, groups=groups
         ).round()

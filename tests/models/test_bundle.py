@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file, save_file
+from safetensors.torch import save_file as save_tensors
 
 from spikeserve.models.bundle import load_bundle, load_manifest, save_manifest
 from spikeserve.models.errors import BundleError, InvalidNetwork, InvalidProgram
@@ -71,6 +73,22 @@ def test_missing_file_is_named(folder: Path, name: str) -> None:
 def test_newer_schema_says_upgrade(folder: Path) -> None:
     edit(folder, lambda manifest: manifest.update(schema_version=3))
     with pytest.raises(BundleError, match=r"schema version 3.*upgrade"):
+        load_bundle(folder)
+
+
+@pytest.mark.parametrize("version", [True, 1.0, "1", [1]])
+def test_a_schema_version_is_a_whole_number(folder: Path, version: object) -> None:
+    edit(folder, lambda manifest: manifest.update(schema_version=version))
+    with pytest.raises(BundleError, match="schema_version: a whole number"):
+        load_bundle(folder)
+
+
+def test_types_that_numpy_has_not_are_refused(folder: Path) -> None:
+    tensors = {k: torch.from_numpy(v) for k, v in load_file(folder / "weights.safetensors").items()}
+    tensors["conv1.bias"] = tensors["conv1.bias"].bfloat16()
+    save_tensors(tensors, folder / "weights.safetensors")
+    rehash(folder)
+    with pytest.raises(BundleError, match="not a safetensors file"):
         load_bundle(folder)
 
 

@@ -14,8 +14,9 @@ from spikeserve.models.bundle import load_bundle, save_bundle
 from spikeserve.models.encoding import MAX_TIMESTEPS
 from spikeserve.models.engines.reference import ReferenceEngine
 from spikeserve.models.engines.selection import build_engine
+from spikeserve.models.engines.torch import TorchEngine
 from spikeserve.models.errors import BundleError, InvalidProgram
-from spikeserve.models.layers import Conv, Lif, Linear
+from spikeserve.models.layers import Conv, Lif, Linear, Shortcut
 from spikeserve.models.network import Network
 from spikeserve.models.program import Drive, IntegerNeurons, IntegerWeights, Program
 from spikeserve.training.export import step_graph
@@ -87,7 +88,20 @@ def test_a_bundle_says_what_older_releases_cannot_run(name: str, tmp_path: Path)
 def test_a_plain_program_stays_in_format_1(bundle_folder: Path) -> None:
     document = json.loads((bundle_folder / "manifest.json").read_text())
     assert document["schema_version"] == 1
+    assert all("leak_bits" not in layer for layer in document["layers"])
     assert load_bundle(bundle_folder).program.format == 1
+
+
+def test_a_layer_may_be_called_drive_unless_there_is_one(tmp_path: Path) -> None:
+    plain = random_program(random_network())
+    first, *others = plain.network.layers
+    assert isinstance(first, Conv)
+    program = replace(plain, network=Network((replace(first, name="drive"), *others)))
+    graph = step_graph(program).SerializeToString()
+    save_bundle(tmp_path, tiny_manifest(program), program, graph)
+    assert load_bundle(tmp_path).program.drive is None
+    with pytest.raises(InvalidProgram, match="called drive"):
+        replace(program, drive=plain_drive(program))
 
 
 REFUSED: dict[str, tuple[Change, str]] = {
@@ -161,6 +175,58 @@ def test_numbers_out_of_bounds_are_refused(name: str) -> None:
         change(random_program(random_network()))
 
 
+def test_a_pooled_shortcut_of_one_channel_saturates_like_any_other() -> None:
+    """400 spikes of weight 127, which are one weight in the bundle."""
+    size = 20
+    point = Conv("c0", (size, size, 1), 1, kernel=1, padding=0)
+    whole = Conv("c1", (size, size, 1), 1, kernel=size, stride=size, padding=0)
+    network = Network(
+        (
+            point,
+            Lif("l0", point.out_shape, fire_once=False),
+            whole,
+            Shortcut("s1", "l0", point.out_shape, 1, size, projects=True),
+            Lif("l1", (1, 1, 1), fire_once=False),
+            Linear("out", (1, 1, 1), 2),
+        )
+    )
+    zero = np.zeros(1, np.int32)
+    matrices = (np.ones((1, 1)), np.zeros((size * size, 1)), np.full((1, 1), 127), [[5, -5]])
+    weights = [IntegerWeights(np.array(m, np.int8), zero) for m in matrices[:-1]]
+    weights.append(IntegerWeights(np.array(matrices[-1], np.int8), np.zeros(2, np.int32)))
+    neurons = tuple(IntegerNeurons.plain(np.array([theta], np.int32)) for theta in (1, 100))
+    program = Program(network, tuple(weights), neurons, 1.0)
+    frames = np.full((1, size, size, 1), 9, np.uint8)
+    for engine in engines(program):
+        assert engine.step(frames, engine.start(1)).logits.tolist() == [[5, -5]], engine.name
+
+
+def test_one_channel_and_strides_that_differ_are_convolved_rightly() -> None:
+    """Strides in memory may say channels last as well as first; torch took one for the other."""
+    conv = Conv("c0", (4, 2, 1), 63, kernel=4, stride=(1, 2), padding=1)
+    network = Network(
+        (conv, Lif("l0", conv.out_shape, fire_once=False), Linear("out", conv.out_shape, 2))
+    )
+    rng = np.random.default_rng(0)
+    candidates = engines(free_program_of(network, rng, extreme=False))
+    for _ in range(5):
+        frames = rng.integers(0, 256, (3, 4, 2, 1), np.uint8)
+        steps = [engine.step(frames, engine.start(3)) for engine in candidates]
+        assert all(same(steps[0], step) for step in steps[1:])
+
+
+def test_the_torch_engine_keeps_nothing_of_a_timestep() -> None:
+    program = free_program_of(random_network(), np.random.default_rng(1), extreme=False)
+    program = replace(program, drive=plain_drive(program))
+    engine = TorchEngine(program, "cpu")
+    state = engine.start(1)
+    kept = []
+    for _ in range(3):
+        state = engine.step(np.zeros((1, *IMAGE_SHAPE), np.uint8), state).state
+        kept.append(len(engine._operations._constants))
+    assert kept[0] == kept[2]
+
+
 def test_frames_are_padded_with_the_drives_values() -> None:
     """A one-weight convolution sums what lies around a black pixel: nothing but padding."""
     conv = Conv("conv", (1, 1, 1), 1)
@@ -231,6 +297,7 @@ def test_a_thousand_timesteps_are_a_program_like_any_other(tmp_path: Path) -> No
     save_bundle(tmp_path, manifest, program, step_graph(program).SerializeToString())
     bundle = load_bundle(tmp_path)
     assert bundle.manifest.timesteps == MAX_TIMESTEPS
+    assert bundle.manifest.schema_version == 2
     image = bundle.manifest.noise_image()
     frames = [bundle.manifest.encoding.frame(image, t) for t in range(2, MAX_TIMESTEPS + 1)]
     assert (np.count_nonzero(frames, axis=0) == 1).all()

@@ -151,3 +151,11 @@ def test_timestep_buckets_follow_each_models_timesteps() -> None:
     ]  # fmt: skip
     counts = [s.value for s in family.samples if s.name.endswith("_count")]
     assert counts == [2, 1]
+    histogram.labels("short", "1", timesteps=8).observe(7)  # another network under its name
+    (family,) = registry.collect()
+    found = {
+        s.labels["le"]: s.value
+        for s in family.samples
+        if s.name.endswith("_bucket") and s.labels["model"] == "short"
+    }
+    assert (found["6.0"], found["7.0"], found["8.0"]) == (0, 1, 1)

@@ -293,7 +293,7 @@ def test_rounding_is_as_near_as_its_bits_allow() -> None:
     network = planned(("8", "P", "6"), (8, 8, 3), 4)
     layer = network.synaptic[1]
     weight = torch.randn(6, 72, generator=torch.Generator().manual_seed(0))
-    floats = FloatWeights(layer, weight, torch.zeros(6))
+    floats = FloatWeights(layer, weight, torch.zeros(6), torch.zeros(6))
     units = membrane_units(network, [floats], 4)
     steps = integers(network, floats, units, 4)
     assert steps.abs().max() == 7
@@ -309,7 +309,7 @@ def test_no_rounding_lets_a_current_leave_int16() -> None:
     for layer in network.synaptic:
         assert isinstance(layer, Conv | Linear)
         weight, bias = torch.ones(layer.weight_shape[::-1]), torch.zeros(layer.out_channels)
-        floats = FloatWeights(layer, weight, bias)
+        floats = FloatWeights(layer, weight, bias, bias.abs())
         steps = integers(network, floats, membrane_units(network, [floats], 8), 8).numpy()
         maximum = 255 if layer is network.layers[0] else 1
         assert (np.abs(steps).sum(axis=1) * maximum / 2**layer.shift <= 32767).all()
@@ -339,7 +339,7 @@ def test_sums_of_many_inputs_still_fit() -> None:
     layer = network.synaptic[1]
     generator = torch.Generator().manual_seed(0)
     weight = torch.randn(6, layer.weight_shape[0], generator=generator) / 100
-    floats = FloatWeights(layer, weight, torch.zeros(6))
+    floats = FloatWeights(layer, weight, torch.zeros(6), torch.zeros(6))
     units = membrane_units(network, [floats], 8)
     steps = integers(network, floats, units, 8)
     assert (units > 0).all()

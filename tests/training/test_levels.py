@@ -12,6 +12,8 @@ import torch
 
 from spikeserve.models.bundle import load_bundle
 from spikeserve.models.engines.reference import ReferenceEngine
+from spikeserve.models.layers import Lif
+from spikeserve.models.network import Network
 from spikeserve.models.plans import planned
 from spikeserve.training.build import SpikingNetwork, folded
 from spikeserve.training.cli import main
@@ -22,7 +24,7 @@ from spikeserve.training.neurons import clipped_relu, halved_relu, lif
 from spikeserve.training.quantize import quantised
 from spikeserve.training.recipe import load_recipe
 from spikeserve.training.teacher.network import Teacher
-from spikeserve.training.teacher.weights import WEIGHTS, About, save_teacher
+from spikeserve.training.teacher.weights import WEIGHTS, About, load_teacher, save_teacher
 
 RECIPE = """
 name = "levels"
@@ -162,8 +164,10 @@ def test_a_drive_brings_the_whole_current_of_a_pass_in_all_timesteps(
     model = model_of(drive)
     image = torch.rand(1, 2, 3, 8, 8)
     with torch.no_grad():
-        once = model.synaptic[0](image[0])
-        driven = folded(model, "current").synaptic[0](image.expand(4, -1, -1, -1, -1).flatten(0, 1))
+        once = model.synaptic[0](image[0], 1)
+        driven = folded(model, "current").synaptic[0](
+            image.expand(4, -1, -1, -1, -1).flatten(0, 1), 4
+        )
     by_step = driven.view(4, 2, *once.shape[1:])
     torch.testing.assert_close(by_step.sum(0), 4 * once)
     torch.testing.assert_close(by_step[0] * sum(gains) / 4, gains[0] * once)
@@ -190,6 +194,55 @@ def test_the_served_program_spikes_as_the_trained_network(drive: FloatDrive | No
     served = np.mean(spikes, axis=(0, 1)) / [np.prod(lif.in_shape) for lif in model.network.lifs]
     assert served == pytest.approx(rates, rel=0.03)
     assert np.corrcoef(np.ravel(logits), floats.flatten().numpy())[0, 1] > 0.99
+
+
+def test_a_driven_network_may_run_for_fewer_timesteps() -> None:
+    model = folded(model_of(FloatDrive((6, 2, 1, 1), 0.5)), "current").eval()
+    frames = torch.rand(4, 3, 3, 8, 8)
+    with torch.no_grad():
+        whole = model(frames)
+        for timesteps in (1, 2, 3):
+            torch.testing.assert_close(model(frames[:timesteps]), whole[:timesteps])
+
+
+@pytest.mark.parametrize("saturating", [False, True])
+@pytest.mark.parametrize("gains", [(6, 2, 1, 1), (48, 8, 4, 4)])
+def test_gains_biases_and_thresholds_fit_whatever_they_are(
+    gains: tuple[int, ...], saturating: bool
+) -> None:
+    model = folded(model_of(FloatDrive(gains, 1 / gains[-1])), "current")
+    model.saturating = saturating
+    with torch.no_grad():
+        model.neurons[0].theta.fill_(1e-4)
+        model.synaptic[0].bias.fill_(2.0)
+        model.synaptic[-1].bias.fill_(30.0)
+        model.synaptic[1].weight[0] = 0
+    program = quantised(model, 8)
+    assert saturating or not any(program.saturates)
+
+
+def test_leaks_are_quantised_as_finely_as_the_layer_says() -> None:
+    layers = [
+        dataclasses.replace(layer, leak_bits=16) if isinstance(layer, Lif) else layer
+        for layer in model_of(None).network.layers
+    ]
+    model = SpikingNetwork(Network(tuple(layers)), 4, 0.3, normalised=False)
+    assert [lif.leak_q for lif in quantised(model, 8).network.lifs] == [round(0.3 * 65536)] * 2
+
+
+def test_weights_rounded_otherwise_are_another_stage() -> None:
+    recipe, _ = load_recipe("levels-vgg8-cifar10")
+    bounded = recipe.model_copy(update={"quantize": type(recipe.quantize)(saturating=False)})
+    for index, stage in enumerate(recipe.stages):
+        same = recipe.fingerprint(index) == bounded.fingerprint(index)
+        assert same == (stage.weight_bits is None)
+
+
+@pytest.mark.parametrize("change", [{"classes": -1}, {"classes": 2**62}, {"widths": (-1, 24, 24)}])
+def test_a_teacher_that_cannot_be_is_refused(change: dict[str, object], tmp_path: Path) -> None:
+    teacher(tmp_path, **change)
+    with pytest.raises(TrainingError, match="holds no teacher"):
+        load_teacher(tmp_path / "teacher" / WEIGHTS, torch.device("cpu"))
 
 
 def test_dynamics_that_the_format_has_not_are_not_quantised() -> None:

@@ -54,7 +54,7 @@ def load_teacher(path: Path, device: torch.device) -> tuple[Teacher, About]:
             state = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
         about = About(**{**found, "widths": tuple(found["widths"])})
         model = Teacher(about.classes, about.widths)
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (OSError, SafetensorError, LookupError, ValueError, TypeError, RuntimeError) as error:
         raise TrainingError(f"{path} holds no teacher: {error}") from error
     load_into(model, state, path)
     model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

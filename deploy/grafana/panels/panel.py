@@ -22,6 +22,8 @@ class Panel:
     height: int = 8
     stacked: bool = False
     decimals: int | None = None
+    repeated: bool = False
+    """A panel for each chosen model, one below the other: models' buckets do not add up."""
     options: Mapping[str, Any] = field(default_factory=dict)
 
 

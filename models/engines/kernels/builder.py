@@ -91,7 +91,8 @@ class TableBuilder:
         self, layer: Synaptic, weights: IntegerWeights, drive: ProgramDrive | None
     ) -> None:
         analog = not layer.joins and input_maximum(self._network, layer) > 1
-        depthwise = is_depthwise(layer) and not analog and largest_sum(weights.weight) <= INT16_MAX
+        whole = whole_matrix(layer, weights.weight)
+        depthwise = is_depthwise(layer) and not analog and largest_sum(whole) <= INT16_MAX
         lanes = lanes_of(layer.out_channels)
         parts = parts_of(layer)
         if depthwise:
@@ -99,7 +100,6 @@ class TableBuilder:
         if not layer.joins:
             blocks = [width for part in parts for width in blocks_of(len(part.lanes))]
             self._blocks = [WORD] * (lanes // WORD) if analog else blocks
-        whole = whole_matrix(layer, weights.weight)
         fields = {
             **_window_fields(layer),
             "shift": layer.shift,
@@ -259,7 +259,7 @@ def safe_events(matrix: NDArray[np.int8]) -> int:
 def largest_sum(weight: NDArray[Any]) -> int:
     """The largest sum of weight magnitudes of a channel."""
     return max(
-        int(np.abs(weight[:, k : k + WORD].astype(np.int16)).sum(axis=0, dtype=np.int64).max())
+        int(np.abs(weight[:, k : k + WORD].astype(np.int32)).sum(axis=0, dtype=np.int64).max())
         for k in range(0, weight.shape[1], WORD)
     )
 
