@@ -35,6 +35,6 @@ class FloatDrive:
         """``sums [t * B, C, H, W]`` of t timesteps times their gains, plus ``bias [T, C]``."""
         by_step = sums.reshape(timesteps, -1, *sums.shape[1:])
         gains = torch.tensor(self.gains[:timesteps], dtype=sums.dtype, device=sums.device)
-        bias = bias[:timesteps, None, :, None, None]
+        bias = bias[:timesteps, None, :, None, None].to(sums.dtype)
         driven = by_step * gains[:, None, None, None, None] + bias
         return driven.flatten(0, 1)
