@@ -41,7 +41,7 @@ from spikeserve.models.layers.lif import FINE_LEAK_BITS
 from spikeserve.models.layers.lif import MEMBRANE_MAX as INT16_MAX
 from spikeserve.models.network import Network, input_maximum
 from spikeserve.models.program import Drive as ProgramDrive
-from spikeserve.models.program import IntegerNeurons, IntegerWeights, Program
+from spikeserve.models.program import IntegerNeurons, IntegerWeights, Program, largest_sum
 
 ALL_BITS = 2**64 - 1
 
@@ -92,7 +92,8 @@ class TableBuilder:
     ) -> None:
         analog = not layer.joins and input_maximum(self._network, layer) > 1
         whole = whole_matrix(layer, weights.weight)
-        depthwise = is_depthwise(layer) and not analog and largest_sum(whole) <= INT16_MAX
+        fits = is_depthwise(layer) and largest_sum(whole, 1, 0).max() <= INT16_MAX
+        depthwise = fits and not analog
         lanes = lanes_of(layer.out_channels)
         parts = parts_of(layer)
         if depthwise:
@@ -254,14 +255,6 @@ def safe_events(matrix: NDArray[np.int8]) -> int:
             fits = (heaviest.cumsum(axis=0) <= INT16_MAX).all(axis=1)
             fewest = min(fewest, int(fits.sum()))
     return fewest
-
-
-def largest_sum(weight: NDArray[Any]) -> int:
-    """The largest sum of weight magnitudes of a channel."""
-    return max(
-        int(np.abs(weight[:, k : k + WORD].astype(np.int32)).sum(axis=0, dtype=np.int64).max())
-        for k in range(0, weight.shape[1], WORD)
-    )
 
 
 def fixed(array: NDArray[Any]) -> NDArray[Any]:
