@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
@@ -120,16 +120,33 @@ class StageNetworks:
         return model.to(self.device)
 
     def _load_pretrained(self, model: SpikingNetwork, pretrained: str) -> None:
-        """Copy another network's weights, all but the classifier's."""
+        """Copy another network's weights, all but the classifier's.
+
+        Layers are matched in order, those without weights left out: strides may take the place of
+        pools.
+        """
         path = self.folder.pretrained_weights(pretrained, self.recipe)
-        classifier = f"stack.{len(model.stack) - 1}."
-        own, found = model.state_dict(), read_state(path, self.device)
-        for name in own:
-            if not name.startswith(classifier):
-                if name not in found or found[name].shape != own[name].shape:
-                    raise TrainingError(f"{path}: {name} does not fit this network")
-                own[name] = found[name]
+        own, theirs = model.state_dict(), read_state(path, self.device)
+        found = dict(zip(_by_layer(theirs), theirs.values(), strict=True))
+        places = dict(zip(own, _by_layer(own), strict=True))
+        last = max(layer for layer, _ in places.values())
+        for name, (layer, part) in places.items():
+            if layer < last:
+                value = found.get((layer, part))
+                if value is None or value.shape != own[name].shape:
+                    raise TrainingError(f"{path}: nothing in it fits {name} of this network")
+                own[name] = value
         model.load_state_dict(own)
+
+
+def _by_layer(names: Iterable[str]) -> list[tuple[int, str]]:
+    """Every parameter's layer, counting those with parameters, and its name there; -1: the
+    network's own."""
+    split = [
+        name.split(".", 2)[1:] if name.startswith("stack.") else ["-1", name] for name in names
+    ]
+    order = {index: k for k, index in enumerate(sorted({int(i) for i, _ in split} - {-1}))}
+    return [(order.get(int(index), -1), part) for index, part in split]
 
 
 @torch.no_grad()

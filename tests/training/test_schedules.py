@@ -180,6 +180,23 @@ def test_pretrained_weights_are_all_but_the_classifiers(
     assert main(["fit", str(other), *arguments, str(tmp_path / "other")]) == 0
 
 
+def test_pretrained_weights_fit_where_strides_take_the_place_of_pools(
+    recipe: Path, cifar: Path, tmp_path: Path
+) -> None:
+    arguments = ["--data", str(cifar), "--run"]
+    assert main(["fit", str(recipe), *arguments, str(tmp_path / "tiny")]) == 0
+    strided = RECIPE.replace('["8", "P", "12/2"]', '["8/2", "12/2"]').replace('"tiny"', '"other"')
+    recipe.write_text(strided.replace('name = "ann"', 'name = "ann"\npretrained = "tiny/ann"'))
+    run = Run.of(str(recipe), cifar, tmp_path / "other")
+    trainer = Trainer(run.recipe, 10, *run.splits(), run.folder)
+    initial = trainer.networks.initial(0, trainer.sample)
+    theirs = torch.load(tmp_path / "tiny" / "ann.pt")
+    for module, index in zip(initial.synaptic[:-1], (0, 3), strict=True):
+        assert torch.equal(module.weight, theirs[f"stack.{index}.weight"])
+        assert module.norm is not None
+        assert torch.equal(module.norm.bias, theirs[f"stack.{index}.norm.bias"])
+
+
 def test_one_process_trains_in_a_folder_at_a_time(
     recipe: Path, cifar: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
