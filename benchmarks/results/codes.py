@@ -71,3 +71,65 @@ def codes(document: Document) -> Iterator[str]:
     yield ""
     yield "![accuracy over operations, a line a code](results/codes.png)"
     yield ""
+    yield from _explained(document, {row["name"]: row for row in rows})
+
+
+def _explained(document: Document, rows: dict[str, Document]) -> Iterator[str]:
+    """What the figures say of the explanation that the ablation was made to try."""
+    passes = {stage: 100 * epochs[-1] for stage, epochs in document["one_pass"].items()}
+    once, halving = rows["once, hybrid"], rows["once, halving"]
+    binary, levels = rows["repeatedly from two levels, direct"], rows["levels, direct, free"]
+    yield (
+        f"**Fire once: two levels, whenever.** {_span(once)} over all timesteps, which is what one "
+        f"pass with two levels has ({passes['binary']:.1f} %). What a spike's time could say "
+        f"besides is not handed over: levels that halve have {passes['halved']:.1f} % in one pass, "
+        f"the neurons made of them {_span(halving)}, because deep ones decide before the finer "
+        "part of their input has come."
+    )
+    yield ""
+    yield (
+        f"**Fire repeatedly: as many levels as timesteps and one.** One pass with them has "
+        f"{passes['levels']:.1f} %, a ReLU network {passes['relu']:.1f} %. Neurons with a soft "
+        f"reset that begin with these weights have {_span(levels)}; the same neurons from the "
+        f"network that knows two levels {_span(binary)}."
+    )
+    yield ""
+    cheap, cheapest = rows["levels, front-loaded, free"], rows["levels, front-loaded, cheapest"]
+    saved = 1 - sum(cheapest["operations"]) / sum(cheap["operations"])
+    lost = 100 * (cheap["accuracy"][-1] - cheapest["accuracy"][-1])
+    yield (
+        f"**Sparsity is cheap.** The highest price saves {saved:.0%} of the operations and costs "
+        f"{lost:.1f} points (front-loaded input, all timesteps)."
+    )
+    yield ""
+    goal = once["accuracy"][-1]
+    inputs = {
+        source: min(operations_for(row, goal) for name, row in rows.items() if source in name)
+        for source in ("levels, direct", "levels, front-loaded", "levels, hybrid")
+    }
+    needed = ", ".join(f"{name.split(', ')[1]} {found:.3f}" for name, found in inputs.items())
+    yield (
+        f"**Input.** To be as accurate as the network that fires once ({100 * goal:.1f} %) the "
+        f"best of each input needs, in operations without exits: {needed}. It itself needs "
+        f"{once['early_exit']['operations']:.3f}, leaving early: where two levels are accurate "
+        "enough, they are the cheapest; beyond, timesteps are what buys accuracy."
+    )
+    yield ""
+
+
+def _span(row: Document) -> str:
+    first, last = (100 * row["accuracy"][t] for t in (0, -1))
+    return f"{first:.1f} % at t = 1 and {last:.1f} %"
+
+
+def operations_for(row: Document, accuracy: float) -> float:
+    """Operations up to where a code first reaches ``accuracy``, between timesteps in proportion;
+    infinite where it never does."""
+    spent = np.cumsum(row["operations"])
+    for t, reached in enumerate(row["accuracy"]):
+        if reached >= accuracy:
+            if t == 0:
+                return float(spent[0])
+            before = row["accuracy"][t - 1]
+            return float(np.interp(accuracy, [before, reached], spent[t - 1 : t + 1]))
+    return float("inf")

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.results.ablation import RECIPE, VARIANTS, compared, folders_of, one_pass
 from benchmarks.results.activity import leaving_early
-from benchmarks.results.codes import codes
+from benchmarks.results.codes import codes, operations_for
 from spikeserve.training import neurons
 from spikeserve.training.data import Split
 from spikeserve.training.recipe import Recipe, load_recipe
@@ -61,3 +61,10 @@ def test_early_exit_pays_for_the_timesteps_it_takes() -> None:
     assert early["accuracy"] == 1
     assert early["timesteps"] == pytest.approx(5 / 3, abs=1e-3)
     assert early["operations"] == pytest.approx(7 / 3, abs=1e-3)
+
+
+def test_operations_for_an_accuracy_lie_between_the_timesteps_around_it() -> None:
+    row = {"accuracy": [0.70, 0.80, 0.79], "operations": [0.1, 0.2, 0.2]}
+    assert operations_for(row, 0.65) == pytest.approx(0.1)
+    assert operations_for(row, 0.75) == pytest.approx(0.2)
+    assert operations_for(row, 0.81) == float("inf")

@@ -22,6 +22,7 @@ from spikeserve.training.evaluate import evaluated
 from spikeserve.training.recipe import load_recipe
 from tests.conftest import encoded
 from tests.processes import running_service
+from tests.verify.equality import check_same_bits
 
 pytestmark = pytest.mark.verify
 
@@ -56,11 +57,7 @@ def event_trace(shipped: Bundle, event_engine: Engine, test_set: Split) -> Trace
 def test_engines_give_the_same_bits_at_every_timestep(
     shipped: Bundle, test_set: Split, event_trace: Trace, choice: EngineChoice, count: int
 ) -> None:
-    engine = build_engine(shipped, choice)
-    other = trace(engine, shipped.manifest.encoding, test_set.images[:count])
-    assert np.array_equal(other.logit_sums, event_trace.logit_sums[:, :count])
-    assert np.array_equal(other.active_pairs, event_trace.active_pairs[:, :count])
-    assert np.array_equal(other.spikes, event_trace.spikes[:, :count])
+    check_same_bits(shipped, choice, test_set.images[:count], event_trace)
 
 
 @pytest.mark.parametrize(
