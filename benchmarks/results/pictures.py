@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator
 from PIL import Image
 
 mpl.use("Agg")
@@ -142,7 +143,7 @@ def _finish(figure: Figure, all_axes: list[Axes], path: Path) -> None:
 
 def codes(rows: list[Document], path: Path) -> None:
     """Accuracy over operations at t = 1 … T, a line a code; circles: leaving early."""
-    figure, axes = plt.subplots(figsize=(8, 5))
+    figure, axes = plt.subplots(figsize=(11, 5))
     families = list(dict.fromkeys(row["name"].rpartition(", ")[0] for row in rows))
     for row in rows:
         family = row["name"].rpartition(", ")[0]
@@ -154,7 +155,10 @@ def codes(rows: list[Document], path: Path) -> None:
         early = row["early_exit"]
         axes.plot(early["operations"], 100 * early["accuracy"], "o", color=colour, markersize=4)
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(FixedLocator([0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1]))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("")
     axes.set_xlabel("synaptic operations per dense multiply-accumulate, all timesteps so far")
     axes.set_ylabel("held-out accuracy, %")
-    axes.legend(fontsize=7, frameon=False, loc="lower right")
+    axes.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     _finish(figure, [axes], path)
