@@ -33,6 +33,9 @@ class Stage(Section):
     ``halved-relu`` 1, 1/2, … 2^(1-T) and 0 of neurons that fire once and count by their time."""
     timesteps: Annotated[int, Field(ge=1)]
     epochs: Annotated[int, Field(ge=1)]
+    epoch_share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the images that an epoch takes, drawn anew each time. Epochs end in checkpoints:
+    where a whole one takes long, a kill loses less."""
     learning_rate: Annotated[float, Field(gt=0)]
     optimizer: Literal["muon", "adamw", "sgd"] = "muon"
     weight_decay: Annotated[float, Field(ge=0)] = 0.1

@@ -12,23 +12,23 @@ class TimeLimit:
     def __init__(self, minutes: float | None) -> None:
         self._ends = math.inf if minutes is None else time.monotonic() + 60 * minutes
         self._started = time.monotonic()
-        self._timesteps = 0
+        self._work = 0.0
         self._seconds = 0.0
 
-    def allows(self, timesteps: int) -> bool:
-        """Whether an epoch of ``timesteps`` is expected to end in time.
+    def allows(self, work: float) -> bool:
+        """Whether an epoch of so much ``work`` is expected to end in time.
 
-        Its duration is that of the epoch before, in proportion to their timesteps.
+        Work is timesteps times the share of the images; durations are in proportion to it.
         """
-        if not self._timesteps:
+        if not self._work:
             return True
-        expected = self._seconds * timesteps / self._timesteps
+        expected = self._seconds * work / self._work
         return time.monotonic() + expected <= self._ends
 
     def begin(self) -> None:
         """Note that an epoch begins."""
         self._started = time.monotonic()
 
-    def end(self, timesteps: int) -> None:
-        """Note that an epoch of ``timesteps`` has ended."""
-        self._seconds, self._timesteps = time.monotonic() - self._started, timesteps
+    def end(self, work: float) -> None:
+        """Note that an epoch of so much ``work`` has ended."""
+        self._seconds, self._work = time.monotonic() - self._started, work

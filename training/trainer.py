@@ -99,7 +99,7 @@ class Trainer:
         done = state.load(self.folder.checkpoint)
         self.processes.run_on_main(lambda: self.folder.truncate_log(stage, done))
         for epoch in range(done, stage.epochs):
-            if not self.processes.broadcast(limit.allows(stage.timesteps)):
+            if not self.processes.broadcast(limit.allows(stage.timesteps * stage.epoch_share)):
                 raise TrainingPaused(
                     f"time is up before epoch {epoch + 1} of {stage.epochs} of stage "
                     f"{stage.name!r}; go on with --resume"
@@ -113,7 +113,7 @@ class Trainer:
                     "lower the learning rate; what was saved before is kept"
                 )
             line |= self._validate(model, stage)
-            limit.end(stage.timesteps)
+            limit.end(stage.timesteps * stage.epoch_share)
             if self.processes.is_main:
                 self._report(line)
                 state.save(self.folder.checkpoint, epoch + 1)
@@ -134,11 +134,11 @@ class Trainer:
         size -= size % self.processes.world_size
         if not size:
             raise TrainingError(f"fewer images than the {self.processes.world_size} processes")
-        per_epoch = len(self.train.labels) // size
+        per_epoch = self.train.count(size, stage.epoch_share)
         losses, rates = [], []
         shard = self.processes.shard
         batches = track(
-            self.train.epoch(size, state.generator, stage.augmentation),
+            self.train.epoch(size, state.generator, stage.augmentation, stage.epoch_share),
             description=f"{stage.name} {epoch + 1}/{stage.epochs}",
             total=per_epoch,
             transient=True,  # the epoch's line takes its place

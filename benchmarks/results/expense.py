@@ -17,7 +17,10 @@ ONE_GPU = 100e12
 
 
 def operations_of(recipe: Recipe) -> float:
-    """Floating-point operations of all stages a recipe needs, teachers' forward passes included."""
+    """Floating-point operations of all stages a recipe needs, teaching stages' passes included.
+
+    An ``ann_teacher``, which is another network, is not counted.
+    """
     classes = len(DATASETS[recipe.data.dataset].labels)
     macs = recipe.build_network(classes, SHAPE).macs
     images = (IMAGES - recipe.data.held_out) * recipe.data.fraction
@@ -26,7 +29,8 @@ def operations_of(recipe: Recipe) -> float:
         stage = recipe.stages[index]
         student = (FORWARD + BACKWARD) * stage.timesteps
         teacher = FORWARD if stage.teacher else 0
-        total += stage.epochs * images * macs * (student + teacher)
+        epochs = stage.epochs * stage.epoch_share
+        total += epochs * images * macs * (student + teacher)
     return total
 
 
@@ -45,7 +49,8 @@ def expense_table() -> Iterator[str]:
         recipe, _ = load_recipe(path.stem)
         network = recipe.build_network(len(DATASETS[recipe.data.dataset].labels), SHAPE)
         epochs = ", ".join(
-            f"{recipe.stages[k].name} {recipe.stages[k].epochs}" for k in recipe.required
+            f"{stage.name} {stage.epochs * stage.epoch_share:g}"
+            for stage in (recipe.stages[k] for k in recipe.required)
         )
         operations, pretrained = operations_of(recipe), ", ".join(pretrained_by(recipe))
         size = f"{network.macs / 1e6:.0f} MMAC, {network.parameters / 1e6:.1f} M weights"

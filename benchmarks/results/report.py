@@ -292,7 +292,7 @@ def _recipes() -> Iterator[str]:
         "Counted floating-point operations, and how long they take: on two cores at the "
         f"{TWO_CORES / 1e9:.0f} GFLOP/s that bf16 convolutions reached on an AMD EPYC (Zen 4), "
         f"neurons not counted; on a GPU at an assumed {ONE_GPU / 1e12:.0f} TFLOP/s, which nobody "
-        "has measured. Pretraining is not included."
+        "has measured. Pretraining and teachers trained apart are not included."
     )
     yield ""
     yield from expense_table()

@@ -98,6 +98,19 @@ def test_an_epoch_shows_every_image_once() -> None:
     assert sorted(torch.cat(seen).tolist()) == labels.tolist()
 
 
+def test_an_epoch_of_a_share_draws_other_images_each_time() -> None:
+    labels = torch.arange(40)
+    batches = Batches(torch.zeros(40, 8, 8, 3, dtype=torch.uint8), labels)
+    generator = torch.Generator().manual_seed(0)
+    first, second = (
+        torch.cat([y for _, y in batches.epoch(8, generator, Augmentation(0), share=0.5)])
+        for _ in range(2)
+    )
+    assert len(set(first.tolist())) == len(first) == 8 * batches.count(8, 0.5) == 16
+    assert set(first.tolist()) != set(second.tolist())
+    assert batches.count(8, 0.01) == 1  # an epoch without a step would train nothing
+
+
 def test_missing_data_says_how_to_fetch(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=f"spiketrain data cifar10 --data {tmp_path}"):
         DATASETS["cifar10"].train(tmp_path)

@@ -28,13 +28,22 @@ class Batches:
             torch.from_numpy(split.labels.astype(np.int64)).to(device),
         )
 
+    def count(self, batch_size: int, share: float = 1.0) -> int:
+        """How many batches an epoch of ``share`` of the images has, at least one."""
+        images = len(self.labels)
+        return max(1, int(share * images) // min(batch_size, images))
+
     def epoch(
-        self, batch_size: int, generator: torch.Generator, augmentation: Augmentation
+        self,
+        batch_size: int,
+        generator: torch.Generator,
+        augmentation: Augmentation,
+        share: float = 1.0,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Shuffled batches: images ``[B, H, W, C]``, labels ``[B]``, a short last one dropped."""
         device = self.labels.device
         order = torch.randperm(len(self.labels), generator=generator).to(device)
         size = min(batch_size, len(order))
-        for start in range(0, len(order) - size + 1, size):
-            index = order[start : start + size]
+        for batch in range(self.count(batch_size, share)):
+            index = order[batch * size : (batch + 1) * size]
             yield augmentation(self.images[index], generator), self.labels[index]
