@@ -17,15 +17,23 @@ from tests.verify.equality import check_same_bits
 pytestmark = pytest.mark.verify
 
 DATA = Path("data")
+SMALL = """
+extends = "levels-vgg8-cifar10"
+name = "small"
+[network]
+plan = ["24", "32/2", "48", "64/2", "96", "128/2", "128"]
+"""
 
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """The recipe's network after a minute of training, which is enough to spike."""
+    """A small network of the recipe after some seconds of training, which is enough to spike."""
     folder = tmp_path_factory.mktemp("levels")
-    arguments = ["--data", DATA, "--run", folder / "run", "--bundle", folder / "bundle"]
-    training = [sys.executable, "-m", "spikeserve.training.cli", "all", "levels-vgg8-cifar10"]
-    subprocess.run([*training, *map(str, arguments), "--trial", "0.02"], check=True, timeout=1800)
+    recipe = folder / "small.toml"
+    recipe.write_text(SMALL)
+    arguments = [recipe, "--data", DATA, "--run", folder / "run", "--bundle", folder / "bundle"]
+    training = [sys.executable, "-m", "spikeserve.training.cli", "all", "--trial", "0.02"]
+    subprocess.run([*training, *map(str, arguments)], check=True, timeout=1800)
     return load_bundle(folder / "bundle")
 
 
