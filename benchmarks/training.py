@@ -85,7 +85,7 @@ def measured(setting: Setting, steps: int) -> dict[str, float]:
     from spikeserve.training import build
     from spikeserve.training.allocator import keep_freed_memory
     from spikeserve.training.build import SpikingNetwork
-    from spikeserve.training.device import compute_type
+    from spikeserve.training.device import autocast, compute_type
     from spikeserve.training.objective import objective
     from spikeserve.training.optimizers import optimizers_of
     from spikeserve.training.recipe import load_recipe
@@ -106,13 +106,14 @@ def measured(setting: Setting, steps: int) -> dict[str, float]:
     if setting.optimizer == "torch":
         hidden = optimizers[0].param_groups[0]
         optimizers[0] = torch.optim.Muon(hidden["params"], lr=hidden["lr"], ns_steps=4)
-    dtype = torch.float32 if setting.environment else compute_type(torch.device("cpu"))
+    cpu = torch.device("cpu")
+    dtype = torch.float32 if setting.environment else compute_type(cpu)
     frames = torch.rand(1, recipe.batch_size, 32, 32, 3).to(dtype).permute(0, 1, 4, 2, 3)
     labels = torch.randint(0, 10, (recipe.batch_size,))
     runs: list[dict[str, float]] = []
     for _ in range(WARMING + steps):
         faults, started = _faults(), time.perf_counter()
-        with torch.autocast("cpu", torch.bfloat16, enabled=dtype is not torch.float32):
+        with autocast(cpu, dtype):
             logits = model(frames)
         loss, _ = objective(stage, model, logits, labels, None)
         for optimizer in optimizers:

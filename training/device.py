@@ -22,3 +22,9 @@ def compute_type(device: torch.device) -> torch.dtype:
     able = torch.cpu.get_capabilities()
     pays = able.get("amx_bf16") or (able.get("avx512_bf16") and "AMD" in str(able.get("cpu_name")))
     return torch.bfloat16 if pays else torch.float32
+
+
+def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
+    """The context in which convolutions run in ``dtype``; in float32, one that changes nothing."""
+    enabled = dtype is not torch.float32
+    return torch.autocast(device.type, dtype if enabled else None, enabled)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from spikeserve.training.device import autocast
 from spikeserve.training.rounding import PIXEL_UNIT
 
 
@@ -25,5 +26,4 @@ class FrameEncoder:
 
     def autocast(self) -> torch.autocast:
         """The context in which a network runs on these frames."""
-        enabled = self.dtype is not torch.float32
-        return torch.autocast(self.table.device.type, self.dtype if enabled else None, enabled)
+        return autocast(self.table.device, self.dtype)

@@ -15,7 +15,7 @@ from torch import Tensor
 from spikeserve.training.allocator import keep_freed_memory
 from spikeserve.training.data import DATASETS, held_out
 from spikeserve.training.data.batches import Batches
-from spikeserve.training.device import choose_device, compute_type
+from spikeserve.training.device import autocast, choose_device, compute_type
 from spikeserve.training.errors import TrainingError
 from spikeserve.training.run_folder import LOG
 from spikeserve.training.teacher.network import Teacher
@@ -120,7 +120,7 @@ class TeacherFit:
             group["lr"] = group["peak"] * learning_rate_factor(progress)
         mirrored = (self.mirrored[index] ^ (self.epoch % 2 == 1)).to(self.device)
         images = augmented(self.train.images[place], mirrored, schedule.translation, generator)
-        with torch.autocast(self.device.type, compute_type(self.device)):
+        with autocast(self.device, compute_type(self.device)):
             logits = self.model(images)
         loss = F.cross_entropy(
             logits.float(), self.train.labels[place], label_smoothing=schedule.label_smoothing
@@ -140,7 +140,7 @@ class TeacherFit:
             torch.split(self.rest.labels, EVALUATED_TOGETHER),
             strict=True,
         ):
-            with torch.autocast(self.device.type, compute_type(self.device)):
+            with autocast(self.device, compute_type(self.device)):
                 logits = self.model(images) + self.model(images.flip(2))
             hits += int((logits.argmax(1) == labels).sum())
         self.model.train()
