@@ -140,13 +140,16 @@ class StageNetworks:
 
 
 def _by_layer(names: Iterable[str]) -> list[tuple[int, str]]:
-    """Every parameter's layer, counting those with parameters, and its name there; -1: the
-    network's own."""
-    split = [
-        name.split(".", 2)[1:] if name.startswith("stack.") else ["-1", name] for name in names
+    """Of every parameter its layer, counting only layers that have some, and its name there.
+
+    What belongs to the network as a whole has layer -1.
+    """
+    parts = [name.removeprefix("stack.").split(".", 1) for name in names]
+    indices = sorted({int(first) for first, *_ in parts if first.isdigit()})
+    return [
+        (indices.index(int(first)), rest[0]) if first.isdigit() else (-1, first)
+        for first, *rest in parts
     ]
-    order = {index: k for k, index in enumerate(sorted({int(i) for i, _ in split} - {-1}))}
-    return [(order.get(int(index), -1), part) for index, part in split]
 
 
 @torch.no_grad()
