@@ -64,11 +64,20 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
         BodyTooLarge: noticed at the limit, not after it.
         QueueFull, NotReady, BodyTimeout: see :meth:`Admission.upload`.
     """
-    async with request.app.state.admission.upload() as upload:
+    async with _upload(request, max_bytes) as upload:
         chunks = []
         while not upload.complete:
             chunks.append(await _next_chunk(request, upload, max_bytes))
         return b"".join(chunks)
+
+
+def _upload(request: Request, max_bytes: int) -> Upload:
+    """Room for the body. One that announces too much is not asked to come (``Expect``)."""
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > max_bytes:
+        raise BodyTooLarge(f"the body is larger than {max_bytes} bytes")
+    upload: Upload = request.app.state.admission.upload()
+    return upload
 
 
 async def _next_chunk(request: Request, upload: Upload, max_bytes: int) -> bytes:
@@ -98,7 +107,7 @@ async def multipart_form(
     Raises:
         BodyTooLarge, MalformedRequest
     """
-    async with request.app.state.admission.upload() as upload:
+    async with _upload(request, max_bytes) as upload:
         chunks = _chunks(request, upload, max_bytes)
         parser = MultiPartParser(request.headers, chunks, max_files=max_files, max_fields=0)
         try:

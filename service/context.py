@@ -15,6 +15,11 @@ NAME = b"x-request-id"
 REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 
+def known_id(given: str) -> str:
+    """The id that a request brings, where it is one that can be passed on; else a new one."""
+    return given if REQUEST_ID.fullmatch(given) else f"{getrandbits(128):032x}"
+
+
 class RequestContext:
     """Sets ``request_id`` on the request's state, echoes it, and observes the outcome."""
 
@@ -27,9 +32,12 @@ class RequestContext:
             await self.app(scope, receive, send)
             return
         started = time.perf_counter()
+        head = scope["method"] == "HEAD"
+        if head:  # what GET answers, without its body; the server looks at the scope that was
+            scope = {**scope, "method": "GET"}
         headers: list[tuple[bytes, bytes]] = scope["headers"]
         given = next((value.decode("latin-1") for key, value in headers if key == NAME), "")
-        request_id = given if REQUEST_ID.fullmatch(given) else f"{getrandbits(128):032x}"
+        request_id = known_id(given)
         state = scope.setdefault("state", {})
         state["request_id"], state["model"], state["answering"] = request_id, "", False
         code = "499"  # the client left before an answer began
@@ -44,6 +52,8 @@ class RequestContext:
                 if message["status"] >= 400 and any(key == b"expect" for key, _ in headers):
                     # Its body was never asked for; what comes next would be taken for it.
                     message["headers"].append((b"connection", b"close"))
+            elif head and message["type"] == "http.response.body":
+                message["body"] = b""
             await send(message)
 
         try:

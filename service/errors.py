@@ -2,9 +2,11 @@
 
 ServiceError
  ├─ MalformedRequest    400  body is not valid JSON, multipart or base64
+ ├─ BadHttp             400  the request itself cannot be read
  ├─ Unauthorised        401  no API key, or none we know
  ├─ UnknownModel        404
  ├─ BodyTimeout         408  the body took too long to arrive
+ ├─ HeadTimeout         408  so did the head
  ├─ OutcomeUnreachable  409  the calibration curve does not reach it
  ├─ ReloadRefused       409  a bundle must not be served; nothing changed
  ├─ BodyTooLarge        413
@@ -13,8 +15,10 @@ ServiceError
  ├─ InvalidParameter    422
  ├─ QueueFull           429  with Retry-After
  ├─ RateLimited         429  this key, with Retry-After
+ ├─ HeadTooLarge        431
  ├─ InferenceFailed     500  this row only
- ├─ NotReady             503  draining, or the engine is gone, with Retry-After
+ ├─ NotReady            503  draining, or the engine is gone, with Retry-After
+ ├─ Crowded             503  too many connections, with Retry-After
  └─ DeadlineExceeded    504
 
 Answers are RFC 9457 ``application/problem+json``.
@@ -53,6 +57,10 @@ class MalformedRequest(ServiceError):
     status, reason = 400, "malformed"
 
 
+class BadHttp(ServiceError):
+    status, reason = 400, "bad_http"
+
+
 class Unauthorised(ServiceError):
     status, reason = 401, "unauthorised"
 
@@ -67,6 +75,10 @@ class UnknownModel(ServiceError):
 
 class BodyTimeout(ServiceError):
     status, reason = 408, "body_timeout"
+
+
+class HeadTimeout(ServiceError):
+    status, reason = 408, "head_timeout"
 
 
 class OutcomeUnreachable(ServiceError):
@@ -113,12 +125,20 @@ class RateLimited(RetryLater):
     status, reason = 429, "rate_limited"
 
 
+class HeadTooLarge(ServiceError):
+    status, reason = 431, "head_too_large"
+
+
 class InferenceFailed(ServiceError):
     status, reason = 500, "inference_failed"
 
 
 class NotReady(RetryLater):
     status, reason = 503, "not_ready"
+
+
+class Crowded(RetryLater):
+    status, reason = 503, "connections"
 
 
 class DeadlineExceeded(ServiceError):
@@ -128,9 +148,10 @@ class DeadlineExceeded(ServiceError):
 REJECTIONS = tuple(
     kind.reason
     for kind in (
-        MalformedRequest, Unauthorised, UnknownModel, BodyTimeout, OutcomeUnreachable,
-        ReloadRefused, BodyTooLarge, UnsupportedMedia, UnusableImage, InvalidParameter,
-        QueueFull, RateLimited, InferenceFailed, NotReady, DeadlineExceeded,
+        MalformedRequest, BadHttp, Unauthorised, UnknownModel, BodyTimeout, HeadTimeout,
+        OutcomeUnreachable, ReloadRefused, BodyTooLarge, UnsupportedMedia, UnusableImage,
+        InvalidParameter, QueueFull, RateLimited, HeadTooLarge, InferenceFailed, NotReady,
+        Crowded, DeadlineExceeded,
     )
 )  # fmt: skip
 
@@ -149,12 +170,17 @@ def problem(
 
 def problem_document(request: Request, status: int, detail: str) -> dict[str, str | int]:
     """RFC 9457, for where a status line cannot tell."""
+    return document(status, detail, request.state.request_id)
+
+
+def document(status: int, detail: str, request_id: str) -> dict[str, str | int]:
+    """A problem as RFC 9457 has it."""
     return {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,
         "detail": detail,
-        "request_id": request.state.request_id,
+        "request_id": request_id,
     }
 
 

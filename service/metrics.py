@@ -146,6 +146,7 @@ class Metrics:
             "engine_last_step_timestamp_seconds", "Unix time of the newest step.",
             *MODEL, over="livemax",
         )  # fmt: skip
+        self.connections = gauge("connections", "Open connections.")
         self.inside = gauge(
             "requests_inside", "Images being decoded, waiting, running or answered."
         )

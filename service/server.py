@@ -10,50 +10,42 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Collection
+from functools import partial
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.config import LOGGING_CONFIG
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from spikeserve.models.errors import ModelError
 from spikeserve.service.app import create_app
+from spikeserve.service.connections import KEEP_ALIVE_S, Connections, Limits, most_connections
 from spikeserve.service.errors import NotReady
+from spikeserve.service.protocol import Protocol
 from spikeserve.service.settings import Settings
 
 logger = logging.getLogger("spikeserve")
 
-KEEP_ALIVE_S = 75  # longer than a proxy's, so that it never reuses a closing socket
 LAST_WORDS_S = 2  # for answers that are on their way when the drain's time is up
 POLL_S = 0.005
 SWITCH_S = 0.0005
 GC_THRESHOLDS = (20_000, 20, 20)
 """Requests free their objects by themselves; looking for cycles after every few of them finds
 none and costs a few hundredths of the whole."""
-MOST_PIPELINED = 100
+LEAST_DISCARDED = 64 << 20
+"""Bytes of a body whose request is refused already: so many are read, or two largest bodies."""
 PARENT_S = 1.0
 ECHO_S = 1.0
 """A signal to the whole group reaches one of several processes twice: by the supervisor too."""
-
-
-class Protocol(HttpToolsProtocol):
-    """Closes on a client that sends requests without waiting for any answer.
-
-    uvicorn reads on while such a client has answers to come, and keeps all it has read.
-    """
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if len(self.pipeline) > MOST_PIPELINED:
-            self.transport.close()
 
 
 class Server(uvicorn.Server):
     """Drains on the first SIGTERM or SIGINT, leaves at the second, reloads on SIGHUP."""
 
     def __init__(self, app: FastAPI, settings: Settings) -> None:
+        self._connections = Connections(_limits(settings), app.state.metrics)
         super().__init__(
             uvicorn.Config(
                 app,
@@ -63,7 +55,7 @@ class Server(uvicorn.Server):
                 log_level=settings.log_level,
                 access_log=settings.log_level == "debug",
                 proxy_headers=False,  # nothing here asks where a request came from
-                http=Protocol,
+                http=cast(Any, partial(Protocol, self._connections)),
                 ws="none",
                 timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=LAST_WORDS_S,
@@ -84,6 +76,7 @@ class Server(uvicorn.Server):
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
+        self._start(lambda: self._connections.watch(self._protocols))
         if self._settings.workers > 1:
             self._start(self._watch_parent)
         await super().startup(sockets)
@@ -98,6 +91,10 @@ class Server(uvicorn.Server):
         elif self._settings.workers == 1 or now - self._draining_since > ECHO_S:
             self.interrupted_by = sig
             self.should_exit = self.force_exit = True
+
+    @property
+    def _protocols(self) -> Collection[Protocol]:
+        return self.server_state.connections  # type: ignore[return-value]
 
     def _start(self, work) -> None:  # type: ignore[no-untyped-def]
         task = asyncio.get_running_loop().create_task(work())
@@ -137,6 +134,15 @@ class Server(uvicorn.Server):
             await asyncio.to_thread(self._app.state.registry.reload)
         except (ModelError, OSError) as error:
             logger.error("reload refused, everything stays as it was: %s", error)
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        body_seconds=settings.body_timeout_seconds,
+        send_seconds=settings.send_timeout_seconds,
+        discarded_bytes=max(LEAST_DISCARDED, 2 * settings.max_body_bytes),
+        most=most_connections(settings.max_connections),
+    )
 
 
 def _logging(settings: Settings) -> dict[str, Any]:

@@ -86,6 +86,11 @@ class Settings(BaseSettings):
     send_timeout_seconds: float = Field(
         10, gt=0, description="how long a client may take to read one event of a stream"
     )
+    max_connections: int = Field(
+        0,
+        ge=0,
+        description="most open connections of a process; 0: 4096, or what its open files allow",
+    )
     max_pixels: int = Field(
         64_000_000, ge=1, le=89_000_000, description="largest accepted image, in pixels"
     )

@@ -46,6 +46,7 @@ GOLDEN = {
     "spikeserve_slots": MODEL,
     "spikeserve_requests_rejected": {"reason"},
     "spikeserve_engine_last_step_timestamp_seconds": MODEL,
+    "spikeserve_connections": set(),
     "spikeserve_requests_inside": set(),
     "spikeserve_uploads": set(),
     "spikeserve_upload_bytes": set(),
