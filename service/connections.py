@@ -80,6 +80,8 @@ class Connection(Protocol):
     """When its phase began, on the loop's clock."""
 
     @property
+    def gone(self) -> bool: ...
+    @property
     def phase(self) -> Phase: ...
     def look(self, now: float) -> None: ...
     def evict(self) -> None: ...
@@ -93,25 +95,25 @@ class Connections:
         self.metrics = metrics
 
     def admit(self, connections: Collection[Connection], now: float) -> bool:
-        """Make room for a newcomer among ``connections``; False where there is none.
+        """Make room for a newcomer, which is among ``connections`` already.
 
-        Without room it may still be a probe, as long as the reserve lasts.
+        False where there is none: then it may be a probe. Where the reserve is used up as well, it
+        gives way itself.
         """
-        excess = len(connections) - self.limits.most
+        limits = self.limits
+        if len(connections) <= limits.most:
+            return True
+        still = [one for one in connections if not one.gone]
+        excess = len(still) - limits.most
         if excess <= 0:
             return True
-        youngest = now if excess > self.limits.reserve else now - self.limits.young_seconds
-        waiting = [one for one in connections if one.phase < Phase.ANSWER and one.since <= youngest]
-        number = max(excess, self.limits.most // SHARE_EVICTED)
+        youngest = now if excess > limits.reserve else now - limits.young_seconds
+        waiting = [one for one in still if one.phase < Phase.ANSWER and one.since <= youngest]
+        number = max(excess, limits.most // SHARE_EVICTED)
         evicted = nsmallest(number, waiting, key=lambda one: (one.phase, one.since))
         for one in evicted:
             one.evict()
         return len(evicted) >= excess
-
-    @property
-    def full(self) -> int:
-        """So many and not one more, whatever they are at."""
-        return self.limits.most + self.limits.reserve
 
     async def watch(self, connections: Collection[Connection]) -> None:
         """End what takes too long, for ever."""

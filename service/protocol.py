@@ -72,16 +72,19 @@ class Protocol(HttpToolsProtocol):
         self._polite = Polite(self, transport)
         self.since = self.loop.time()
         self._surplus = not self._rules.admit(self._everybody, self.since)
-        if len(self.connections) > self._rules.full:
-            transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._unset_keepalive_if_required()
 
     @property
+    def gone(self) -> bool:
+        """Whether it is closed but for the loop's next turn."""
+        return self.transport.is_closing()
+
+    @property
     def phase(self) -> Phase:
-        if self._lingering or self.transport.is_closing():
+        if self._lingering or self.gone:
             return Phase.CLOSING
         if not self._answered:
             return Phase.ANSWER if self._in_head or self.pipeline else Phase.BODY

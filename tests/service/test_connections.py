@@ -14,7 +14,12 @@ from starlette.types import Receive, Scope, Send
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from spikeserve.service.connections import Connections, Limits, Phase, most_connections
+from spikeserve.service.connections import (
+    Connections,
+    Limits,
+    Phase,
+    most_connections,
+)
 from spikeserve.service.metrics import Metrics
 from spikeserve.service.protocol import Protocol
 
@@ -190,6 +195,8 @@ def test_the_oldest_that_only_wait_give_way() -> None:
     assert evicted([*crowd, *bodies, newcomer], now) == (True, [7])
     busy = [Waiting(Phase.ANSWER, 0.0) for _ in range(8)]
     assert evicted([*busy, newcomer], now) == (False, [])
+    busy += [Waiting(Phase.ANSWER, 0.0) for _ in range(2)]
+    assert evicted([*busy, newcomer], now) == (False, [10])
 
 
 def test_who_has_only_just_come_gives_way_only_where_the_reserve_is_used_up() -> None:
