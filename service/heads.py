@@ -20,23 +20,31 @@ SINGLE = (b"host", b"content-type", b"content-encoding", b"authorization", b"exp
 """Two of these are two answers to one question, and whoever stands in between may see the other."""
 
 
-def check_head(version: str, method: bytes, target: bytes, headers: Headers) -> None:
-    """Let a head pass; names of ``headers`` are in lower case.
+def check_size(target: bytes, headers: Headers) -> None:
+    """Let a head pass that is not too large.
 
     Raises:
-        BadHttp: a version, method, target or field that is wrong here.
-        HeadTooLarge: more than ``MAX_HEAD_BYTES``, or more than ``MAX_HEADERS`` fields.
+        HeadTooLarge: more than ``MAX_HEAD_BYTES``.
     """
-    size, given = len(target), {}
-    for name, value in headers:
-        size += len(name) + len(value)
-        if name in given and name in SINGLE:
-            raise BadHttp(f"more than one {name.decode()} header")
-        given[name] = value
-    if size > MAX_HEAD_BYTES or len(headers) > MAX_HEADERS:
-        raise HeadTooLarge(
-            f"the head is larger than {MAX_HEAD_BYTES} bytes or {MAX_HEADERS} headers"
-        )
+    if len(target) + sum(len(name) + len(value) for name, value in headers) > MAX_HEAD_BYTES:
+        raise HeadTooLarge(f"the head is larger than {MAX_HEAD_BYTES} bytes")
+
+
+def check_head(version: str, method: bytes, headers: Headers) -> None:
+    """Let a head pass that is as it should be; names of ``headers`` are in lower case.
+
+    Raises:
+        BadHttp: a version, method or field that is wrong here.
+        HeadTooLarge: more than ``MAX_HEADERS`` fields.
+    """
+    given = dict(headers)
+    if len(headers) > MAX_HEADERS:
+        raise HeadTooLarge(f"more than {MAX_HEADERS} headers")
+    if len(given) != len(headers):
+        names = [name for name, _ in headers]
+        for name in SINGLE:
+            if names.count(name) > 1:
+                raise BadHttp(f"more than one {name.decode()} header")
     if version not in VERSIONS:
         raise BadHttp(f"HTTP {version} is not spoken here; use 1.1")
     if method == b"CONNECT":
@@ -53,13 +61,11 @@ def check_head(version: str, method: bytes, target: bytes, headers: Headers) -> 
 
 
 def origin_form(target: bytes) -> bytes:
-    """A request's target as a path and query: whom it names besides is whoever reads this.
+    """A target that is no path as a path: whom it names besides is whoever reads this.
 
     Raises:
         BadHttp: it is no target.
     """
-    if target.startswith(b"/"):
-        return target
     if target == b"*":
         return b"/"
     scheme, found, rest = target.partition(b"://")

@@ -28,7 +28,13 @@ from spikeserve.service.errors import (
     ServiceError,
     document,
 )
-from spikeserve.service.heads import MAX_HEAD_BYTES, check_head, origin_form, without_offer
+from spikeserve.service.heads import (
+    MAX_HEAD_BYTES,
+    check_head,
+    check_size,
+    origin_form,
+    without_offer,
+)
 
 MOST_PIPELINED = 100
 MOST_OVERHEAD = 8
@@ -58,10 +64,14 @@ class Protocol(HttpToolsProtocol):
         super().__init__(**named)
         self.since = 0.0
         self._rules = rules
-        self._in_head, self._begun = True, False
-        """Whether no head or half a head has come, and whether a byte of it has."""
+        self._in_head = True
+        """Whether what comes next is a head, or the rest of one."""
+        self._half: Phase | None = None
+        """What has come in part: a head or a body."""
         self._without_offer = b""
-        self._overhead = self._body_bytes = self._discarded = 0
+        self._segment = self._overhead = self._body_bytes = self._discarded = 0
+        """Bytes: of the newest segment, of the newest request and what of it is body, and of what
+        nobody wants."""
         self._refusal: ServiceError | None = None
         """To be told once everything before it is answered."""
         self._lingering = self._half_closed = self._surplus = False
@@ -90,7 +100,8 @@ class Protocol(HttpToolsProtocol):
             return Phase.ANSWER if self._in_head or self.pipeline else Phase.BODY
         if not self._in_head:
             return Phase.BODY
-        return Phase.HEAD if self._begun or self.cycle is None else Phase.IDLE
+        half_a_head = self._half is Phase.HEAD
+        return Phase.HEAD if half_a_head or self.cycle is None else Phase.IDLE
 
     @property
     def _answered(self) -> bool:
@@ -104,11 +115,11 @@ class Protocol(HttpToolsProtocol):
     # What arrives
 
     def data_received(self, data: bytes) -> None:
+        self._segment = len(data)
         if self._lingering or self._refusal:
-            self._discard(len(data))
+            self._discard(self._segment)
             return
         self._unset_keepalive_if_required()
-        self._overhead += len(data)
         try:
             self._feed(data)
         except httptools.HttpParserError as error:
@@ -117,11 +128,20 @@ class Protocol(HttpToolsProtocol):
                 cause if isinstance(cause, ServiceError) else BadHttp(f"this is not HTTP: {error}")
             )
             return
-        self._overhead = max(0, self._overhead)
+        self._overhead = max(0, self._overhead + self._segment)
+        if self._overhead or not self._in_head:
+            self._waits_for_more()
+        else:
+            self._half = None
+        if len(self.pipeline) > MOST_PIPELINED:
+            self.transport.close()  # it waits for no answer, and all that it sends is kept
+
+    def _waits_for_more(self) -> None:
+        half = Phase.HEAD if self._in_head else Phase.BODY
+        if half is not self._half:
+            self._half, self.since = half, self.loop.time()
         if self._overhead > MAX_HEAD_BYTES + MOST_OVERHEAD * self._body_bytes:
             self._refuse(HeadTooLarge("the head, trailers or chunk sizes are too large"))
-        elif len(self.pipeline) > MOST_PIPELINED:
-            self.transport.close()  # it waits for no answer, and all that it sends is kept
 
     def _feed(self, data: bytes) -> None:
         while data:
@@ -134,31 +154,25 @@ class Protocol(HttpToolsProtocol):
                 self._without_offer = b""
                 self.parser = httptools.HttpRequestParser(self)
 
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self._begun = True
-        self.since = self.loop.time()
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if self._in_head:  # trailers are read and dropped
-            super().on_header(name, value)
-
     def on_headers_complete(self) -> None:
         parser = self.parser
         version, method = parser.get_http_version(), parser.get_method()
-        check_head(version, method, self.url, self.headers)
+        if self._overhead + self._segment > MAX_HEAD_BYTES:
+            check_size(self.url, self.headers)
+        check_head(version, method, self.headers)
         if parser.should_upgrade():
             self._without_offer = without_offer(version, method, self.url, self.headers)
             return
-        self.url = origin_form(self.url)
+        if self.url[:1] != b"/":
+            self.url = origin_form(self.url)
         if self._surplus and not PROBES.fullmatch(self.url):
             raise Crowded("too many connections; retry later")
         if version == "1.0":
             self.expect_100_continue = False  # its clients know no answer before the answer
         super().on_headers_complete()
         self.cycle.transport = self._polite  # type: ignore[assignment]
-        self._in_head = self._begun = False
-        self.since = self.loop.time()
+        self.headers = []  # trailers are read and dropped
+        self._in_head = False
 
     def on_body(self, body: bytes) -> None:
         self._overhead -= len(body)
@@ -173,7 +187,7 @@ class Protocol(HttpToolsProtocol):
             super().on_message_complete()
             self.cycle.more_body = False
             self._in_head = True
-            self._overhead = self._body_bytes = self._discarded = 0
+            self._overhead, self._body_bytes, self._discarded = -self._segment, 0, 0
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """Whether the connection stays open: the client may have closed only its own side."""
@@ -257,8 +271,8 @@ class Protocol(HttpToolsProtocol):
             self._write_refusal(error)
 
     def _write_refusal(self, error: ServiceError) -> None:
-        given = dict(self.headers or ()).get(NAME, b"").decode("latin-1")
-        request_id = known_id(given)
+        given = dict(self.scope["headers"] if self.scope else ()).get(NAME, b"")
+        request_id = known_id(given.decode("latin-1"))
         body = json.dumps(document(error.status, str(error), request_id)).encode()
         headers = [
             *self.server_state.default_headers,
@@ -285,7 +299,7 @@ class Protocol(HttpToolsProtocol):
         phase = self.phase
         if now - self.since <= self._rules.limits.seconds.get(phase, math.inf):
             return
-        if phase is Phase.HEAD and self._begun:
+        if phase is self._half is Phase.HEAD:
             seconds = self._rules.limits.head_seconds
             self._refuse(HeadTimeout(f"the head was not complete after {seconds:g} s"))
         else:

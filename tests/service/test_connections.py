@@ -84,7 +84,7 @@ def served(*clients: Client, limits: Limits = LIMITS) -> list[Any]:
     ("said", "answer"),
     [
         (b"", b""),
-        (b"\r\n\r\n", b""),
+        (b"\r\n\r\n", b"HTTP/1.1 408"),
         (HEAD, b"HTTP/1.1 408"),
         (HEAD + b"\r\n", b"HTTP/1.1 200"),
         (HEAD + b"\r\n" + HEAD, b"HTTP/1.1 200"),
