@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Self
 
+from spikeserve.service.attempts import attempted
 from spikeserve.service.errors import BodyTimeout, InvalidParameter, NotReady, QueueFull
 
 
@@ -59,7 +60,7 @@ class Admission:
     def expire(self, now: float) -> None:
         """End the uploads that take too long; to be called now and then, ``now`` monotonic."""
         for upload in self.uploads:
-            upload.expire(now)
+            attempted("ending an upload", upload.expire, now)
 
     def place(self, images: int = 1) -> Place:
         """To be entered from an image's last byte to its answer.

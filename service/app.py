@@ -13,6 +13,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 
 from spikeserve.service.admission import Admission
+from spikeserve.service.attempts import attempted
 from spikeserve.service.classification import Classifier
 from spikeserve.service.context import RequestContext
 from spikeserve.service.direct import Application
@@ -42,13 +43,17 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lambda: registry.places, settings.max_total_upload_bytes, settings.body_timeout_seconds
     )
 
-    def refresh() -> None:
-        admission.expire(time.monotonic())
+    def set_gauges() -> None:
         metrics.inside.set(admission.inside)
         metrics.uploads.set(admission.uploading)
         metrics.upload_bytes.set(admission.uploaded)
+
+    def refresh() -> None:
+        """Each part on its own: uploads end in time whatever a gauge does."""
+        attempted("ending uploads", admission.expire, time.monotonic())
+        attempted("setting gauges", set_gauges)
         for model in registry:
-            model.refresh()
+            attempted(f"refreshing {model.name}", model.refresh)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -56,12 +61,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         registry.start(loop.call_soon_threadsafe, loop.call_soon)
         decoders = ThreadPoolExecutor(settings.decode_threads, "decoder")
         app.state.classifier = Classifier(registry, decoders, settings.max_pixels)
-        watchdog = asyncio.create_task(watch(registry, settings.step_timeout_seconds, refresh))
+        watching = watch(registry, settings.step_timeout_seconds, refresh)
+        app.state.watchdog = watchdog = asyncio.create_task(watching)
         app.state.ready = True
-        metrics.ready.set(1)
+        attempted("counting", metrics.ready.set, 1)
         yield
         app.state.ready = admission.open = False
-        metrics.ready.set(0)
+        attempted("counting", metrics.ready.set, 0)
         watchdog.cancel()
         if not await asyncio.to_thread(registry.drain, settings.drain_seconds):
             logger.error("requests were still running after %d s", settings.drain_seconds)
@@ -75,7 +81,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.settings, app.state.metrics, app.state.registry = settings, metrics, registry
-    app.state.admission, app.state.ready = admission, False
+    app.state.admission, app.state.ready, app.state.watchdog = admission, False, None
     app.state.refresh = refresh
     app.state.gate = Gate(
         settings.api_key_hashes,

@@ -16,7 +16,7 @@ from spikeserve.models.encoding import Pixels
 from spikeserve.models.errors import InvalidPolicy, Unreachable
 from spikeserve.models.exits import ExitPolicy, Floats
 from spikeserve.models.inference import Row
-from spikeserve.service.delivery import attempted
+from spikeserve.service.attempts import attempted
 from spikeserve.service.errors import (
     DeadlineExceeded,
     InferenceFailed,
@@ -95,7 +95,7 @@ class Classifier:
                 listener=listener,
             )
             if model.brownout and parameters.brownout and parameters.target_accuracy is None:
-                _brown_out(model, job)
+                attempted("brownout", _brown_out, model, job)
             try:
                 model.worker.submit(job)
             except NotReady:
@@ -103,7 +103,7 @@ class Classifier:
                 if self.registry.get(parameters.model, parameters.version) is model:
                     raise
                 continue
-            model.metrics.decode_duration.observe(decode_seconds)
+            attempted("counting", model.metrics.decode_duration.observe, decode_seconds)
             return Ticket(
                 model, job, future, parameters, expectation, request_id, arrived, decode_seconds
             )
@@ -158,9 +158,9 @@ def _brown_out(model: ServedModel, job: Job) -> None:
     model.brownout.observe(pressure, time.monotonic())
     threshold = model.brownout.threshold(policy.entropy_threshold)
     if threshold > policy.entropy_threshold:
-        job.requested_threshold = policy.entropy_threshold
-        job.row.policy = replace(policy, entropy_threshold=threshold)
-        job.expected_timesteps = model.curve.expected_timesteps(job.row.policy)
+        raised = replace(policy, entropy_threshold=threshold)
+        job.expected_timesteps = model.curve.expected_timesteps(raised)
+        job.requested_threshold, job.row.policy = policy.entropy_threshold, raised
         model.metrics.brownout_requests.inc()
 
 
@@ -186,7 +186,7 @@ def cancel(tickets: Iterable[Ticket]) -> None:
     for ticket in tickets:
         if not ticket.future.done():
             ticket.future.cancel()
-            ticket.model.worker.cancel(ticket.job)
+            attempted("leaving", ticket.model.worker.cancel, ticket.job)
 
 
 def answer(ticket: Ticket) -> Classification:

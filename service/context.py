@@ -9,6 +9,7 @@ from random import getrandbits
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from spikeserve.service.attempts import attempted
 from spikeserve.service.metrics import Metrics
 
 NAME = b"x-request-id"
@@ -68,4 +69,4 @@ class RequestContext:
             route = scope.get("route")
             endpoint = getattr(route, "path", "other")
             seconds = time.perf_counter() - started
-            self.metrics.answered(state["model"], endpoint, code, seconds)
+            attempted("counting", self.metrics.answered, state["model"], endpoint, code, seconds)

@@ -1,35 +1,23 @@
 """How answers get from the worker's thread to the requests that wait: all of a tick together.
 
 One call to the event loop a tick, not one a row: every such call wakes the loop. Whatever else
-is due on delivery (listeners, energy, counting) may fail without taking an answer along.
+is due on delivery (listeners, energy, counting) may fail without taking an answer along, and
+what could not be brought to the event loop lies ready until somebody calls there.
 """
 
 from __future__ import annotations
 
-import logging
-from asyncio import CancelledError
+from collections import deque
 from collections.abc import Callable, Sequence
-from typing import ParamSpec, TypeVar
 
 from spikeserve.models.energy.estimate import EnergyModel
+from spikeserve.service.attempts import attempted, complain
+from spikeserve.service.errors import InferenceFailed
 from spikeserve.service.jobs import Job, Progress
 from spikeserve.service.metrics import ModelMetrics
 from spikeserve.service.wakeup import Call, Wakeup, run_here
 
-logger = logging.getLogger("spikeserve")
-
-P = ParamSpec("P")
-T = TypeVar("T")
 Reports = Sequence[tuple[Callable[[Progress], None], Progress]]
-
-
-def attempted(what: str, call: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T | None:
-    """The result of a call that no answer may depend on; None where it failed, which is logged."""
-    try:
-        return call(*arguments, **named)
-    except (Exception, CancelledError):  # CancelledError is no Exception
-        logger.exception("%s failed; answers go on", what)
-        return None
 
 
 class Delivery:
@@ -41,17 +29,29 @@ class Delivery:
         self._energy = energy
         self._metrics = metrics
         self._wakeup = wakeup
+        self._ready = deque[tuple[Sequence[Job], Reports]]()
 
     def send(self, jobs: Sequence[Job], reports: Reports = ()) -> None:
         """Resolve the futures of jobs that ended, and tell listeners of a timestep."""
         if not (jobs or reports):
             return
+        self._ready.append((jobs, reports))
         try:
-            self.post(self._arrive, jobs, reports)
-        except RuntimeError:  # the event loop is closed: nobody is left to tell
-            logger.warning("%d answers came after the service had stopped", len(jobs))
+            self.post(attempted, "delivery", self.arrive)
+        except BaseException:  # a closed event loop, or no memory for one more call
+            complain(f"{len(jobs)} answers could not be sent; they wait for the next ones")
+            self._wakeup.wake()  # nobody who got an answer would
 
-    def _arrive(self, jobs: Sequence[Job], reports: Reports) -> None:
+    def arrive(self) -> None:
+        """Hand over all that was sent; to be called where the futures live."""
+        while self._ready:
+            jobs, reports = self._ready.popleft()
+            attempted("what goes along with answers", self._accompany, jobs, reports)
+            for job in jobs:
+                attempted("answering a request", _resolve, job)
+        self._wakeup.wake_soon()
+
+    def _accompany(self, jobs: Sequence[Job], reports: Reports) -> None:
         for listener, progress in reports:
             attempted("a listener", listener, progress)
         answered = [job for job in jobs if job.error is None and not job.cancelled]
@@ -60,6 +60,13 @@ class Delivery:
             job.energy = attempted("an energy estimate", self._energy.estimate, pairs)
         if answered:  # counted first: whoever has an answer finds it in the metrics
             attempted("counting answers", self._metrics.finished, answered)
-        for job in jobs:
-            attempted("answering a request", job.resolve)
-        self._wakeup.wake_soon()
+
+
+def _resolve(job: Job) -> None:
+    """Hand an outcome over. Whoever cannot be given it is told so, or at least let go."""
+    attempted("handing over an answer", job.resolve)
+    if not job.future.done():
+        job.error = InferenceFailed("the answer could not be handed over; the log has more")
+        attempted("handing over an error", job.resolve)
+    if not job.future.done():
+        job.future.cancel()

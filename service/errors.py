@@ -37,6 +37,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from spikeserve.service.attempts import attempted
+
 logger = logging.getLogger("spikeserve")
 
 MAX_REPORTED = 5
@@ -192,8 +194,12 @@ def frameless(error: ServiceError) -> ServiceError:
 
 def count(request: Request, error: ServiceError) -> None:
     """Count a refusal by its reason; nothing but its answer is made of it any more."""
-    request.app.state.metrics.rejected.labels(error.reason).inc()
+    attempted("counting", _count, request, error.reason)
     frameless(error)  # a future may hold it, and its frames the future
+
+
+def _count(request: Request, reason: str) -> None:
+    request.app.state.metrics.rejected.labels(reason).inc()
 
 
 def refusal(request: Request, error: ServiceError) -> JSONResponse:
@@ -219,7 +225,7 @@ def install_handlers(app: FastAPI) -> None:
 
     async def invalid_parameter(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
-        request.app.state.metrics.rejected.labels(InvalidParameter.reason).inc()
+        attempted("counting", _count, request, InvalidParameter.reason)
         return problem(request, InvalidParameter.status, describe(error.errors()))
 
     async def http_exception(request: Request, error: Exception) -> JSONResponse:

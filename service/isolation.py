@@ -7,6 +7,7 @@ not at fault get the same bits as in any other batch, and notice nothing.
 from __future__ import annotations
 
 import logging
+from asyncio import CancelledError
 from collections.abc import Sequence
 
 from spikeserve.models.engines.contract import Engine, State
@@ -18,6 +19,8 @@ from spikeserve.service.jobs import Job
 logger = logging.getLogger("spikeserve")
 
 FAILURES_UNTIL_BROKEN = 3
+FAILURES = (Exception, CancelledError)
+"""What fails a row or a tick. What else can be raised wants the thread to end."""
 
 
 class IsolatingStepper:
@@ -42,7 +45,7 @@ class IsolatingStepper:
             state = self._advance(engine, [job.row for job in jobs], state)
             self._failures = 0
             return state
-        except Exception:
+        except FAILURES:
             logger.exception("a timestep of %s failed", self._manifest.name)
         state = self._in_halves(engine, jobs, state)
         if all(job.error for job in jobs) and not self._works(engine):
@@ -56,7 +59,7 @@ class IsolatingStepper:
         if len(jobs) == 1:
             try:
                 return self._advance(engine, [jobs[0].row], state)
-            except Exception:
+            except FAILURES:
                 jobs[0].error = InferenceFailed("inference failed; the log has more")
                 return state
         middle = len(jobs) // 2
@@ -73,7 +76,7 @@ class IsolatingStepper:
         ours = Row(self._manifest.noise_image(), self._manifest.policy())
         try:
             self._advance(engine, [ours], engine.start(1))
-        except Exception:
+        except FAILURES:
             return False
         return True
 

@@ -21,6 +21,7 @@ from uvicorn.config import LOGGING_CONFIG
 
 from spikeserve.models.errors import ModelError
 from spikeserve.service.app import create_app
+from spikeserve.service.attempts import attempted
 from spikeserve.service.connections import KEEP_ALIVE_S, Connections, Limits, most_connections
 from spikeserve.service.errors import NotReady
 from spikeserve.service.protocol import Protocol
@@ -102,10 +103,17 @@ class Server(uvicorn.Server):
         task.add_done_callback(self._tasks.discard)
 
     async def _drain(self) -> None:
+        """Whatever a drain meets, the process ends."""
+        try:
+            await self._finish()
+        finally:
+            self.should_exit = True
+
+    async def _finish(self) -> None:
         """Unready at once, then no admission, then wait for the requests inside."""
         state = self._app.state
         state.ready = False
-        state.metrics.ready.set(0)
+        attempted("counting", state.metrics.ready.set, 0)
         await asyncio.sleep(self._settings.drain_delay_seconds)
         state.admission.open = False
         deadline = time.monotonic() + self._settings.drain_seconds
@@ -119,7 +127,6 @@ class Server(uvicorn.Server):
             for model in state.registry:
                 model.worker.give_up(NotReady("the service stopped before this was done"))
             await asyncio.sleep(POLL_S)  # their answers leave
-        self.should_exit = True
 
     async def _watch_parent(self) -> None:
         """Without its supervisor a process would hold the port and hear of nothing."""
@@ -134,6 +141,8 @@ class Server(uvicorn.Server):
             await asyncio.to_thread(self._app.state.registry.reload)
         except (ModelError, OSError) as error:
             logger.error("reload refused, everything stays as it was: %s", error)
+        except Exception:  # a fault of ours; the next signal finds us serving
+            logger.exception("a reload failed")
 
 
 def _limits(settings: Settings) -> Limits:

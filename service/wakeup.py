@@ -18,6 +18,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from spikeserve.service.attempts import complain
 from spikeserve.service.scheduler import Scheduler
 
 PATIENCE_S = 0.001
@@ -69,7 +70,11 @@ class Wakeup:
         """Wake the thread at the end of this turn; to be called where the futures live."""
         if not self._called:
             self._called = True
-            self.call_soon(self._wake)
+            try:
+                self.call_soon(self.wake)
+            except BaseException:  # the turn's end cannot be waited for
+                complain("the end of a turn could not be awaited")
+                self.wake()
 
     def close(self) -> None:
         """End every wait, now and later."""
@@ -77,7 +82,8 @@ class Wakeup:
             self.closed = True
             self.lock.notify()
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Wake the thread now if there is a row."""
         self._called = False
         with self.lock:
             if not self._scheduler.idle:

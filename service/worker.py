@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from spikeserve.models.energy.estimate import EnergyModel
 from spikeserve.models.engines.contract import Engine, State
 from spikeserve.models.manifest import Manifest
-from spikeserve.service.delivery import Delivery, attempted
+from spikeserve.service.attempts import attempted, complain
+from spikeserve.service.delivery import Delivery, Reports
 from spikeserve.service.errors import InferenceFailed, NotReady, ServiceError
-from spikeserve.service.isolation import IsolatingStepper
+from spikeserve.service.isolation import FAILURES, FAILURES_UNTIL_BROKEN, IsolatingStepper
 from spikeserve.service.jobs import Job
 from spikeserve.service.metrics import ModelMetrics
 from spikeserve.service.scheduler import Scheduler
 from spikeserve.service.wakeup import Call, Wakeup, run_here
-
-logger = logging.getLogger("spikeserve")
 
 
 class Worker:
@@ -44,6 +42,9 @@ class Worker:
         self._lock = self._wakeup.lock
         self._delivery = Delivery(energy, metrics, self._wakeup)
         self._given_up = False
+        self._owed: set[Job] = set()
+        """Admitted, and not yet sent back: whatever fails, these are told."""
+        self._failed_ticks = 0
         self._thread = threading.Thread(
             target=self._run, name=f"worker-{manifest.name}", daemon=True
         )
@@ -83,6 +84,7 @@ class Worker:
                     "the engine hangs or has stopped" if gone else "the service is shutting down"
                 )
             self.scheduler.submit(job)
+            self._owed.add(job)
         self._wakeup.wake_soon()
 
     def cancel(self, job: Job) -> None:
@@ -91,9 +93,10 @@ class Worker:
             if job.finished:
                 return
             job.cancelled = True
-            phase: Literal["queued", "running"] = (
-                "queued" if self.scheduler.leave(job) else "running"
-            )
+            phase: Literal["queued", "running"] = "running"
+            if self.scheduler.leave(job):
+                phase = "queued"
+                self._owed.discard(job)
         attempted("counting", self.metrics.cancelled, phase)
 
     def drain(self, seconds: float) -> bool:
@@ -107,14 +110,24 @@ class Worker:
         """Fail every job now: a thread that hangs in its engine cannot be stopped."""
         with self._lock:
             self._given_up = True
-            self._wakeup.close()
-            jobs = self.scheduler.clear()
-        self._fail(jobs, error)
+        self._abandon(error)
 
     @property
     def healthy(self) -> bool:
-        """The thread runs, its engine neither hangs nor fails again and again."""
-        return self._thread.is_alive() and not (self._given_up or self._stepper.broken)
+        """The thread runs, and neither it nor its engine hangs or fails again and again."""
+        broken = self._given_up or self._stepper.broken
+        return self._thread.is_alive() and not broken and self._failed_ticks < FAILURES_UNTIL_BROKEN
+
+    @property
+    def waited_for(self) -> bool:
+        """It is in a tick, or has rows that want one."""
+        return self.busy or not self.scheduler.idle
+
+    def nudge(self) -> None:
+        """Bring what lies undelivered, and wake the thread if it overslept; called now and then
+        where the futures live. Where all is well there is nothing to do."""
+        self._delivery.arrive()
+        self._wakeup.wake()
 
     def _run(self) -> None:
         try:
@@ -122,17 +135,21 @@ class Worker:
                 self.busy = True
                 try:
                     self._tick()
-                except Exception:
-                    logger.exception("a tick of %s failed", self.manifest.name)
+                    self._failed_ticks = 0
+                except FAILURES:
+                    complain(f"a tick of {self.manifest.name} failed")
+                    self._failed_ticks += 1
                     self._lose_running()
                 self.ticks += 1
                 self.busy = False
+        except BaseException:
+            # Python says nothing of a SystemExit.
+            complain(f"the thread of {self.manifest.name} ends")
+            raise
         finally:
             # Drained and empty, or dying: nobody may wait for a thread that is gone.
-            with self._lock:
-                self._wakeup.close()
-                abandoned = self.scheduler.clear()
-            self._fail(abandoned, NotReady("the worker stopped"))
+            self.busy = False
+            self._abandon(NotReady("the worker stopped"))
 
     def _tick(self) -> None:
         started = time.monotonic()
@@ -146,7 +163,7 @@ class Worker:
             late = self.scheduler.overdue(now)
             entered = self.scheduler.fill(now)
             jobs = list(self.scheduler.running)
-        self._delivery.send(late)
+        self._send(late)
         if entered:
             self._state = State.join([self._state, self.engine.start(entered)])
         return jobs
@@ -162,7 +179,7 @@ class Worker:
             leaving, keep = self.scheduler.retire(now)
             self._wakeup.after_tick(news=bool(leaving or reports))
         self._count_failed(leaving)
-        self._delivery.send(leaving, reports)  # before anything else: they have their answers
+        self._send(leaving, reports)  # before anything else: they have their answers
         if leaving:
             self._state = self._state.take(keep)
         attempted("counting", self.metrics.stepped, len(jobs), self.scheduler.slots, now - started)
@@ -170,16 +187,30 @@ class Worker:
     def _lose_running(self) -> None:
         """A tick failed outside its step: its jobs fail, the queue goes on with empty slots."""
         with self._lock:
-            lost, self.scheduler.running = self.scheduler.running, []
+            self.scheduler.running = []
+            lost = self._owed.difference(self.scheduler.waiting)
             self._wakeup.after_tick(news=False)
         self._state = self._empty
         self._fail(lost, InferenceFailed("inference failed; see the log"))
 
-    def _fail(self, jobs: Sequence[Job], error: ServiceError) -> None:
-        for job in jobs:
+    def _abandon(self, error: ServiceError) -> None:
+        """No row runs any more: everybody is told."""
+        with self._lock:
+            self._wakeup.close()
+            self.scheduler.clear()
+            jobs = self._owed.copy()
+        self._fail(jobs, error)
+
+    def _fail(self, jobs: Iterable[Job], error: ServiceError) -> None:
+        failed = list(jobs)
+        for job in failed:
             job.error, job.finished = error, time.monotonic()
-        self._count_failed(jobs)
-        self._delivery.send(jobs)
+        self._count_failed(failed)
+        self._send(failed)
+
+    def _send(self, jobs: Sequence[Job], reports: Reports = ()) -> None:
+        self._delivery.send(jobs, reports)
+        self._owed.difference_update(jobs)
 
     def _count_failed(self, jobs: Sequence[Job]) -> None:
         """Before the jobs are answered: whoever has an error finds it in the metrics."""

@@ -45,8 +45,12 @@ async def metrics(request: Request) -> Response:
 
 
 def broken(request: Request) -> list[str]:
-    """The models that do not work, by name."""
-    return [m.name for m in request.app.state.registry if not m.worker.healthy]
+    """What does not work, by name: models, and who watches over them."""
+    state = request.app.state
+    names = [m.name for m in state.registry if not m.worker.healthy]
+    if state.watchdog is not None and state.watchdog.done():
+        names.append("the watchdog")
+    return names
 
 
 def unready(request: Request) -> str | None:

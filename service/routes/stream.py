@@ -16,9 +16,9 @@ from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
+from spikeserve.service.attempts import attempted
 from spikeserve.service.bodies import read_image
 from spikeserve.service.classification import Ticket, answer, cancel, ranking
-from spikeserve.service.delivery import attempted
 from spikeserve.service.direct import DirectRoute
 from spikeserve.service.errors import ServiceError, count, problem_document
 from spikeserve.service.jobs import Progress
