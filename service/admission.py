@@ -49,11 +49,11 @@ class Admission:
         """To be entered while a body arrives.
 
         Raises:
-            NotReady: the service is shutting down.
+            NotReady: the service is shutting down, or has not started.
             QueueFull: every place is taken.
         """
         if not self.open:
-            raise NotReady("the service is shutting down")
+            raise NotReady("the service is shutting down, or its lifespan has not begun")
         self._check(1)
         return Upload(self)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 
 from fastapi import FastAPI
@@ -16,6 +17,7 @@ from spikeserve.service.admission import Admission
 from spikeserve.service.attempts import attempted
 from spikeserve.service.classification import Classifier
 from spikeserve.service.context import RequestContext
+from spikeserve.service.cross_origin import CrossOriginApplication
 from spikeserve.service.direct import Application
 from spikeserve.service.errors import install_handlers
 from spikeserve.service.keys import Gate
@@ -63,7 +65,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.state.classifier = Classifier(registry, decoders, settings.max_pixels)
         watching = watch(registry, settings.step_timeout_seconds, refresh)
         app.state.watchdog = watchdog = asyncio.create_task(watching)
-        app.state.ready = True
+        app.state.ready = admission.open = True
         attempted("counting", metrics.ready.set, 1)
         yield
         app.state.ready = admission.open = False
@@ -73,8 +75,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             logger.error("requests were still running after %d s", settings.drain_seconds)
         decoders.shutdown(wait=False, cancel_futures=True)
 
-    app = Application(
+    kind: Callable[..., Application] = Application
+    if settings.cors_origins:
+        kind = partial(CrossOriginApplication, origins=settings.cors_origins)
+    app = kind(
         metrics,
+        root_path=settings.root_path,
+        keys=bool(settings.api_key_hashes),
         title="SpikeServe",
         summary="Spiking neural networks whose inference stops as soon as it is sure.",
         version=release,
@@ -83,6 +90,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.settings, app.state.metrics, app.state.registry = settings, metrics, registry
     app.state.admission, app.state.ready, app.state.watchdog = admission, False, None
     app.state.refresh = refresh
+    admission.open = False  # until the lifespan has started the workers
     app.state.gate = Gate(
         settings.api_key_hashes,
         settings.admin_key_hash,
@@ -91,10 +99,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     install_handlers(app)
     app.add_middleware(RequestContext, metrics=metrics)
-    for router in (classify.router, stream.router, batch.router, models.router, health.router):
-        app.include_router(router)
-    app.include_router(openinference.router)
-    app.include_direct(*classify.router.routes, *stream.router.routes, *batch.router.routes)
-    if settings.admin_key_hash:
-        app.include_router(admin.router)
+    routers = (classify, stream, batch, models, health, openinference)
+    privileged = (admin,) if settings.admin_key_hash else ()
+    app.complete(*(module.router for module in (*routers, *privileged)))
     return app

@@ -31,6 +31,10 @@ CONFIG = f"{PREFIX}CONFIG"
 # What Kubernetes sets for a service that is called spikeserve.
 FOREIGN = re.compile(rf"{PREFIX}(SERVICE_|PORT_\d)")
 SHA256 = re.compile("[0-9a-f]{64}")
+ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[^\s/?#,*]+", re.IGNORECASE)
+PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
+OWN_PATHS = ("classify", "v1", "v2", "livez", "readyz", "healthz", "metrics", "docs", "redoc")
+"""A prefix of that name could not be told from these."""
 
 
 def _hash(text: str) -> str:
@@ -39,6 +43,22 @@ def _hash(text: str) -> str:
     return text
 
 
+def _origin(text: str) -> str:
+    if not ORIGIN.fullmatch(text):
+        raise ValueError("not an origin: * or scheme://host[:port], as in https://example.org")
+    return text.lower()
+
+
+def _prefix(text: str) -> str:
+    path = text.rstrip("/")
+    if path and not PATH.fullmatch(path):
+        raise ValueError("not a path: it begins with / and has no query, as in /vision")
+    if path[1:] in OWN_PATHS:
+        raise ValueError(f"{path} is a path of the service itself; take another, as in /vision")
+    return path
+
+
+Origin = Annotated[str, AfterValidator(_origin)]
 KeyHash = Annotated[str, AfterValidator(_hash)]
 DEFAULT_BUNDLE = ZOO / "early-exit-vgg8-cifar10"
 
@@ -52,6 +72,12 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on")
+    root_path: Annotated[str, AfterValidator(_prefix)] = Field(
+        "", description="prefix below which a proxy shows the service, stripped or not: /vision"
+    )
+    cors_origins: Annotated[tuple[Origin, ...], NoDecode] = Field(
+        (), description="origins whose pages may call: https://example.org; *: all; none: none"
+    )
     bundles: Annotated[tuple[Path, ...], NoDecode] = Field(
         (DEFAULT_BUNDLE,),
         min_length=1,
@@ -118,9 +144,9 @@ class Settings(BaseSettings):
         "info", description="debug, info, warning or error"
     )
 
-    @field_validator("api_key_hashes", mode="before")
+    @field_validator("api_key_hashes", "cors_origins", mode="before")
     @classmethod
-    def _split_keys(cls, value: object) -> object:
+    def _split(cls, value: object) -> object:
         return value.replace(",", " ").split() if isinstance(value, str) else value
 
     @field_validator("bundles", mode="before")

@@ -8,13 +8,14 @@ import time
 from collections.abc import Iterable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from spikeserve.service.batches import Item, read_batch
 from spikeserve.service.classification import Ticket, answer, cancel, finished
 from spikeserve.service.direct import DirectRoute, JsonAnswer
 from spikeserve.service.errors import ServiceError, count, frameless, problem_document
 from spikeserve.service.routes.classify import BINARY, DOCUMENT, PROBLEMS
+from spikeserve.service.routes.models import allowed
 from spikeserve.service.schemas import (
     BatchClassification,
     BatchItem,
@@ -23,7 +24,7 @@ from spikeserve.service.schemas import (
     problems,
 )
 
-router = APIRouter(route_class=DirectRoute)
+router = APIRouter(route_class=DirectRoute, dependencies=[Depends(allowed)])
 
 BODY: dict[str, Any] = {
     "requestBody": {

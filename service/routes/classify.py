@@ -5,14 +5,15 @@ from __future__ import annotations
 import time
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from spikeserve.service.bodies import read_image
 from spikeserve.service.classification import answer, finished
 from spikeserve.service.direct import DirectRoute, JsonAnswer
+from spikeserve.service.routes.models import allowed
 from spikeserve.service.schemas import Classification, ClassifyParameters, problems
 
-router = APIRouter(route_class=DirectRoute)
+router = APIRouter(route_class=DirectRoute, dependencies=[Depends(allowed)])
 
 BINARY = {"type": "string", "format": "binary"}
 DOCUMENT: dict[str, Any] = {

@@ -11,7 +11,7 @@ import time
 from collections import deque
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
@@ -24,10 +24,16 @@ from spikeserve.service.errors import ServiceError, count, problem_document
 from spikeserve.service.jobs import Progress
 from spikeserve.service.presence import while_present
 from spikeserve.service.routes.classify import BODY, PROBLEMS
+from spikeserve.service.routes.models import allowed
 from spikeserve.service.schemas import ClassifyParameters, Problem, Timestep, problems
 
-router = APIRouter(route_class=DirectRoute)
+router = APIRouter(route_class=DirectRoute, dependencies=[Depends(allowed)])
 
+HEADERS = (
+    (b"content-type", b"text/event-stream"),
+    (b"cache-control", b"no-store"),
+    (b"x-accel-buffering", b"no"),  # nginx would keep events until it has many
+)
 EVENTS: dict[int | str, dict[str, Any]] = {
     200: {"description": "server-sent events", "content": {"text/event-stream": {}}}
 }
@@ -66,8 +72,7 @@ class EventStream(Response):
             request.state.model = ticket.model.name
             ticket.future.add_done_callback(lambda _: feed.put(None))
             try:
-                headers = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-store")]
-                await send({"type": "http.response.start", "status": 200, "headers": headers})
+                await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
                 while (step := await feed.next()) is not None:
                     event = _event("timestep", _timestep(ticket, step))
                     await self._sent(send, _message(event, more=True))
