@@ -22,6 +22,7 @@ from spikeserve.service.direct import Application
 from spikeserve.service.errors import install_handlers
 from spikeserve.service.keys import Gate
 from spikeserve.service.metrics import Metrics
+from spikeserve.service.redirects import Redirects
 from spikeserve.service.registry import Registry
 from spikeserve.service.routes import admin, batch, classify, health, models, openinference, stream
 from spikeserve.service.settings import Settings
@@ -99,6 +100,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     install_handlers(app)
     app.add_middleware(RequestContext, metrics=metrics)
+    Redirects(app.router)
     routers = (classify, stream, batch, models, health, openinference)
     privileged = (admin,) if settings.admin_key_hash else ()
     app.complete(*(module.router for module in (*routers, *privileged)))

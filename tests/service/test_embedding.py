@@ -235,7 +235,8 @@ def test_mounted_it_asks_for_keys_and_answers_as_alone(
     prefix: str, bundle_folder: Path, png: bytes, short: list[str]
 ) -> None:
     service = made(bundle_folder, api_key_hashes=(key_hash("k"),))
-    outer = FastAPI(lifespan=lambda _: service.router.lifespan_context(service))
+    lifespan = service.router.lifespan_context
+    outer = FastAPI(lifespan=lambda _: lifespan(service))  # type: ignore[arg-type]
     outer.mount(prefix, service)
     key = {"Authorization": "Bearer k"}
     with serving(outer) as client:
