@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import time
 from random import getrandbits
+from urllib.parse import parse_qsl
 
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from spikeserve.service.attempts import attempted
-from spikeserve.service.metrics import Metrics
+from spikeserve.service.metrics import ENDPOINTS, Metrics
 
 NAME = b"x-request-id"
 REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
@@ -41,6 +42,7 @@ class RequestContext:
         request_id = known_id(given)
         state = scope.setdefault("state", {})
         state["request_id"], state["model"], state["answering"] = request_id, "", False
+        state["ended"] = ""  # a stream says here how it ended: its status line is long gone
         code = "499"  # the client left before an answer began
 
         async def send_with_id(message: Message) -> None:
@@ -60,13 +62,25 @@ class RequestContext:
         try:
             await self.app(scope, receive, send_with_id)
         except ClientDisconnect:
-            pass  # it left while sending; nobody is there to be answered
+            code = "499"  # it left while sending or being sent to; nobody is there to be answered
         except Exception:
             code = "500"  # answered by the outermost error handler
             raise
         finally:
-            # Unknown paths share one label: a scanner must not create series.
-            route = scope.get("route")
-            endpoint = getattr(route, "path", "other")
             seconds = time.perf_counter() - started
-            attempted("counting", self.metrics.answered, state["model"], endpoint, code, seconds)
+            attempted("counting", self._count, scope, state["ended"] or code, seconds)
+
+    def _count(self, scope: Scope, code: str, seconds: float) -> None:
+        # Unknown paths share one label: a scanner must not create series.
+        endpoint: str = getattr(scope.get("route"), "path", "other")
+        model = scope["state"]["model"] or (meant(scope, endpoint) if endpoint in ENDPOINTS else "")
+        self.metrics.answered(model, endpoint, code, seconds)
+
+
+def meant(scope: Scope, endpoint: str) -> str:
+    """The model that a request means which was refused before it was looked up: the one that it
+    names, or the default; empty where none has that name."""
+    query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
+    named, key = (scope["path_params"], "name") if "{name}" in endpoint else (query, "model")
+    label: str = scope["app"].state.registry.label(named.get(key), named.get("version"))
+    return label

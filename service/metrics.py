@@ -19,6 +19,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from spikeserve.models.exits import StopReason
 from spikeserve.models.manifest import Manifest
+from spikeserve.service.energy_histogram import EnergyHistogram
 from spikeserve.service.errors import REJECTIONS
 from spikeserve.service.jobs import Job
 from spikeserve.service.scheduler import Scheduler
@@ -31,16 +32,22 @@ REQUEST_SECONDS = (
 STAGE_SECONDS = (.0001, .00025, *REQUEST_SECONDS)
 UNIT_INTERVAL = (.01, .02, .05, .1, .2, .3, .4, .5, .6, .7, .8, .9, 1)
 # fmt: on
-JOULES = tuple(m * 10.0**e for e in range(-7, -3) for m in (1, 2, 5))
 BATCH_ROWS = tuple(2**k for k in range(13))
 
 CODES = (
     "200", "400", "401", "404", "408", "409", "413", "415", "422", "429",
     "499", "500", "503", "504",
 )  # fmt: skip
-ENDPOINTS = ("/classify", "/classify/stream", "/classify/batch")
+BATCH = "/classify/batch"
+INFER = "/v2/models/{name}/infer"
+ENDPOINTS = (
+    "/classify", "/classify/stream", BATCH, INFER, "/v2/models/{name}/versions/{version}/infer",
+)  # fmt: skip
+ITEM_CODES = ("200", "400", "404", "409", "413", "415", "422", "429", "500", "503", "504")
 STOP_REASONS = (*get_args(StopReason), "cancelled", "error")
 JOULE_PER_PJ = 1e-12
+JOULES = (1e-7, 5e-4)
+"""Of inferences of a model that is known without its chip."""
 MODEL = ("model", "version")
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR" in os.environ
 """Set by the supervisor of several processes before they start."""
@@ -72,9 +79,15 @@ class Metrics:
             )
 
         self.inference_timesteps = TimestepHistogram(registry, MODEL)
+        self.request_energy = EnergyHistogram(registry, MODEL)
         self.requests = counter(
-            "requests_total", "HTTP requests answered.", "model", "endpoint", "code"
-        )
+            "requests_total", "HTTP requests answered; a stream by how it ended.",
+            "model", "endpoint", "code",
+        )  # fmt: skip
+        self.items = counter(
+            "items_total", "Images of batches, by what each was answered.",
+            "model", "endpoint", "code",
+        )  # fmt: skip
         self.request_duration = histogram(
             "request_duration_seconds", "From the first byte of a request to its answer.",
             REQUEST_SECONDS, "model", "endpoint",
@@ -118,9 +131,6 @@ class Metrics:
         )
         self.energy_baseline = counter(
             "energy_baseline_joules_total", "Estimated energy of the same rows run to T.", *MODEL
-        )
-        self.request_energy = histogram(
-            "request_energy_joules", "Estimated energy per inference.", JOULES, *MODEL
         )
         self.running = gauge("requests_running", "Rows in slots.", *MODEL)
         self.queued = gauge("requests_queued", "Rows waiting for a slot.", *MODEL)
@@ -184,16 +194,31 @@ class Metrics:
         found[0].inc()
         found[1].observe(seconds)
 
-    def for_model(self, manifest: Manifest, engine: str, scheduler: Scheduler) -> ModelMetrics:
-        """The series of one model, all initialised."""
-        return ModelMetrics(self, manifest, engine, scheduler)
+    def for_model(
+        self,
+        manifest: Manifest,
+        engine: str,
+        scheduler: Scheduler,
+        joules: tuple[float, float] = JOULES,
+    ) -> ModelMetrics:
+        """The series of one model, all initialised; ``joules`` is what its inferences take."""
+        return ModelMetrics(self, manifest, engine, scheduler, joules)
+
+    def item(self, model: str, endpoint: str, code: int) -> None:
+        """One image of a batch was answered, whatever the batch was."""
+        self.items.labels(model, endpoint, str(code)).inc()
 
 
 class ModelMetrics:
     """One model's series with the labels filled in."""
 
     def __init__(
-        self, metrics: Metrics, manifest: Manifest, engine: str, scheduler: Scheduler
+        self,
+        metrics: Metrics,
+        manifest: Manifest,
+        engine: str,
+        scheduler: Scheduler,
+        joules: tuple[float, float],
     ) -> None:
         self._timesteps = manifest.timesteps
         model = (manifest.name, manifest.version)
@@ -203,6 +228,8 @@ class ModelMetrics:
             metrics.request_duration.labels(manifest.name, endpoint)
             for code in CODES:
                 metrics.requests.labels(manifest.name, endpoint, code)
+        for code in ITEM_CODES:
+            metrics.items.labels(manifest.name, BATCH, code)
         self._stop_reasons = {r: metrics.inferences.labels(*model, r) for r in STOP_REASONS}
         self._cancelled = {p: metrics.cancelled.labels(*model, p) for p in ("queued", "running")}
         self._busy = metrics.slot_steps.labels(*model, "busy")
@@ -223,7 +250,7 @@ class ModelMetrics:
         self._threshold = metrics.requested_threshold.labels(*model)
         self._energy = metrics.energy.labels(*model)
         self._baseline = metrics.energy_baseline.labels(*model)
-        self._request_energy = metrics.request_energy.labels(*model)
+        self._request_energy = metrics.request_energy.labels(*model, joules=joules)
         self._running = metrics.running.labels(*model)
         self._queued = metrics.queued.labels(*model)
         self._pending = metrics.pending_timesteps.labels(*model)

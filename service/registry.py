@@ -24,7 +24,7 @@ from spikeserve.models.manifest import Manifest
 from spikeserve.service.brownout import Brownout
 from spikeserve.service.capacity import Capacity, measured_capacity
 from spikeserve.service.errors import InferenceFailed, UnknownModel
-from spikeserve.service.metrics import Metrics, ModelMetrics
+from spikeserve.service.metrics import JOULE_PER_PJ, Metrics, ModelMetrics
 from spikeserve.service.scheduler import Scheduler
 from spikeserve.service.schemas import ModelReference
 from spikeserve.service.settings import Settings
@@ -125,6 +125,13 @@ class Registry:
         wanted = name if version is None else f"{name} {version}"
         raise UnknownModel(f"no model {wanted[:200]!r}; there is {served}")
 
+    def label(self, name: str | None = None, version: str | None = None) -> str:
+        """What metrics call the model that :meth:`get` gives; empty where there is none."""
+        try:
+            return self.get(name, version).name
+        except UnknownModel:
+            return ""
+
     def __iter__(self) -> Iterator[ServedModel]:
         return iter(self._models)
 
@@ -219,7 +226,8 @@ def _served(loaded: Loaded, settings: Settings, metrics: Metrics) -> ServedModel
     bundle, engine, capacity, energy = loaded
     manifest = bundle.manifest
     scheduler = Scheduler(capacity.slots, settings.queue_timesteps)
-    series = metrics.for_model(manifest, engine.name, scheduler)
+    least, most = (JOULE_PER_PJ * pj for pj in energy.range_pj)
+    series = metrics.for_model(manifest, engine.name, scheduler, (least, most))
     curve = Curve.of(energy)
     return ServedModel(
         bundle,

@@ -1,46 +1,23 @@
-"""Timesteps used per inference: a histogram whose buckets follow each model's own timesteps."""
+"""Timesteps used per inference, in buckets that follow each model's own timesteps."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from prometheus_client import Histogram
 
-from prometheus_client import CollectorRegistry, Histogram
-from prometheus_client.metrics_core import Metric
-from prometheus_client.registry import Collector
+from spikeserve.service.model_histogram import ModelHistogram
 
 MOST_SINGLE = 16  # timesteps that have a bucket each
-NAME = "spikeserve_inference_timesteps"
-ABOUT = "Timesteps used per inference; average = sum / count."
 
 
-class TimestepHistogram(Collector):
-    """One metric, made of a histogram for every model and version."""
+class TimestepHistogram(ModelHistogram):
+    """Every timestep up to 16, coarser beyond, the last one T."""
 
-    def __init__(self, registry: CollectorRegistry, labels: tuple[str, ...]) -> None:
-        self._labelnames = labels
-        self._models: dict[tuple[str, ...], tuple[tuple[float, ...], Histogram]] = {}
-        registry.register(self)
+    name = "spikeserve_inference_timesteps"
+    about = "Timesteps used per inference; average = sum / count."
 
     def labels(self, *values: str, timesteps: int) -> Histogram:
-        """The model's histogram. It goes on after a reload, and begins anew with other buckets."""
-        bounds = buckets_of(timesteps)
-        before = self._models.get(values)
-        if before is None or before[0] != bounds:
-            histogram = Histogram(NAME, ABOUT, self._labelnames, buckets=bounds, registry=None)
-            self._models[values] = bounds, histogram
-        return self._models[values][1].labels(*values)
-
-    def describe(self) -> Iterator[Metric]:
-        """What is collected, without samples."""
-        yield Metric(NAME, ABOUT, "histogram")
-
-    def collect(self) -> Iterator[Metric]:
-        """All models' samples together."""
-        (whole,) = self.describe()
-        for _, histogram in list(self._models.values()):
-            for metric in histogram.collect():
-                whole.samples.extend(metric.samples)
-        yield whole
+        """The histogram of a model of so many timesteps."""
+        return self.within(buckets_of(timesteps), *values)
 
 
 def buckets_of(timesteps: int) -> tuple[float, ...]:

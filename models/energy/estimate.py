@@ -133,6 +133,12 @@ class EnergyModel:
             self._in_domain,
         )
 
+    @property
+    def range_pj(self) -> tuple[float, float]:
+        """The least that an inference can take, one timestep without an event, and twice what the
+        average held-out row takes in a full run: busy rows are found below that."""
+        return self._exits[0].fixed_pj, 2 * float(self._average_run_pj[-1])
+
     def average_pj(self, average_timesteps: float) -> float:
         """Energy of rows of average activity that take so many timesteps on average."""
         steps = range(1, self.manifest.timesteps + 1)

@@ -10,10 +10,17 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
+from spikeserve.service.attempts import attempted
 from spikeserve.service.batches import Item, read_batch
 from spikeserve.service.classification import Ticket, answer, cancel, finished
 from spikeserve.service.direct import DirectRoute, JsonAnswer
-from spikeserve.service.errors import ServiceError, count, frameless, problem_document
+from spikeserve.service.errors import (
+    ServiceError,
+    count,
+    frameless,
+    problem_document,
+)
+from spikeserve.service.metrics import BATCH
 from spikeserve.service.routes.classify import BINARY, DOCUMENT, PROBLEMS
 from spikeserve.service.routes.models import allowed
 from spikeserve.service.schemas import (
@@ -54,7 +61,7 @@ BODY: dict[str, Any] = {
 
 
 @router.post(
-    "/classify/batch",
+    BATCH,
     response_model=BatchClassification,
     openapi_extra=BODY,
     responses=problems(*PROBLEMS),
@@ -68,6 +75,9 @@ async def classify_batch(
         request, parameters, state.settings.max_body_bytes, state.settings.max_batch_items
     )
     state.gate.spend(request, len(items))
+    asked = [item.parameters if isinstance(item, Item) else parameters for item in items]
+    models = [state.registry.label(each.model, each.version) for each in asked]
+    request.state.model = next(filter(None, models), "")
     with state.admission.place(len(items)):
         outcomes: list[Ticket | ServiceError] = []
         try:
@@ -80,6 +90,8 @@ async def classify_batch(
             cancel(_tickets(outcomes))
             raise
         results = [_result(request, outcome) for outcome in outcomes]
+    for model, result in zip(models, results, strict=True):
+        attempted("counting", state.metrics.item, model, BATCH, result.status)
     done = [
         ticket
         for ticket, result in zip(outcomes, results, strict=True)
@@ -110,7 +122,6 @@ async def _submitted(
         )
     except ServiceError as error:
         return frameless(error)
-    request.state.model = ticket.model.name
     return ticket
 
 

@@ -58,9 +58,9 @@ async def classify(
     state, arrived = request.app.state, time.monotonic()
     state.gate.spend(request)
     data, parameters = await read_image(request, parameters, state.settings.max_body_bytes)
+    request.state.model = state.registry.get(parameters.model, parameters.version).name
     with state.admission.place():
         ticket = await state.classifier.submit(data, parameters, request.state.request_id, arrived)
-        request.state.model = ticket.model.name
         await finished([ticket], request.receive)
         result = answer(ticket)
     return JsonAnswer(

@@ -64,12 +64,12 @@ class EventStream(Response):
         data, parameters = await read_image(
             request, self._parameters, state.settings.max_body_bytes
         )
+        request.state.model = state.registry.get(parameters.model, parameters.version).name
         feed = Feed(receive)
         with state.admission.place():
             ticket = await state.classifier.submit(
                 data, parameters, request.state.request_id, arrived, feed.put
             )
-            request.state.model = ticket.model.name
             ticket.future.add_done_callback(lambda _: feed.put(None))
             try:
                 await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
@@ -98,6 +98,7 @@ class EventStream(Response):
             return _event("result", answer(ticket))
         except ServiceError as error:
             count(self._request, error)
+            self._request.state.ended = str(error.status)
             document = problem_document(self._request, error.status, str(error))
             return _event("error", Problem.model_validate(document))
 

@@ -15,7 +15,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from spikeserve.deploy.grafana import dashboard
 from spikeserve.deploy.grafana.panels import ROWS
 from spikeserve.service.metrics import Metrics
-from spikeserve.service.timestep_histogram import TimestepHistogram
+from spikeserve.service.model_histogram import ModelHistogram
 
 PANELS: list[dict[str, Any]] = dashboard.dashboard()["panels"]
 CHARTS = [panel for panel in PANELS if panel["type"] != "row"]
@@ -39,7 +39,7 @@ def exported() -> dict[str, set[str]]:
         for sample in family.samples
     }
     for metric in vars(metrics).values():
-        if isinstance(metric, MetricWrapperBase | TimestepHistogram):
+        if isinstance(metric, MetricWrapperBase | ModelHistogram):
             (family,) = metric.collect()
             for suffix in SUFFIXES[family.type]:
                 labels = {"le"} if suffix == "_bucket" else set()
