@@ -28,8 +28,8 @@ def mean(histogram: str) -> str:
     return f"{rate(f'{histogram}_sum')} / {rate(f'{histogram}_count')}"
 
 
-def quantile(q: float, histogram: str, where: str = "") -> str:
-    return f"histogram_quantile({q}, {rate(f'{histogram}_bucket', 'le, model', where)})"
+def quantile(q: float, histogram: str, where: str = "", by: str = "model") -> str:
+    return f"histogram_quantile({q}, {rate(f'{histogram}_bucket', f'le, {by}', where)})"
 
 
 def quantiles(histogram: str, where: str = "") -> tuple[Query, ...]:

@@ -21,7 +21,7 @@ PANELS: list[dict[str, Any]] = dashboard.dashboard()["panels"]
 CHARTS = [panel for panel in PANELS if panel["type"] != "row"]
 EXPRESSIONS = sorted({q.expr for row in ROWS for panel in row.panels for q in panel.queries})
 
-METRIC = re.compile(r"\b(?:spikeserve|process)_\w+")
+METRIC = re.compile(r"\b(?:(?:spikeserve|process)_\w+|up)\b")
 SELECTOR = re.compile(r"(\w+)\{([^}]*)\}")
 MATCHER = re.compile(r'(\w+)(?:=~|!~|!=|=)"')
 GROUPING = re.compile(r"\bby \(([^)]*)\)")
@@ -32,7 +32,8 @@ SUFFIXES = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_s
 def exported() -> dict[str, set[str]]:
     """Every sample name the service can export, with its labels."""
     metrics = Metrics()
-    samples = {
+    samples: dict[str, set[str]] = {"up": set()}  # Prometheus's own, of every target
+    samples |= {
         sample.name: set(sample.labels)
         for family in metrics.registry.collect()
         if family.name.startswith("process_")

@@ -134,6 +134,7 @@ def test_what_fails_once_ends_nothing_for_good(name: str, bundle_folder: Path, p
                 assert name not in FREE or statuses == ALL, (fault, statuses)
                 healthy = client.get("/livez").status_code == 200
                 assert not healthy or rows(client, png) == ALL, fault
+                assert not client.app.state.watchdog.done()  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("fault", FAULTS)

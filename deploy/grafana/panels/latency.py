@@ -10,9 +10,19 @@ LATENCY = Row(
     (
         Panel(
             "Request latency",
-            "First byte in to answer out, POST /classify.",
+            "First byte in to answer out, by every way in.",
             "s",
             quantiles("request_duration_seconds", CLASSIFY),
+        ),
+        Panel(
+            "Slowest 1 % by endpoint",
+            "p99 of each way in; a batch takes as long as its slowest image.",
+            "s",
+            (
+                Query(
+                    quantile(0.99, "request_duration_seconds", CLASSIFY, "endpoint"), "{{endpoint}}"
+                ),
+            ),
         ),
         Panel(
             "Where the time goes",

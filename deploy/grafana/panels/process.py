@@ -9,6 +9,15 @@ PROCESS = Row(
     "Process",
     (
         Panel(
+            "Scraped instances",
+            "Instances that Prometheus knows and that answer it.",
+            "none",
+            (Query(f"sum by (job) (up{{{SERVICE}}})", "{{job}}"),),
+            kind="stat",
+            width=4,
+            height=4,
+        ),
+        Panel(
             "Ready instances",
             "Instances with models loaded that admit requests.",
             "none",
@@ -42,7 +51,7 @@ PROCESS = Row(
             "none",
             (Query(gauge("model_info", "model, version, engine, encoding")),),
             kind="table",
-            width=12,
+            width=8,
             height=4,
         ),
         Panel(

@@ -6,10 +6,10 @@ from spikeserve.deploy.grafana.panels.panel import Panel, Row
 from spikeserve.deploy.grafana.queries import CLASSIFY, SERVICE, Query, rate
 
 
-def classify_share(codes: str) -> str:
+def classify_share(codes: str, by: str = "job") -> str:
     """Share of answers with one of ``codes``."""
-    chosen = rate("requests_total", "job", f'{CLASSIFY},code=~"{codes}"')
-    return f"{chosen} / {rate('requests_total', 'job', CLASSIFY)}"
+    chosen = rate("requests_total", by, f'{CLASSIFY},code=~"{codes}"')
+    return f"{chosen} / {rate('requests_total', by, CLASSIFY)}"
 
 
 TRAFFIC = Row(
@@ -24,13 +24,41 @@ TRAFFIC = Row(
         ),
         Panel(
             "Errors and refusals",
-            "Share of answers that failed (500), were turned away (429, 503) or too late (504).",
+            "Share of answers that failed (500), were turned away (429, 503), were too late (504) "
+            "or that nobody waited for (499).",
             "percentunit",
             (
                 Query(classify_share("500"), "failed"),
                 Query(classify_share("429|503"), "turned away"),
                 Query(classify_share("504"), "too late"),
+                Query(classify_share("499"), "left"),
             ),
+        ),
+        Panel(
+            "Requests by endpoint",
+            "Classifications by the way they came in.",
+            "reqps",
+            (Query(rate("requests_total", "endpoint", CLASSIFY), "{{endpoint}}"),),
+            stacked=True,
+        ),
+        Panel(
+            "Errors by endpoint",
+            "Share of each endpoint's answers that failed; a stream counts by how it ended.",
+            "percentunit",
+            (Query(classify_share("500", "endpoint"), "{{endpoint}}"),),
+        ),
+        Panel(
+            "Turned away by endpoint",
+            "Share of each endpoint's requests that were turned away (429, 503).",
+            "percentunit",
+            (Query(classify_share("429|503", "endpoint"), "{{endpoint}}"),),
+        ),
+        Panel(
+            "Images of batches by code",
+            "What each image of a batch was answered; the batch itself is a 200.",
+            "ops",
+            (Query(rate("items_total", "code"), "{{code}}"),),
+            stacked=True,
         ),
         Panel(
             "Rejections by reason",
