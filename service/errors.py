@@ -42,6 +42,7 @@ from spikeserve.service.attempts import attempted
 logger = logging.getLogger("spikeserve")
 
 MAX_REPORTED = 5
+INTERNAL = "internal error; the log has the request id"
 
 
 class ServiceError(Exception):
@@ -213,7 +214,7 @@ def unexpected(request: Request, error: Exception) -> JSONResponse:
     logger.error("request %s failed", request.state.request_id, exc_info=error)
     # The outermost handler answers outside RequestContext, which adds the id elsewhere.
     headers = {"X-Request-Id": request.state.request_id}
-    return problem(request, 500, "internal error; the log has the request id", headers)
+    return problem(request, 500, INTERNAL, headers)
 
 
 def install_handlers(app: FastAPI) -> None:

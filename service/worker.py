@@ -171,7 +171,11 @@ class Worker:
     def _retire(self, jobs: Sequence[Job], started: float) -> None:
         """Jobs that are done leave with their answers; listeners hear of the timestep."""
         now = time.monotonic()
-        reports = [(job.listener, job.progress()) for job in jobs if job.listener and not job.error]
+        reports = [
+            (job.listener, progress)
+            for job in jobs
+            if job.listener and not job.error and (progress := attempted("a report", job.progress))
+        ]
         with self._lock:
             if self._given_up:  # everybody has been told
                 return

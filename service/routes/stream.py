@@ -16,11 +16,17 @@ from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
-from spikeserve.service.attempts import attempted
+from spikeserve.service.attempts import attempted, complain
 from spikeserve.service.bodies import read_image
 from spikeserve.service.classification import Ticket, answer, cancel, ranking
 from spikeserve.service.direct import DirectRoute
-from spikeserve.service.errors import ServiceError, count, problem_document
+from spikeserve.service.errors import (
+    INTERNAL,
+    InferenceFailed,
+    ServiceError,
+    count,
+    problem_document,
+)
 from spikeserve.service.jobs import Progress
 from spikeserve.service.presence import while_present
 from spikeserve.service.routes.classify import BODY, PROBLEMS
@@ -74,8 +80,9 @@ class EventStream(Response):
             try:
                 await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
                 while (step := await feed.next()) is not None:
-                    event = _event("timestep", _timestep(ticket, step))
-                    await self._sent(send, _message(event, more=True))
+                    event = attempted("telling a timestep", _timestep, ticket, step)
+                    if event is not None:
+                        await self._sent(send, _message(_event("timestep", event), more=True))
                 await self._sent(send, _message(self._last_event(ticket)))
             except BaseException:
                 cancel([ticket])
@@ -96,7 +103,10 @@ class EventStream(Response):
     def _last_event(self, ticket: Ticket) -> bytes:
         try:
             return _event("result", answer(ticket))
-        except ServiceError as error:
+        except Exception as fault:
+            error = fault if isinstance(fault, ServiceError) else InferenceFailed(INTERNAL)
+            if error is not fault:  # one of ours; without an event the stream would just end
+                complain(f"request {self._request.state.request_id} failed")
             count(self._request, error)
             self._request.state.ended = str(error.status)
             document = problem_document(self._request, error.status, str(error))

@@ -26,6 +26,8 @@ from spikeserve.service import admission, registry, watchdog, worker
 from spikeserve.service.app import create_app
 from spikeserve.service.delivery import Delivery
 from spikeserve.service.jobs import Job
+from spikeserve.service.routes import stream
+from spikeserve.service.server import Server
 from spikeserve.service.settings import Settings
 from spikeserve.service.wakeup import Wakeup
 from tests.processes import wait_until
@@ -137,6 +139,21 @@ def test_what_fails_once_ends_nothing_for_good(name: str, bundle_folder: Path, p
                 assert not client.app.state.watchdog.done()  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize(
+    "place", [(Job, "progress"), (stream, "_timestep"), (stream.Feed, "put"), (stream, "answer")]
+)
+def test_a_timestep_that_cannot_be_told_costs_no_other_row(
+    place: Place, bundle_folder: Path, png: bytes
+) -> None:
+    with serving(bundle_folder) as client:
+        with failing_once(place, MemoryError) as calls:
+            told = client.post("/classify/stream?entropy_threshold=0", content=png)
+            assert calls[0] > 0
+        wanted = "event: error" if place[1] == "answer" else "event: result"
+        assert wanted in told.text
+        assert rows(client, png) == ALL
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 def test_the_watchdog_sees_a_hang_after_every_part_of_a_look_has_failed(
     fault: type[BaseException],
@@ -178,6 +195,16 @@ def test_a_watchdog_that_ended_turns_livez_to_503(bundle_folder: Path) -> None:
         task.get_loop().call_soon_threadsafe(task.cancel)
         wait_until(lambda: client.get("/livez").status_code == 503, "nobody noticed")
         assert "watchdog" in client.get("/livez").json()["detail"]
+
+
+def test_a_drain_that_fails_ends_the_process_all_the_same() -> None:
+    async def fails() -> None:
+        raise RuntimeError("on purpose")
+
+    server = SimpleNamespace(_finish=fails, should_exit=False)
+    with pytest.raises(RuntimeError):
+        asyncio.run(Server._drain(server))  # type: ignore[arg-type]
+    assert server.should_exit
 
 
 def test_ticks_that_always_fail_turn_livez_to_503(
