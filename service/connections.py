@@ -15,7 +15,7 @@ from functools import cached_property
 from heapq import nsmallest
 from typing import Protocol
 
-from spikeserve.service.delivery import attempted
+from spikeserve.service.attempts import attempted
 from spikeserve.service.metrics import Metrics
 
 KEEP_ALIVE_S = 75

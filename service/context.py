@@ -14,6 +14,7 @@ from spikeserve.service.attempts import attempted
 from spikeserve.service.metrics import ENDPOINTS, Metrics
 
 NAME = b"x-request-id"
+LEFT = "499"
 REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 
@@ -43,7 +44,7 @@ class RequestContext:
         state = scope.setdefault("state", {})
         state["request_id"], state["model"], state["answering"] = request_id, "", False
         state["ended"] = ""  # a stream says here how it ended: its status line is long gone
-        code = "499"  # the client left before an answer began
+        code = LEFT  # the client left before an answer began
 
         async def send_with_id(message: Message) -> None:
             nonlocal code
@@ -62,7 +63,7 @@ class RequestContext:
         try:
             await self.app(scope, receive, send_with_id)
         except ClientDisconnect:
-            code = "499"  # it left while sending or being sent to; nobody is there to be answered
+            code = LEFT  # it left while sending or being sent to; nobody is there to be answered
         except Exception:
             code = "500"  # answered by the outermost error handler
             raise
@@ -73,7 +74,9 @@ class RequestContext:
     def _count(self, scope: Scope, code: str, seconds: float) -> None:
         # Unknown paths share one label: a scanner must not create series.
         endpoint: str = getattr(scope.get("route"), "path", "other")
-        model = scope["state"]["model"] or (meant(scope, endpoint) if endpoint in ENDPOINTS else "")
+        model: str = scope["state"]["model"]
+        if not model and endpoint in ENDPOINTS and code != LEFT:  # who left had not asked yet
+            model = meant(scope, endpoint)
         self.metrics.answered(model, endpoint, code, seconds)
 
 

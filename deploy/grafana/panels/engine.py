@@ -47,6 +47,12 @@ ENGINE = Row(
             ),
         ),
         Panel(
+            "Connections",
+            "Open connections, most of which wait for their next request.",
+            "none",
+            (Query(f"sum by (job) (spikeserve_connections{{{SERVICE}}})", "{{job}}"),),
+        ),
+        Panel(
             "Held by uploads",
             "Bytes of unfinished request bodies.",
             "bytes",
