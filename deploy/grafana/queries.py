@@ -32,9 +32,10 @@ def quantile(q: float, histogram: str, where: str = "", by: str = "model") -> st
     return f"histogram_quantile({q}, {rate(f'{histogram}_bucket', f'le, {by}', where)})"
 
 
-def quantiles(histogram: str, where: str = "") -> tuple[Query, ...]:
+def quantiles(histogram: str, where: str = "", by: str = "model") -> tuple[Query, ...]:
+    legend = " ".join(f"{{{{{label}}}}}" for label in by.split(", "))
     return tuple(
-        Query(quantile(q, histogram, where), f"{{{{model}}}} p{q * 100:.0f}")
+        Query(quantile(q, histogram, where, by), f"{legend} p{q * 100:.0f}")
         for q in (0.5, 0.9, 0.99)
     )
 

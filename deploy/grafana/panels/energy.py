@@ -51,7 +51,7 @@ ENERGY = Row(
             "Estimated energy per inference over time",
             "Quantiles over rows; the spread is the price of hard images.",
             "joule",
-            quantiles("request_energy_joules"),
+            quantiles("request_energy_joules", by="model, version"),  # each has buckets of its own
         ),
         Panel(
             "Estimated energy saved over time",
