@@ -1,7 +1,21 @@
-"""``python -m service`` is ``spikeserve serve``."""
+"""The command ``spikeserve``; ``python -m spikeserve.service`` is ``spikeserve serve``."""
+
+from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
-from spikeserve.service.cli import main
+from spikeserve.service.signals import before_serving
 
-sys.exit(main(["serve", *sys.argv[1:]]))
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["serve"]:
+        before_serving()  # before the imports, which take a second
+    from spikeserve.service.cli import main as command
+
+    return command(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main(["serve", *sys.argv[1:]]))

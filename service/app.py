@@ -77,6 +77,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.settings, app.state.metrics, app.state.registry = settings, metrics, registry
     app.state.admission, app.state.ready = admission, False
     app.state.refresh = refresh
+    app.state.reload = lambda: asyncio.to_thread(registry.reload)
     app.state.gate = Gate(
         settings.api_key_hashes,
         settings.admin_key_hash,

@@ -52,6 +52,7 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on")
+    uds: Path | None = Field(None, description="unix socket to listen on, instead of host and port")
     bundles: Annotated[tuple[Path, ...], NoDecode] = Field(
         (DEFAULT_BUNDLE,),
         min_length=1,
