@@ -124,6 +124,8 @@ class Supervisor:
         self._stopping += 1
         for listener in self._listeners:  # or who connects now would wait for nobody
             listener.close()
+        for child in (*self._askers, *(self._reload.askers if self._reload else ())):
+            child.tell("reloaded", "the service is shutting down")
         for child in self._children:
             child.terminate(signal.SIGTERM if self._stopping == 1 else sig)
 
