@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 from spikeserve.service.signals import before_serving
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
-    if arguments[:1] == ["serve"]:
-        before_serving()  # before the imports, which take a second
-    from spikeserve.service.cli import main as command
+    # Before the imports, which take a second.
+    with before_serving() if arguments[:1] == ["serve"] else nullcontext():
+        from spikeserve.service.cli import main as command
 
-    return command(arguments)
+        return command(arguments)
 
 
 if __name__ == "__main__":

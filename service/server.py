@@ -210,15 +210,15 @@ def serve(settings: Settings, place: Place | None = None) -> int:
     # A worker whose timestep is done waits for the event loop to let go of the interpreter: by
     # default up to 5 ms, which is many timesteps.
     sys.setswitchinterval(SWITCH_S)
-    if place is None:
-        before_serving()
-    server = Server(create_app(settings), settings, place)
-    if place is None:
-        with listeners(settings) as sockets:
-            logger.info("serving on %s", addresses(settings, sockets))
-            server.run(sockets)
-    else:
+    if place:
+        server = Server(create_app(settings), settings, place)
         server.run()
+    else:
+        with before_serving():
+            server = Server(create_app(settings), settings)
+            with listeners(settings) as sockets:
+                logger.info("serving on %s", addresses(settings, sockets))
+                server.run(sockets)
     if not server.started:
         return 3  # uvicorn has logged why
     if server.interrupted_by:

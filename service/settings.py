@@ -124,6 +124,11 @@ class Settings(BaseSettings):
     def _split_keys(cls, value: object) -> object:
         return value.replace(",", " ").split() if isinstance(value, str) else value
 
+    @field_validator("uds", mode="before")
+    @classmethod
+    def _none(cls, value: object) -> object:
+        return value or None  # a variable that is set to nothing
+
     @field_validator("bundles", mode="before")
     @classmethod
     def _folders(cls, value: object) -> object:

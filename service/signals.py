@@ -14,11 +14,17 @@ REMEMBERED = {signal.SIGHUP}
 """Blocked until somebody can reload; the kernel keeps it so long."""
 
 
-def before_serving() -> None:
+@contextmanager
+def before_serving() -> Iterator[None]:
     """SIGTERM and SIGINT end this process at once, with exit status 0; SIGHUP waits."""
-    for sig in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(sig, leave_at_once)
-    signal.pthread_sigmask(signal.SIG_BLOCK, REMEMBERED)
+    handlers = {sig: signal.signal(sig, leave_at_once) for sig in (signal.SIGTERM, signal.SIGINT)}
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, REMEMBERED)
+    try:
+        yield
+    finally:
+        for sig, handler in handlers.items():
+            signal.signal(sig, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 def leave_at_once(*_: object) -> None:

@@ -45,6 +45,11 @@ def test_whoever_connects_before_anybody_accepts_is_refused(tmp_path: Path) -> N
             client.connect(one.getsockname())
 
 
+def test_a_variable_set_to_nothing_is_no_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPIKESERVE_UDS", "")
+    assert Settings().uds is None
+
+
 def test_a_socket_file_goes_with_its_service(tmp_path: Path) -> None:
     path = tmp_path / "socket"
     with listeners(at(path)):

@@ -9,12 +9,14 @@ import sys
 
 import pytest
 
+from spikeserve.service.signals import before_serving, leave_at_once
+
 LOADING = """
-import signal, time
+import time
 from spikeserve.service.signals import before_serving
-before_serving()
-print("loading", flush=True)
-time.sleep(60)
+with before_serving():
+    print("loading", flush=True)
+    time.sleep(60)
 """
 FIRST = ("unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child")
 NAMESPACES = subprocess.run([*FIRST, "true"], capture_output=True, check=False).returncode == 0
@@ -42,3 +44,14 @@ def test_also_as_the_first_process_of_a_container() -> None:
             (first,) = children.read().split()
         os.kill(int(first), signal.SIGTERM)
         assert process.wait(60) == 0
+
+
+def test_whoever_calls_gets_its_own_handlers_back() -> None:
+    def state() -> tuple[object, ...]:
+        handlers = [signal.getsignal(sig) for sig in (signal.SIGTERM, signal.SIGINT)]
+        return *handlers, signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+    before = state()
+    with before_serving():
+        assert signal.getsignal(signal.SIGTERM) is leave_at_once
+    assert state() == before
