@@ -3,23 +3,39 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
-import urllib.request
+from contextlib import closing
+from http.client import HTTPConnection, HTTPException
 
 TIMEOUT_SECONDS = 2
 
 
+class UnixConnection(HTTPConnection):
+    """To a unix socket, whose path is the host."""
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.host)
+
+
 def main(path: str) -> int:
-    """Ask the service on this host; print why it is unhealthy, if it is."""
-    url = f"http://127.0.0.1:{os.environ.get('SPIKESERVE_PORT', '8000')}{path}"
-    # Docker hands its own proxy to containers; this request must not leave this one.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    """Ask the service on this host, past any proxy; print why it is unhealthy, if it is."""
+    file = os.environ.get("SPIKESERVE_UDS")
+    where = file or f"127.0.0.1:{os.environ.get('SPIKESERVE_PORT', '8000')}"
+    kind = UnixConnection if file else HTTPConnection
     try:
-        with opener.open(url, timeout=TIMEOUT_SECONDS):
+        with closing(kind(where, timeout=TIMEOUT_SECONDS)) as connection:
+            connection.request("GET", path, headers={"Host": "localhost"})
+            response = connection.getresponse()
+        if 200 <= response.status < 300:
             return 0
-    except OSError as error:
-        print(f"{url}: {error}", file=sys.stderr)
-        return 1
+        why = f"{response.status} {response.reason}"
+    except (OSError, HTTPException) as error:
+        why = str(error)
+    print(f"http://{where}{path}: {why}", file=sys.stderr)
+    return 1
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ class Admission:
         self.max_total_upload_bytes = max_total_upload_bytes
         self.body_timeout_seconds = body_timeout_seconds
         self.open = True
+        self.closing = "the service is shutting down, or its lifespan has not begun"
         self.inside = 0
         self.uploaded = 0
         self.uploads: set[Upload] = set()
@@ -53,7 +54,7 @@ class Admission:
             QueueFull: every place is taken.
         """
         if not self.open:
-            raise NotReady("the service is shutting down, or its lifespan has not begun")
+            raise NotReady(self.closing)
         self._check(1)
         return Upload(self)
 

@@ -92,6 +92,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.admission, app.state.ready, app.state.watchdog = admission, False, None
     app.state.refresh = refresh
     admission.open = False  # until the lifespan has started the workers
+    app.state.reload = lambda: asyncio.to_thread(registry.reload)
     app.state.gate = Gate(
         settings.api_key_hashes,
         settings.admin_key_hash,

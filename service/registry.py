@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import threading
 import time
@@ -83,6 +84,10 @@ class ServedModel:
         self.metrics.refresh(scheduler, self.brownout.level if self.brownout else 0)
 
 
+Prepared = tuple[Loaded | ServedModel, ...]
+"""What a reload would serve: what it has loaded, and what has not changed."""
+
+
 class Registry:
     """Served models by name and version; the first one is the default.
 
@@ -141,6 +146,20 @@ class Registry:
         for model in self._models:
             _start(model, post, soon)
 
+    @property
+    def identity(self) -> str:
+        """Of what is served; equal wherever the same models with the same profile are."""
+        return self.identity_of(self._models)
+
+    @staticmethod
+    def identity_of(models: Prepared) -> str:
+        """Manifests have hashes of all other files of their bundles."""
+        digest = hashlib.sha256()
+        for model in models:
+            digest.update(model.bundle.manifest.model_dump_json().encode())
+            digest.update(model.energy.profile.model_dump_json().encode())
+        return digest.hexdigest()
+
     def reload(self) -> None:
         """Load the bundle folders again and swap all models at once.
 
@@ -152,36 +171,47 @@ class Registry:
             ModelError: a bundle must not be served, or the profile; everything stays as it was.
         """
         with self._reloading:
-            profile = load_profile(self._settings.energy_profile)
-            _check_names([load_manifest(path) for path in self._settings.bundles])
-            before = self._models
-            current = {
-                model.manifest.model_dump_json(): model
-                for model in before
-                if model.energy.profile == profile and model.worker.healthy
-            }
-            prepared = [
-                current.get(load_manifest(path).model_dump_json())
-                or _loaded(path, profile, self._settings)
-                for path in self._settings.bundles
-            ]
-            # Nothing can be refused any more: only now do the new ones get series.
-            models = tuple(
-                one if isinstance(one, ServedModel) else _served(one, self._settings, self._metrics)
-                for one in prepared
-            )
-            fresh = [model for model, one in zip(models, prepared, strict=True) if model is not one]
-            for model in fresh:
-                if self._calls:
-                    _start(model, *self._calls)
-            self._models = models
-            served = {(model.name, model.version) for model in models}
-            for old in set(before).difference(models):
-                if not old.worker.drain(self._settings.drain_seconds):
-                    old.worker.give_up(InferenceFailed("its model was replaced, and it hangs"))
-                if (old.name, old.version) not in served:
-                    old.metrics.retired()
-            logger.info("%d models reloaded, %d unchanged", len(fresh), len(models) - len(fresh))
+            self.commit(self.prepare())
+
+    def prepare(self) -> Prepared:
+        """The first half of :meth:`reload`: what would be served from now on.
+
+        Raises:
+            ModelError: a bundle must not be served, or the profile.
+        """
+        profile = load_profile(self._settings.energy_profile)
+        _check_names([load_manifest(path) for path in self._settings.bundles])
+        current = {
+            model.manifest.model_dump_json(): model
+            for model in self._models
+            if model.energy.profile == profile and model.worker.healthy
+        }
+        return tuple(
+            current.get(load_manifest(path).model_dump_json())
+            or _loaded(path, profile, self._settings)
+            for path in self._settings.bundles
+        )
+
+    def commit(self, prepared: Prepared) -> None:
+        """The second half: what was prepared is served, and the old models finish."""
+        before = self._models
+        # Nothing can be refused any more: only now do the new ones get series.
+        models = tuple(
+            one if isinstance(one, ServedModel) else _served(one, self._settings, self._metrics)
+            for one in prepared
+        )
+        fresh = [model for model, one in zip(models, prepared, strict=True) if model is not one]
+        for model in fresh:
+            if self._calls:
+                _start(model, *self._calls)
+        self._models = models
+        served = {(model.name, model.version) for model in models}
+        for old in set(before).difference(models):
+            if not old.worker.drain(self._settings.drain_seconds):
+                old.worker.give_up(InferenceFailed("its model was replaced, and it hangs"))
+            if (old.name, old.version) not in served:
+                old.metrics.retired()
+        logger.info("%d models reloaded, %d unchanged", len(fresh), len(models) - len(fresh))
 
     @property
     def places(self) -> int:

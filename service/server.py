@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import os
 import signal
 import socket
 import sys
@@ -22,10 +21,14 @@ from uvicorn.config import LOGGING_CONFIG
 from spikeserve.models.errors import ModelError
 from spikeserve.service.app import create_app
 from spikeserve.service.attempts import attempted
+from spikeserve.service.channel import Channel, Place
 from spikeserve.service.connections import KEEP_ALIVE_S, Connections, Limits, most_connections
+from spikeserve.service.door import Door
 from spikeserve.service.errors import NotReady
+from spikeserve.service.listeners import addresses, listeners
 from spikeserve.service.protocol import Protocol
 from spikeserve.service.settings import Settings
+from spikeserve.service.signals import before_serving, leave_at_once, remembered
 
 logger = logging.getLogger("spikeserve")
 
@@ -37,22 +40,25 @@ GC_THRESHOLDS = (20_000, 20, 20)
 none and costs a few hundredths of the whole."""
 LEAST_DISCARDED = 64 << 20
 """Bytes of a body whose request is refused already: so many are read, or two largest bodies."""
-PARENT_S = 1.0
 ECHO_S = 1.0
 """A signal to the whole group reaches one of several processes twice: by the supervisor too."""
 
 
 class Server(uvicorn.Server):
-    """Drains on the first SIGTERM or SIGINT, leaves at the second, reloads on SIGHUP."""
+    """Drains on the first SIGTERM or SIGINT, leaves at the second, reloads on SIGHUP.
 
-    def __init__(self, app: FastAPI, settings: Settings) -> None:
+    Args:
+        place: where it belongs among the processes of a supervisor.
+    """
+
+    def __init__(self, app: FastAPI, settings: Settings, place: Place | None = None) -> None:
         self._connections = Connections(_limits(settings), app.state.metrics)
         super().__init__(
             uvicorn.Config(
                 app,
                 host=settings.host,
                 port=settings.port,
-                log_config=_logging(settings),
+                log_config=logging_config(settings),
                 log_level=settings.log_level,
                 access_log=settings.log_level == "debug",
                 proxy_headers=False,  # nothing here asks where a request came from
@@ -65,31 +71,67 @@ class Server(uvicorn.Server):
         self.interrupted_by = 0
         self._app = app
         self._settings = settings
+        self._place = place
+        self._channel: Channel | None = None
+        self._door: Door | None = None
         self._draining_since = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
-        self._loop.add_signal_handler(signal.SIGHUP, self._start, self._reload)
         # Everything loaded so far stays: a full collection would walk all of it, for a pause
         # of tens of milliseconds in the middle of requests, and find nothing.
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
         self._start(lambda: self._connections.watch(self._protocols))
-        if self._settings.workers > 1:
-            self._start(self._watch_parent)
-        await super().startup(sockets)
+        if self._place is None:
+            await super().startup(sockets)
+            self._loop.add_signal_handler(signal.SIGHUP, self._start, self._reload)
+            remembered()
+            return
+        self._channel = Channel(self._place.connection, self._app.state.registry, self._leave)
+        self._app.state.reload = self._channel.reload
+        await self._channel.cleared()
+        await super().startup([])
+        self._door = Door(
+            self._place.listeners,
+            self._place.crowds,
+            self._place.number,
+            lambda: len(self.server_state.connections),
+            self._new_protocol,
+        )
+
+    async def on_tick(self, counter: int) -> bool:
+        if self._door and self._channel:
+            self._door.count()
+            self._channel.look()
+        return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._door:
+            self._door.close()
+        await super().shutdown(sockets)
+
+    def _new_protocol(self) -> asyncio.Protocol:
+        return self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+            _loop=self._loop,
+        )
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
         now = time.monotonic()
-        if self._loop is None:  # not serving yet
-            self.should_exit = True
+        if self._loop is None or not self.started:
+            leave_at_once()
         elif not self._draining_since:
             self._draining_since = now
-            self._loop.call_soon_threadsafe(self._start, self._drain)
-        elif self._settings.workers == 1 or now - self._draining_since > ECHO_S:
+            self._loop.call_soon_threadsafe(
+                self._start, self._drain, self._settings.drain_delay_seconds
+            )
+        elif self._place is None or now - self._draining_since > ECHO_S:
             self.interrupted_by = sig
             self.should_exit = self.force_exit = True
 
@@ -97,24 +139,38 @@ class Server(uvicorn.Server):
     def _protocols(self) -> Collection[Protocol]:
         return self.server_state.connections  # type: ignore[return-value]
 
-    def _start(self, work) -> None:  # type: ignore[no-untyped-def]
-        task = asyncio.get_running_loop().create_task(work())
+    def _leave(self, why: str) -> None:
+        """Stop without a signal: the others stay, so new connections are theirs at once."""
+        logger.error("this process leaves: %s", why)
+        if not self.started:
+            leave_at_once()
+        self._app.state.admission.closing = f"this process leaves: {why}; ask again"
+        if self._door:
+            self._door.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        if not self._draining_since:
+            self._draining_since = time.monotonic()
+            self._start(self._drain)
+
+    def _start(self, work, *arguments) -> None:  # type: ignore[no-untyped-def]
+        task = asyncio.get_running_loop().create_task(work(*arguments))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _drain(self) -> None:
+    async def _drain(self, delay: float = 0.0) -> None:
         """Whatever a drain meets, the process ends."""
         try:
-            await self._finish()
+            await self._finish(delay)
         finally:
             self.should_exit = True
 
-    async def _finish(self) -> None:
+    async def _finish(self, delay: float) -> None:
         """Unready at once, then no admission, then wait for the requests inside."""
         state = self._app.state
         state.ready = False
         attempted("counting", state.metrics.ready.set, 0)
-        await asyncio.sleep(self._settings.drain_delay_seconds)
+        await asyncio.sleep(delay)
         state.admission.open = False
         deadline = time.monotonic() + self._settings.drain_seconds
         while not state.admission.idle and time.monotonic() < deadline:
@@ -127,14 +183,6 @@ class Server(uvicorn.Server):
             for model in state.registry:
                 model.worker.give_up(NotReady("the service stopped before this was done"))
             await asyncio.sleep(POLL_S)  # their answers leave
-
-    async def _watch_parent(self) -> None:
-        """Without its supervisor a process would hold the port and hear of nothing."""
-        parent = os.getppid()
-        while os.getppid() == parent:
-            await asyncio.sleep(PARENT_S)
-        logger.error("the supervisor is gone")
-        await self._drain()
 
     async def _reload(self) -> None:
         try:
@@ -154,25 +202,32 @@ def _limits(settings: Settings) -> Limits:
     )
 
 
-def _logging(settings: Settings) -> dict[str, Any]:
+def logging_config(settings: Settings) -> dict[str, Any]:
     """uvicorn's logging, with ours beside it."""
     ours = {"handlers": ["default"], "level": settings.log_level.upper(), "propagate": False}
     loggers = {**LOGGING_CONFIG["loggers"], logger.name: ours}
     return {**LOGGING_CONFIG, "loggers": loggers}
 
 
-def serve(settings: Settings, listener: socket.socket | None = None) -> int:
+def serve(settings: Settings, place: Place | None = None) -> int:
     """Serve until told to stop; returns the exit status.
 
     Raises:
         ModelError: a bundle or engine is refused.
+        OSError: the port or unix socket cannot be had.
     """
     # A worker whose timestep is done waits for the event loop to let go of the interpreter: by
     # default up to 5 ms, which is many timesteps.
     sys.setswitchinterval(SWITCH_S)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it serves there is nothing to reload
-    server = Server(create_app(settings), settings)
-    server.run(sockets=[listener] if listener else None)
+    if place:
+        server = Server(create_app(settings), settings, place)
+        server.run()
+    else:
+        with before_serving():
+            server = Server(create_app(settings), settings)
+            with listeners(settings) as sockets:
+                logger.info("serving on %s", addresses(settings, sockets))
+                server.run(sockets)
     if not server.started:
         return 3  # uvicorn has logged why
     if server.interrupted_by:

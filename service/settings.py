@@ -78,6 +78,7 @@ class Settings(BaseSettings):
     cors_origins: Annotated[tuple[Origin, ...], NoDecode] = Field(
         (), description="origins whose pages may call: https://example.org; *: all; none: none"
     )
+    uds: Path | None = Field(None, description="unix socket to listen on, instead of host and port")
     bundles: Annotated[tuple[Path, ...], NoDecode] = Field(
         (DEFAULT_BUNDLE,),
         min_length=1,
@@ -148,6 +149,11 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, value: object) -> object:
         return value.replace(",", " ").split() if isinstance(value, str) else value
+
+    @field_validator("uds", mode="before")
+    @classmethod
+    def _none(cls, value: object) -> object:
+        return value or None  # a variable that is set to nothing
 
     @field_validator("bundles", mode="before")
     @classmethod

@@ -1,13 +1,16 @@
-"""Several serving processes on one port: started, watched, restarted and stopped together.
+"""Several serving processes on one port: started, watched, replaced, reloaded and stopped together.
 
-Each has its own listening socket on the same port, so the kernel shares connections out;
-the sockets stay open here while a process is restarted. Metrics are summed over processes
-by prometheus_client, which needs its folder named before they start.
+All accept from the same sockets, so what a process that is dead, stopped or hung does not take,
+the others do. Each has a pipe to the supervisor: through it it asks to serve, answers pings and
+reloads; its end tells a process that the supervisor is gone, and the supervisor signals nobody
+but its own. Metrics are summed over processes by prometheus_client, which needs its folder named
+before they start.
 """
 
 from __future__ import annotations
 
 import logging
+import logging.config
 import multiprocessing
 import os
 import signal
@@ -15,26 +18,40 @@ import socket
 import sys
 import tempfile
 import time
-from multiprocessing.context import SpawnProcess
+from contextlib import ExitStack
+from multiprocessing import resource_tracker
+from multiprocessing.connection import wait
+from pathlib import Path
 
 from prometheus_client.multiprocess import mark_process_dead
 
 from spikeserve.models.engines.cores import usable_cores
 from spikeserve.models.errors import ModelError
-from spikeserve.service.server import serve
+from spikeserve.service.channel import Place, Said
+from spikeserve.service.child import Child, Launched
+from spikeserve.service.door import ABSENT
+from spikeserve.service.listeners import addresses, listeners
+from spikeserve.service.reload import Reload
+from spikeserve.service.server import LAST_WORDS_S, logging_config, serve
 from spikeserve.service.settings import Settings
+from spikeserve.service.signals import kept_from_children, remembered, supervised
 
 logger = logging.getLogger("spikeserve")
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
-POLL_S = 0.2
-QUICK_DEATH_S = 5.0
+LOOK_S = 0.2
+SILENCE_S = 5.0
+"""An event loop may be busy for so long, whatever a timestep may take."""
+MARGIN_S = 5.0
+MOST_FAILURES = 3
+"""In a row, where no process has lasted: a bundle that kills them, say."""
 
 
 def supervise(settings: Settings) -> int:
     """Run ``settings.workers`` processes until told to stop; returns the exit status."""
     threads = settings.engine_threads or max(1, usable_cores() // settings.workers)
     own = settings.model_copy(update={"engine_threads": threads})
+    logging.config.dictConfig(logging_config(settings))
     with tempfile.TemporaryDirectory(prefix="spikeserve-metrics-") as folder:
         os.environ[FOLDER] = folder
         return Supervisor(own).run()
@@ -46,102 +63,202 @@ class Supervisor:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._context = multiprocessing.get_context("spawn")
-        self._listeners = _listeners(settings)
-        self._processes: list[SpawnProcess] = []
-        self._started: list[float] = []
+        self._crowds = self._context.RawArray("l", [ABSENT] * settings.workers)
+        self._children = [Child(number) for number in range(settings.workers)]
+        self._sockets = ExitStack()
+        self._listeners = self._sockets.enter_context(listeners(settings))
+        self._silent_looks = max(SILENCE_S, settings.step_timeout_seconds) / LOOK_S
+        drain = settings.drain_delay_seconds + settings.drain_seconds + LAST_WORDS_S + MARGIN_S
+        self._overdue_looks = drain / LOOK_S
+        self._next_look = 0.0
+        self._signals: list[int] = []
         self._stopping = 0
-        self._lasted = False
+        self._status = 0
+        self._identity = ""
+        """Of the models that everybody serves."""
+        self._reload: Reload | None = None
+        self._reload_due = False
+        self._askers: list[Child] = []
 
     def run(self) -> int:
-        signal.signal(signal.SIGTERM, self._stop)
-        signal.signal(signal.SIGINT, self._stop)
-        signal.signal(signal.SIGHUP, lambda *_: self._tell(signal.SIGHUP))
-        for listener in self._listeners:
-            self._processes.append(self._launched(listener))
-            self._started.append(time.monotonic())
-        if self._stopping:  # while they were launched
-            self._tell(signal.SIGTERM)
-        host, port = self._listeners[0].getsockname()[:2]
-        print(
-            f"spikeserve: {len(self._processes)} processes on {host} port {port}", file=sys.stderr
-        )
-        while not self._stopping:
-            time.sleep(POLL_S)
-            if not all(self._kept_alive(number) for number in range(len(self._processes))):
-                print("spikeserve: a process ends right after it starts", file=sys.stderr)
-                self._stop(signal.SIGTERM)
-                self._join()
-                return 1
-        return self._join()
+        for sig in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(sig, lambda sig, _: self._signals.append(sig))
+        self._wake, wake = socket.socketpair()  # a signal ends the wait for messages
+        for end in (self._wake, wake):
+            end.setblocking(False)
+        signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
+        remembered()
+        resource_tracker.ensure_running()
+        where = addresses(self._settings, self._listeners)
+        logger.info("%d processes on %s", len(self._children), where)
+        with self._sockets, self._wake, wake:
+            while not (self._stopping and all(c.phase == "away" for c in self._children)):
+                self._turn()
+            signal.set_wakeup_fd(-1)
+        return self._status
 
-    def _launched(self, listener: socket.socket) -> SpawnProcess:
-        process = self._context.Process(target=_serve, args=(self._settings, listener))
-        process.start()
-        return process
+    def _turn(self) -> None:
+        """Listen until the next look at the latest, then do whatever is due."""
+        connections = [child.connection for child in self._children if child.connection]
+        ready = wait([self._wake, *connections], max(0.0, self._next_look - time.monotonic()))
+        if self._wake in ready:
+            self._wake.recv(1024)
+        while self._signals:
+            self._obey(self._signals.pop(0))
+        for child in self._children:
+            for said, detail in child.heard():
+                self._heard(child, said, detail)
+        if time.monotonic() >= self._next_look:
+            self._next_look = time.monotonic() + LOOK_S
+            for child in self._children:
+                self._look(child)
+            if os.getpid() == 1:
+                self._reap_strangers()
+        if not self._stopping:
+            self._proceed()
 
-    def _kept_alive(self, number: int) -> bool:
-        """Restart a process that ended; False if none has ever lasted."""
-        process = self._processes[number]
-        if process.is_alive() or self._stopping:
-            return True
-        mark_process_dead(process.pid)  # type: ignore[no-untyped-call]
-        logger.error("a serving process ended with %s", process.exitcode)
-        now = time.monotonic()
-        self._lasted = self._lasted or any(now - at >= QUICK_DEATH_S for at in self._started)
-        if not self._lasted:
-            return False
-        self._processes[number] = self._launched(self._listeners[number])
-        self._started[number] = time.monotonic()
-        if self._stopping:  # meanwhile; it was not there to be told
-            self._tell(signal.SIGTERM)
-        return True
-
-    def _stop(self, sig: int, *_: object) -> None:
+    def _obey(self, sig: int) -> None:
+        if sig == signal.SIGHUP:
+            self._reload_due = True
+            return
         self._stopping += 1
-        self._tell(signal.SIGTERM if self._stopping == 1 else sig)
-
-    def _tell(self, sig: int) -> None:
-        for process in self._processes:
-            if process.is_alive() and process.pid:
-                os.kill(process.pid, sig)
-
-    def _join(self) -> int:
         for listener in self._listeners:  # or who connects now would wait for nobody
             listener.close()
-        for process in self._processes:
-            process.join()
-        # Who died of SIGTERM had not begun to serve: nothing was lost.
-        ends = (process.exitcode or 0 for process in self._processes)
-        return max(0 if end == -signal.SIGTERM else abs(end) for end in ends)
+        for child in (*self._askers, *(self._reload.askers if self._reload else ())):
+            child.tell("reloaded", "the service is shutting down")
+        for child in self._children:
+            child.terminate(signal.SIGTERM if self._stopping == 1 else sig)
+
+    def _heard(self, child: Child, said: Said, detail: str) -> None:
+        match said:
+            case "loaded":
+                child.phase, child.identity = "loaded", detail
+            case "pong":
+                child.answered()
+            case "unwell" if child.phase == "serving":  # engines do not recover
+                logger.error("process %d is replaced; its engine fails: %s", child.pid, detail)
+                child.leave(f"the engine hangs or fails: {detail}")
+            case "reload":
+                self._reload_due = True
+                self._askers.append(child)
+            case _ if self._reload:
+                self._reload.heard(child, said, detail)
+
+    def _look(self, child: Child) -> None:
+        """Whatever ended is replaced; whatever will not work again is ended."""
+        if child.phase == "away":
+            if not self._stopping and time.monotonic() >= child.due:
+                child.launch(self._started)
+            return
+        if child.exit_status is not None:
+            self._bury(child)
+            return
+        child.look()
+        if child.silent > self._silent_looks:
+            logger.error("process %d shows no sign of life and is killed", child.pid)
+            child.kill()
+        elif child.overdue > self._overdue_looks:
+            logger.error("process %d did not leave and is killed", child.pid)
+            child.kill()
+
+    def _bury(self, child: Child) -> None:
+        status, pid, served = child.exit_status, child.pid, child.served
+        pause = child.bury()
+        self._crowds[child.number] = ABSENT
+        mark_process_dead(pid)  # type: ignore[no-untyped-call]
+        if not served:  # it has counted nothing
+            for file in Path(os.environ[FOLDER]).glob(f"*_{pid}.db"):
+                file.unlink()
+        if self._reload:
+            self._reload.lost(child)
+        if self._stopping:
+            self._status = max(self._status, status or 0)
+            return
+        if all(other.phase == "away" for other in self._children):
+            self._refuse_clients()
+        refused = not served and 0 < (status or 0) < 128  # a bundle, say; not killed by somebody
+        failed = refused or child.failures >= MOST_FAILURES
+        if failed and not any(other.lasted for other in self._children):
+            print("spikeserve: a process ends right after it starts", file=sys.stderr)
+            self._status = 1
+            self._obey(signal.SIGTERM)
+        else:
+            logger.error("process %d ended with %s; the next starts in %g s", pid, status, pause)
+
+    def _refuse_clients(self) -> None:
+        """Nobody is left to accept: better refused than waiting for nobody."""
+        if not self._settings.uds:  # 0 was any port
+            port = self._listeners[0].getsockname()[1]
+            self._settings = self._settings.model_copy(update={"port": port})
+        self._sockets.close()
+        self._listeners = self._sockets.enter_context(listeners(self._settings))
+
+    def _proceed(self) -> None:
+        """Let in who has loaded, end a reload that is done, begin one that is due."""
+        if self._reload and self._reload.done:
+            self._finish(self._reload)
+            self._reload = None
+        if self._reload:
+            return
+        for child in self._children:
+            if child.phase == "loaded":
+                self._admit(child)
+        members = [child for child in self._children if child.phase == "serving"]
+        loading = any(child.phase == "loading" for child in self._children)
+        if self._reload_due and members and not loading:
+            self._reload = Reload(members, self._askers)
+            self._reload_due, self._askers = False, []
+
+    def _admit(self, child: Child) -> None:
+        """Let a process serve if it has loaded what the others serve, or is the first."""
+        others = any(other.phase == "serving" for other in self._children)
+        if others and child.identity != self._identity:
+            logger.error(
+                "the bundles have changed, and process %d must not serve them beside those there "
+                "were; reload, or put the old ones back", child.pid,
+            )  # fmt: skip
+            child.terminate()
+        else:
+            self._identity = child.identity
+            child.serve()
+
+    def _finish(self, reload: Reload) -> None:
+        if reload.refusal:
+            logger.error("reload refused, everything stays as it was: %s", reload.refusal)
+        else:
+            self._identity = reload.identity
+            logger.info("all processes reloaded")
+            for child in self._children:
+                child.forgive()  # what it loads may fit now
+        for child in reload.askers:
+            child.tell("reloaded", reload.refusal)
+
+    def _started(self, number: int) -> Launched:
+        ours, theirs = self._context.Pipe()
+        place = Place(theirs, self._listeners, self._crowds, number)
+        process = self._context.Process(target=_serve, args=(self._settings, place), daemon=True)
+        with kept_from_children():
+            process.start()
+        theirs.close()
+        return process, ours
+
+    def _reap_strangers(self) -> None:
+        """As PID 1: orphans of others end here, and nobody else waits for them."""
+        ours = {child.pid for child in self._children}
+        try:
+            while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+                if ended.si_pid in ours:
+                    return  # its own look is to come
+                os.waitpid(ended.si_pid, 0)
+        except ChildProcessError:
+            return
 
 
-def _listeners(settings: Settings) -> list[socket.socket]:
-    """One socket a process, all on the same port.
-
-    Raises:
-        OSError: somebody listens there.
-    """
-    listeners: list[socket.socket] = []
-    port = settings.port
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    with socket.socket(family) as alone:  # sharing the port would not notice another supervisor
-        alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        alone.bind((settings.host, port))
-    for _ in range(settings.workers):
-        listener = socket.socket(family)
-        for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
-            listener.setsockopt(socket.SOL_SOCKET, option, 1)
-        listener.bind((settings.host, port))
-        listener.listen(2048)
-        port = listener.getsockname()[1]
-        listeners.append(listener)
-    return listeners
-
-
-def _serve(settings: Settings, listener: socket.socket) -> None:
+def _serve(settings: Settings, place: Place) -> None:
+    supervised()
     try:
-        status = serve(settings, listener)
-    except ModelError as error:
+        status = serve(settings, place)
+    except (ModelError, OSError) as error:
         print(f"spikeserve: {error}", file=sys.stderr)
         status = 1
     sys.exit(status)

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import signal
-
 from fastapi import APIRouter, Depends, Request
 
 from spikeserve.models.errors import ModelError
@@ -24,11 +20,9 @@ router = APIRouter(prefix="/v1/admin", dependencies=[Depends(operator)])
 @router.post("/reload", responses=problems(401, 409))
 async def reload(request: Request) -> ModelList:
     """Load the bundle folders again and swap all models at once, or change nothing."""
-    registry = request.app.state.registry
+    state = request.app.state
     try:
-        await asyncio.to_thread(registry.reload)
+        await state.reload()  # in all processes of our own supervisor, if there is one
     except (ModelError, OSError) as error:
         raise ReloadRefused(str(error)) from error
-    if request.app.state.settings.workers > 1:  # the supervisor tells all processes
-        os.kill(os.getppid(), signal.SIGHUP)
-    return summaries(registry)
+    return summaries(state.registry)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from socketserver import UnixStreamServer
 
 import pytest
 
@@ -51,3 +53,18 @@ def test_nobody_listens(
     monkeypatch.setenv("SPIKESERVE_PORT", "9")
     assert healthcheck.main("/livez") == 1
     assert "127.0.0.1:9/livez" in capsys.readouterr().err
+
+
+def test_on_a_unix_socket(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(tmp_path / "socket")
+    monkeypatch.setenv("SPIKESERVE_UDS", path)
+    assert healthcheck.main("/livez") == 1
+    assert path in capsys.readouterr().err
+    with UnixStreamServer(path, Health) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        assert healthcheck.main("/livez") == 0
+        server.shutdown()
+        thread.join()

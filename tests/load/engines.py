@@ -63,6 +63,15 @@ class Broken(Faulty):
         raise RuntimeError(f"broken on purpose for {len(frames)} rows, {state.rows} before")
 
 
+class Stuck(Faulty):
+    """Never comes back where an unlucky row is in the batch."""
+
+    def step(self, frames: Pixels, state: State) -> Step:
+        if unlucky(frames).any():
+            threading.Event().wait()
+        return super().step(frames, state)
+
+
 class Hanging(Faulty):
     """Never comes back from a step, until released."""
 

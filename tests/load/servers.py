@@ -58,17 +58,23 @@ class Service:
 
 @contextmanager
 def served(
-    bundle: Path, folder: Path, *flags: str, port: int = 0, counters: Path | None = None
+    bundle: Path,
+    folder: Path,
+    *flags: str,
+    port: int = 0,
+    counters: Path | None = None,
+    module: str = "spikeserve.service",
 ) -> Iterator[Service]:
     """A service, from when it is ready; unless it has ended, it must stop cleanly on SIGTERM.
 
     Args:
         folder: where its log goes.
         counters: a folder where its counters outlive it, for ``counted``.
+        module: what is run instead of the service.
     """
     port = port or free_port()
     command = [
-        *(sys.executable, "-m", "spikeserve.service", "--host", "127.0.0.1", "--port", str(port)),
+        *(sys.executable, "-m", module, "--host", "127.0.0.1", "--port", str(port)),
         *("--bundle", str(bundle), *flags),
     ]
     log = folder / f"service-{port}.log"

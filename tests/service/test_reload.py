@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from pathlib import Path
 
+import httpx
+import pytest
 from fastapi.testclient import TestClient
 
 from spikeserve.models.bundle import load_bundle, save_manifest
@@ -12,6 +16,8 @@ from spikeserve.service.app import create_app
 from spikeserve.service.errors import InferenceFailed
 from spikeserve.service.keys import key_hash
 from spikeserve.service.settings import Settings
+from tests.load.servers import Service, served
+from tests.processes import wait_until
 from tests.programs import save_tiny_bundle
 
 ADMIN = {"Authorization": "Bearer operator"}
@@ -106,3 +112,43 @@ def test_a_reload_replaces_a_model_whose_engine_hangs(tmp_path: Path, png: bytes
         assert "tiny" in client.get("/v2/health/ready").text
         assert client.post("/v1/admin/reload", headers=ADMIN).status_code == 200
         assert client.post("/classify", content=png).status_code == 200
+
+
+def test_under_another_supervisor_nobody_is_signalled(
+    bundle_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its parent may be a shell, for which SIGHUP is the end."""
+    monkeypatch.setattr(os, "kill", None)
+    settings = Settings(bundles=(bundle_folder,), workers=2, admin_key_hash=key_hash("operator"))
+    with TestClient(create_app(settings)) as client:
+        assert client.post("/v1/admin/reload", headers=ADMIN).status_code == 200
+
+
+def test_several_processes_reload_together(tmp_path: Path, png: bytes) -> None:
+    folder = save_version(tmp_path / "tiny", "1", 0)
+    flags = ("--engine", "reference", "--slots", "4", "--workers", "2")
+    with served(folder, tmp_path, *flags, "--admin-key-hash", key_hash("operator")) as service:
+        service.process.send_signal(signal.SIGHUP)  # the second process may not be there yet
+        save_version(folder, "2", 1)
+        assert reloaded(service).status_code == 200
+        assert versions(service, png) == {"2"}
+        save_version(folder, "3", 2)
+        (folder / "step.onnx").write_bytes(b"damaged")
+        refused = reloaded(service)
+        assert (refused.status_code, "step.onnx" in refused.json()["detail"]) == (409, True)
+        assert versions(service, png) == {"2"}
+        save_version(folder, "3", 2)
+        service.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: versions(service, png) == {"3"}, "SIGHUP reloaded nothing")
+
+
+def reloaded(service: Service) -> httpx.Response:
+    return service.client.post("/v1/admin/reload", headers=ADMIN, timeout=60)
+
+
+def versions(service: Service, png: bytes) -> set[str]:
+    """Of all processes: connections of their own are shared out."""
+    base = service.client.base_url
+    with httpx.Client(trust_env=False) as a, httpx.Client(trust_env=False) as b:
+        answers = [client.post(f"{base}/classify", content=png) for client in (a, b) * 4]
+    return {answer.json()["model"]["version"] for answer in answers}
