@@ -198,7 +198,7 @@ def test_a_watchdog_that_ended_turns_livez_to_503(bundle_folder: Path) -> None:
 
 
 def test_a_drain_that_fails_ends_the_process_all_the_same() -> None:
-    async def fails() -> None:
+    async def fails(_: float) -> None:
         raise RuntimeError("on purpose")
 
     server = SimpleNamespace(_finish=fails, should_exit=False)
