@@ -5,6 +5,7 @@ ModelError
  ├─ InvalidProgram     weights, biases or thresholds outside the integer contract
  ├─ InvalidPolicy      exit parameters out of range
  ├─ InvalidImage       what cannot become the network's pixels
+ │   └─ UnknownFormat  a file of a kind that is not decoded
  ├─ Unreachable        an outcome that the calibration curve does not reach
  ├─ InvalidProfile     a hardware profile with a constant missing or out of range
  ├─ BundleError        a bundle on disk that must not be served
@@ -30,6 +31,10 @@ class InvalidPolicy(ModelError, ValueError):
 
 class InvalidImage(ModelError, ValueError):
     """An image that is none, is damaged, or is an array of another kind."""
+
+
+class UnknownFormat(InvalidImage):
+    """A file of a kind that is not decoded; says which, where that is easily told."""
 
 
 class Unreachable(ModelError):

@@ -15,8 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
 
+from spikeserve.models.containers import container_of
+from spikeserve.models.containers.container import Container
 from spikeserve.models.encoding import Pixels
-from spikeserve.models.errors import InvalidImage
+from spikeserve.models.errors import InvalidImage, UnknownFormat
 from spikeserve.models.layers import Shape
 
 ImageSource = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
@@ -51,14 +53,42 @@ def pixels(image: ImageSource, shape: Shape) -> Pixels:
     try:
         if not isinstance(image, bytes):
             return fitted(_picture(image), shape)
-        with Image.open(io.BytesIO(image)) as file:
-            if is_animated(file):
-                raise InvalidImage("animated images have no single class; give one frame")
-            return fitted(file, shape)
+        try:
+            container = container_of(image)
+        except UnknownFormat:
+            return _pixels_of_another_kind(image, shape)
+        return decoded(container, container.essence(), shape)
     except (InvalidImage, MemoryError):
         raise
     except Exception as error:  # damaged files make Pillow's decoders raise almost anything
         raise InvalidImage(f"no image that can be decoded: {error}") from error
+
+
+def decoded(container: Container, essence: bytes, shape: Shape) -> Pixels:
+    """The picture in a container, fitted to ``shape`` as :func:`fitted` does.
+
+    Raises:
+        InvalidImage: pixels are missing. Pillow raises almost anything where a file is damaged.
+    """
+
+    def opened(data: bytes) -> Image.Image:
+        file = Image.open(io.BytesIO(data), formats=(container.format,))
+        _draft(file, shape)
+        file.load()
+        return file
+
+    image = opened(essence)
+    if not container.is_whole(image, opened):
+        raise InvalidImage("the file ends before its picture does")
+    return fitted(container.finished(image), shape)
+
+
+def _pixels_of_another_kind(data: bytes, shape: Shape) -> Pixels:
+    """What only Pillow knows."""
+    with Image.open(io.BytesIO(data)) as file:
+        if getattr(file, "n_frames", 1) > 1:
+            raise InvalidImage("animated images have no single class; give one frame")
+        return fitted(file, shape)
 
 
 def fitted(image: Image.Image, shape: Shape) -> Pixels:
@@ -71,7 +101,7 @@ def fitted(image: Image.Image, shape: Shape) -> Pixels:
     Resamples first and converts the small result, so that a large image is never copied whole.
     """
     height, width, channels = shape
-    image.draft("RGB", (4 * width, 4 * height))
+    _draft(image, shape)
     turn = UPRIGHT.get(_orientation(image))
     small = _resampled(image, (height, width) if turn in QUARTER_TURNS else (width, height))
     if turn is not None:
@@ -84,12 +114,6 @@ def is_one_image(images: object) -> bool:
     if isinstance(images, np.ndarray):
         return images.ndim == 3
     return isinstance(images, str | os.PathLike | bytes | Image.Image)
-
-
-def is_animated(image: Image.Image) -> bool:
-    """Whether the file holds more than one picture of the same importance."""
-    # The further frames of an MPO are a camera's previews and depth maps, no animation.
-    return image.format != "MPO" and getattr(image, "n_frames", 1) > 1
 
 
 def _picture(image: Image.Image | NDArray[np.uint8]) -> Image.Image:
@@ -118,6 +142,11 @@ def _orientation(image: Image.Image) -> int:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # broken metadata around intact pixels
         return 1
+
+
+def _draft(image: Image.Image, shape: Shape) -> None:
+    """Have a JPEG decoded at the smallest fraction that is still several times ``shape``."""
+    image.draft("RGB", (4 * shape[1], 4 * shape[0]))
 
 
 def _resampled(image: Image.Image, size: tuple[int, int]) -> Image.Image:

@@ -24,7 +24,7 @@ from spikeserve.service.errors import (
     NotReady,
     OutcomeUnreachable,
 )
-from spikeserve.service.images import decode_image, is_small_png
+from spikeserve.service.images import decode_image, inspect
 from spikeserve.service.jobs import Job, Progress
 from spikeserve.service.presence import while_present
 from spikeserve.service.registry import Registry, ServedModel
@@ -110,7 +110,7 @@ class Classifier:
 
     async def _decoded(self, data: bytes, model: ServedModel) -> Pixels:
         arguments = (data, model.input_shape, self._max_pixels)
-        if is_small_png(data):
+        if inspect(data, self._max_pixels, model.input_shape).small:
             return decode_image(*arguments)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._decoders, decode_image, *arguments)

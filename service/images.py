@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import io
-import math
-import struct
 import warnings
 from typing import NamedTuple
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from spikeserve.models.containers import container_of
+from spikeserve.models.containers.container import Container
+from spikeserve.models.containers.png import Png
 from spikeserve.models.encoding import Pixels
+from spikeserve.models.errors import InvalidImage, UnknownFormat
 from spikeserve.models.layers import Shape
-from spikeserve.models.preprocessing import fitted, is_animated
+from spikeserve.models.preprocessing import decoded
 from spikeserve.service.errors import ServiceError, UnsupportedMedia, UnusableImage
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")  # magic bytes decide, never the Content-Type
-# A scan costs the decoder time in proportion to the picture, and the file 95 bytes.
-MAX_JPEG_SCANS = 100
-START_OF_SCAN = b"\xff\xda"
-PNG_START = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"  # what follows is width and height
-SMALL_PNG_BYTES, SMALL_PNG_PIXELS = 8192, 64 * 64
+MAX_WORK = 1 << 30  # pixels times passes: about a second of a decoder
+SMALL_BYTES, SMALL_PIXELS = 8192, 64 * 64
+USUAL_SHAPE = (32, 32, 3)
 
 warnings.simplefilter("error", Image.DecompressionBombWarning)
 
@@ -34,80 +32,80 @@ class Inspection(NamedTuple):
     memory_bytes: int
     """The most that decoding and fitting take at once, the file itself not counted."""
     work: int
-    """Pixels to decode, as often as the decoder passes over them."""
+    """Pixels to decode, as often as the decoder passes over them; of an expected number of scans."""
     small: bool
     """Whether decoding takes less time than handing the file to another thread would."""
 
 
-def inspect(data: bytes, max_pixels: int, shape: Shape | None = None) -> Inspection:
+def inspect(data: bytes, max_pixels: int, shape: Shape = USUAL_SHAPE) -> Inspection:
     """Look at an image file without decoding it, in microseconds whatever it holds.
 
-    Knowing the network's ``shape``, it tells what a JPEG takes that is decoded at a fraction.
+    A JPEG takes the less memory, the smaller the network's ``shape``.
 
     Raises:
         UnsupportedMedia: not one of ``FORMATS``.
         UnusableImage: damaged in its head, or more than ``max_pixels``.
     """
-    if is_small_png(data):
-        width, height = struct.unpack_from(">II", data, len(PNG_START))
-        return Inspection("PNG", width, height, 1 << 20, width * height, True)
-    if not data:
-        raise UnsupportedMedia("the body is empty; send an image")
-    try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            _check(image, data, max_pixels)
-            pixels = image.width * image.height
-            return Inspection(
-                str(image.format), image.width, image.height, 20 * pixels + (2 << 20), pixels, False
-            )
-    except (ServiceError, MemoryError):
-        raise
-    except UnidentifiedImageError as error:
-        raise UnsupportedMedia(f"not a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image") from error
-    except Exception as error:
-        raise UnusableImage(f"the image is damaged: {error}") from error
-
-
-def is_small_png(data: bytes) -> bool:
-    """Whether decoding takes less time than handing the file to another thread would."""
-    return (
-        len(PNG_START) + 8 <= len(data) <= SMALL_PNG_BYTES
-        and data.startswith(PNG_START)
-        and math.prod(struct.unpack_from(">II", data, len(PNG_START))) <= SMALL_PNG_PIXELS
+    container = _container(data, max_pixels)
+    return Inspection(
+        container.format,
+        container.width,
+        container.height,
+        container.memory_bytes(shape),
+        container.work,
+        _is_small(container),
     )
 
 
 def decode_image(data: bytes, shape: Shape, max_pixels: int) -> Pixels:
     """Decode an image file and fit it to ``shape``, as :func:`preprocessing.fitted` does.
 
-    Formats, sizes and scans are limited before a pixel is decoded.
+    Format, size and work are limited before a pixel is decoded.
 
     Raises:
         UnsupportedMedia: not one of ``FORMATS``.
-        UnusableImage: damaged, animated, or more than ``max_pixels``.
+        UnusableImage: damaged, animated, more than ``max_pixels``, or too much work.
     """
-    if not data:
-        raise UnsupportedMedia("the body is empty; send an image")
+    container = _container(data, max_pixels)
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            _check(image, data, max_pixels)
-            return fitted(image, shape)
+        essence = container.essence()
+        _refuse_work(container)
+        return decoded(container, essence, shape)
     except (ServiceError, MemoryError):
         raise
-    except UnidentifiedImageError as error:
-        raise UnsupportedMedia(f"not a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise UnusableImage(f"too many pixels; at most {max_pixels} are accepted") from error
+    except InvalidImage as error:
+        raise UnusableImage(str(error)) from error
     except Exception as error:  # damaged files make Pillow's decoders raise almost anything
         raise UnusableImage(f"the image is damaged: {error}") from error
 
 
-def _check(image: Image.Image, data: bytes, max_pixels: int) -> None:
-    if image.width * image.height > max_pixels:
+def _container(data: bytes, max_pixels: int) -> Container:
+    if not data:
+        raise UnsupportedMedia("the body is empty; send an image")
+    try:
+        container = container_of(data)
+    except UnknownFormat as error:
+        raise UnsupportedMedia(str(error)) from error
+    except InvalidImage as error:
+        raise UnusableImage(str(error)) from error
+    if container.pixels > max_pixels:
         raise UnusableImage(
-            f"{image.width} x {image.height} pixels; at most {max_pixels} are accepted"
+            f"{container.width} x {container.height} pixels; at most {max_pixels} are accepted"
         )
-    if is_animated(image):
-        raise UnusableImage("animated images have no single class; send one frame")
-    if image.format in ("JPEG", "MPO") and data.count(START_OF_SCAN) > MAX_JPEG_SCANS:
-        raise UnusableImage(f"more than {MAX_JPEG_SCANS} JPEG scans")
+    return container
+
+
+def _refuse_work(container: Container) -> None:
+    if container.work > MAX_WORK:
+        raise UnusableImage(
+            f"a {container.format} of {container.width} x {container.height} pixels that would take "
+            "too long to decode; save it anew, in one scan and without run lengths"
+        )
+
+
+def _is_small(container: Container) -> bool:
+    return (
+        isinstance(container, Png)
+        and len(container.data) <= SMALL_BYTES
+        and container.pixels <= SMALL_PIXELS
+    )
