@@ -71,13 +71,14 @@ def decoded(container: Container, essence: bytes, shape: Shape) -> Pixels:
         InvalidImage: pixels are missing. Pillow raises almost anything where a file is damaged.
     """
 
-    def opened(data: bytes) -> Image.Image:
+    def opened(data: bytes, reduce: bool) -> Image.Image:
         file = Image.open(io.BytesIO(data), formats=(container.format,))
-        _draft(file, shape)
+        if reduce:
+            _draft(file, shape)
         file.load()
         return file
 
-    image = opened(essence)
+    image = opened(essence, True)
     if not container.is_whole(image, opened):
         raise InvalidImage("the file ends before its picture does")
     return fitted(container.finished(image), shape)

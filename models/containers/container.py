@@ -18,7 +18,8 @@ POINTER_BYTES = 8  # Pillow keeps one a row
 ROW_WORK = 64  # what a row costs a decoder beside its pixels, in pixels
 WORKSPACE_BYTES = 6 << 20  # strips while an image is fitted, buffers of decoders
 
-Opened = Callable[[bytes], Image.Image]
+Opened = Callable[[bytes, bool], Image.Image]
+"""Decodes a file of the same container, at the fraction that a network needs or as it is."""
 
 
 class Container(ABC):
@@ -70,10 +71,7 @@ class Container(ABC):
         """
 
     def is_whole(self, image: Image.Image, opened: Opened) -> bool:
-        """Whether the decoded ``image`` has all of its pixels, where the decoder does not tell.
-
-        ``opened`` decodes another file as this one was.
-        """
+        """Whether the decoded ``image`` has all of its pixels, where the decoder does not tell."""
         return True
 
     def finished(self, image: Image.Image) -> Image.Image:

@@ -26,15 +26,18 @@ ALONE = (0x01, *range(0xD0, 0xD8))  # markers without a segment
 APP0, APP1, APP14 = 0xE0, 0xE1, 0xEE
 EXIF, XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 MAX_SCANS = 100
+DECODES = 3  # of a file that ends without saying so
 TYPICAL_SCANS = 10  # what encoders of progressive files write for colour
 MAX_TABLE_BYTES = 1 << 13  # four quantisation tables of 129 bytes are all that a frame can use
 END = b"\xff\xd9"
 NOT_FILL = re.compile(rb"[^\xff]")
 MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # neither stuffed, restart nor fill
 STRIDE = 1 << 18  # bytes searched before another thread may run
-OTHER_BITS = b"\x55\xaa" * 32
+# What may stand behind the last data without a change, if nothing is missing: other bits, more than
+# the blocks of a place can take, behind whichever restart marker comes next.
+OTHER_BITS = bytes(0xAA ^ n * 167 % 255 for n in range(255)).replace(b"\xff", b"\xfe") * 16
+OTHER_DATA = b"".join(OTHER_BITS + bytes((0xFF, 0xD0 + n)) for n in range(8))
 GREY = range(126, 130)  # what a decoder paints where data is missing
-LOWEST_ROWS = 64  # those that the last data make, in any sampling
 
 
 class Jpeg(Container):
@@ -43,6 +46,8 @@ class Jpeg(Container):
     def __init__(self, data: bytes) -> None:
         self.data = data
         self.width = self.height = 0
+        self.progressive = False
+        self.sampling: dict[int, tuple[int, int]] = {}
         self.kept = [data[:2]]
         self.ended = True
         tables = 0
@@ -130,12 +135,15 @@ class Jpeg(Container):
         self.pixel_bytes = 1 if len(self.sampling) == 1 else 4
 
     def memory_bytes(self, shape: Shape) -> int:
-        width, height = reduced(self.width, self.height, shape)
+        # Two images, and their difference, where the end is in doubt; the first has no more
+        # coefficients beside it by then.
+        doubtful = self.several and not self.data.endswith(END)
+        width, height = (self.width, self.height) if doubtful else reduced(self.width, self.height, shape)
         rows = 16 * self.width * len(self.sampling)  # some of every component
         coefficients = (self.width + 32) * (self.height + 32) * self.kept_bytes
         return round(
             coefficients
-            + 2 * self.pixel_bytes * width * height  # two, where the end has to be compared
+            + 3 * self.pixel_bytes * width * height
             + rows
             + self._fitting_bytes(shape)
             + 2 * len(self.data)
@@ -166,13 +174,15 @@ class Jpeg(Container):
             position = end
         else:
             raise InvalidImage(f"a JPEG with more than {MAX_SEGMENTS} segments among its scans")
+        self.scans = memoryview(data)[self.pixels_at : position]
         self.passes = scans
-        if not self.ended and not self._coded_fully(coded):
-            raise InvalidImage("a JPEG that ends before its last scan")
-        self.body = memoryview(data)[self.pixels_at : position]
-        if not self.ended and self.body[-1] == 0xFF:
-            self.body = self.body[:-1]  # of the marker that is cut
-        return b"".join((*self.kept, self.body, END))
+        if not self.ended:
+            if data.endswith(END) or not self._coded_fully(coded):
+                raise InvalidImage("a JPEG that ends before its last scan")
+            self.passes *= DECODES
+            if self.scans[-1] == 0xFF:
+                self.scans = self.scans[:-1]  # of the marker that is cut
+        return self._with_end(END)
 
     def _entropy_end(self, position: int) -> int:
         """Where the next marker is, or the end of the file."""
@@ -201,15 +211,19 @@ class Jpeg(Container):
         return all(len(coded.get(component, ())) == 64 for component in self.sampling)
 
     def is_whole(self, image: Image.Image, opened: Opened) -> bool:
-        """Compares with what other data behind the end would give, where some may be missing."""
         if self.ended:
             corner = image.getpixel((image.width - 1, image.height - 1))
             values = corner if isinstance(corner, tuple) else (corner,)
             if self.several or not all(value in GREY for value in values):
                 return True
-        box = (0, max(0, image.height - LOWEST_ROWS), *image.size)
-        lowest = opened(b"".join((*self.kept, self.body, OTHER_BITS, END))).crop(box)
-        return ImageChops.difference(image.crop(box), lowest).getbbox() is None
+        # At a fraction of the size what the last scans add is hardly seen.
+        reduce = not self.several
+        image = image if reduce else opened(self._with_end(END), False)
+        other = opened(self._with_end(OTHER_DATA + END), reduce)
+        return ImageChops.difference(image, other).getbbox() is None
+
+    def _with_end(self, end: bytes) -> bytes:
+        return b"".join((*self.kept, self.scans, end))
 
 
 def reduced(width: int, height: int, shape: Shape) -> tuple[int, int]:
