@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import os
+from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,9 @@ from spikeserve.models.layers import Shape
 ImageSource = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
 """A path, the bytes of an image file, a Pillow image, or uint8 ``[H, W, C]``."""
 
+BOMB = 2  # as Pillow has it: twice the pixels that it warns of
 WIDE_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
+WHITE = 65535
 CHANNELS = (1, 3, 4)  # grey, RGB, RGBA
 # ImageOps.exif_transpose turns the large image, not the small result, and fails on broken EXIF.
 UPRIGHT = {
@@ -57,6 +60,8 @@ def pixels(image: ImageSource, shape: Shape) -> Pixels:
             container = container_of(image)
         except UnknownFormat:
             return _pixels_of_another_kind(image, shape)
+        if container.pixels > BOMB * (Image.MAX_IMAGE_PIXELS or inf):
+            raise InvalidImage(f"{container.pixels} pixels; see PIL.Image.MAX_IMAGE_PIXELS")
         return decoded(container, container.essence(), shape)
     except (InvalidImage, MemoryError):
         raise
@@ -72,7 +77,9 @@ def decoded(container: Container, essence: bytes, shape: Shape) -> Pixels:
     """
 
     def opened(data: bytes, reduce: bool) -> Image.Image:
-        file = Image.open(io.BytesIO(data), formats=(container.format,))
+        file = container.decoder(io.BytesIO(data))
+        if file.size != (container.width, container.height):
+            raise InvalidImage("the file tells its size in two ways")  # only one was counted
         if reduce:
             _draft(file, shape)
         file.load()
@@ -81,7 +88,11 @@ def decoded(container: Container, essence: bytes, shape: Shape) -> Pixels:
     image = opened(essence, True)
     if not container.is_whole(image, opened):
         raise InvalidImage("the file ends before its picture does")
-    return fitted(container.finished(image), shape)
+    turn = _turn(image) if container.has_metadata else None
+    image = container.finished(image)
+    if image.size not in (shape[1::-1], shape[:2]):
+        image = _resamplable(image)  # here, where nothing else keeps the one before
+    return _fitted(image, shape, turn)
 
 
 def _pixels_of_another_kind(data: bytes, shape: Shape) -> Pixels:
@@ -101,13 +112,17 @@ def fitted(image: Image.Image, shape: Shape) -> Pixels:
 
     Resamples first and converts the small result, so that a large image is never copied whole.
     """
-    height, width, channels = shape
     _draft(image, shape)
-    turn = UPRIGHT.get(_orientation(image))
+    return _fitted(image, shape, _turn(image))
+
+
+def _fitted(image: Image.Image, shape: Shape, turn: Image.Transpose | None) -> Pixels:
+    height, width, channels = shape
     small = _resampled(image, (height, width) if turn in QUARTER_TURNS else (width, height))
     if turn is not None:
         small = small.transpose(turn)
-    return np.asarray(_opaque(small, "RGB" if channels == 3 else "L"), np.uint8).reshape(shape)
+    opaque = _opaque(small, "RGB" if channels == 3 else "L")
+    return np.frombuffer(opaque.tobytes(), np.uint8).reshape(shape)
 
 
 def is_one_image(images: object) -> bool:
@@ -137,12 +152,12 @@ def _picture(image: Image.Image | NDArray[np.uint8]) -> Image.Image:
     return Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
 
 
-def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation, 1 (upright) where it is missing or unreadable."""
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """What turns the image upright; nothing where its orientation is missing or unreadable."""
     try:
-        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+        return UPRIGHT.get(int(image.getexif().get(ExifTags.Base.Orientation, 1)))
     except Exception:  # broken metadata around intact pixels
-        return 1
+        return None
 
 
 def _draft(image: Image.Image, shape: Shape) -> None:
@@ -153,19 +168,31 @@ def _draft(image: Image.Image, shape: Shape) -> None:
 def _resampled(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     if image.size == size:
         return image
+    return ImageOps.fit(_resamplable(image), size, Image.Resampling.BICUBIC)
+
+
+def _resamplable(image: Image.Image) -> Image.Image:
+    """In a mode whose values may be averaged; transparency, where there is any, as alpha."""
     if image.mode in WIDE_MODES:
-        image = image.convert("F")
-    elif image.has_transparency_data:
-        image = image.convert("RGBA")
-    elif image.mode not in ("RGB", "L"):
-        image = image.convert("RGB")
-    return ImageOps.fit(image, size, Image.Resampling.BICUBIC)
+        return _wide(image)
+    if image.has_transparency_data:
+        return image if image.mode == "RGBA" else image.convert("RGBA")
+    return image if image.mode in ("RGB", "L") else image.convert("RGB")
+
+
+def _wide(image: Image.Image) -> Image.Image:
+    """In floating point. Such modes have no alpha: a value that is transparent becomes white."""
+    if "transparency" not in image.info:
+        return image if image.mode == "F" else image.convert("F")
+    values = np.array(image, np.float32)
+    values[values == image.info["transparency"]] = WHITE
+    return Image.fromarray(values)
 
 
 def _opaque(image: Image.Image, mode: str) -> Image.Image:
     """Eight bits a channel, transparency on white."""
     if image.mode in WIDE_MODES:
-        wide = np.asarray(image, np.float32) / 257  # 16 bits to 8
+        wide = np.asarray(_wide(image)) / 257  # 16 bits to 8
         image = Image.fromarray(wide.clip(0, 255).round().astype(np.uint8))
     elif image.has_transparency_data:
         rgba = image.convert("RGBA")

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import NamedTuple
 
-from PIL import Image
-
 from spikeserve.models.containers import container_of
-from spikeserve.models.containers.container import Container
+from spikeserve.models.containers.container import WORKSPACE_BYTES, Container
 from spikeserve.models.containers.png import Png
 from spikeserve.models.encoding import Pixels
 from spikeserve.models.errors import InvalidImage, UnknownFormat
@@ -20,8 +17,6 @@ MAX_WORK = 1 << 30  # pixels times passes: about a second of a decoder
 SMALL_BYTES, SMALL_PIXELS = 8192, 64 * 64
 USUAL_SHAPE = (32, 32, 3)
 
-warnings.simplefilter("error", Image.DecompressionBombWarning)
-
 
 class Inspection(NamedTuple):
     """What an image file will cost, told from its head."""
@@ -32,7 +27,7 @@ class Inspection(NamedTuple):
     memory_bytes: int
     """The most that decoding and fitting take at once, the file itself not counted."""
     work: int
-    """Pixels to decode, as often as the decoder passes over them; of an expected number of scans."""
+    """Pixels to decode, as often as the decoder is expected to pass over them."""
     small: bool
     """Whether decoding takes less time than handing the file to another thread would."""
 
@@ -47,13 +42,10 @@ def inspect(data: bytes, max_pixels: int, shape: Shape = USUAL_SHAPE) -> Inspect
         UnusableImage: damaged in its head, or more than ``max_pixels``.
     """
     container = _container(data, max_pixels)
+    small = _is_small(container)
+    memory = WORKSPACE_BYTES if small else container.memory_bytes(shape)
     return Inspection(
-        container.format,
-        container.width,
-        container.height,
-        container.memory_bytes(shape),
-        container.work,
-        _is_small(container),
+        container.format, container.width, container.height, memory, container.work, small
     )
 
 
@@ -98,8 +90,8 @@ def _container(data: bytes, max_pixels: int) -> Container:
 def _refuse_work(container: Container) -> None:
     if container.work > MAX_WORK:
         raise UnusableImage(
-            f"a {container.format} of {container.width} x {container.height} pixels that would take "
-            "too long to decode; save it anew, in one scan and without run lengths"
+            f"{container.width} x {container.height} pixels of this {container.format} would take "
+            "too long to decode; save it in fewer scans, or without run lengths"
         )
 
 
@@ -108,4 +100,5 @@ def _is_small(container: Container) -> bool:
         isinstance(container, Png)
         and len(container.data) <= SMALL_BYTES
         and container.pixels <= SMALL_PIXELS
+        and container.is_short()
     )

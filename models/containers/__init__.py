@@ -7,6 +7,8 @@ read or inflated.
 
 from __future__ import annotations
 
+import struct
+
 from spikeserve.models.containers.bmp import Bmp
 from spikeserve.models.containers.container import Container
 from spikeserve.models.containers.gif import Gif
@@ -14,10 +16,9 @@ from spikeserve.models.containers.jpeg import Jpeg
 from spikeserve.models.containers.png import Png
 from spikeserve.models.containers.signatures import kind_of
 from spikeserve.models.containers.webp import WebP
+from spikeserve.models.errors import InvalidImage
 
-CONTAINERS: dict[str, type[Container]] = {
-    kind.format: kind for kind in (Jpeg, Png, WebP, Gif, Bmp)
-}
+CONTAINERS: dict[str, type[Container]] = {kind.format: kind for kind in (Jpeg, Png, WebP, Gif, Bmp)}
 FORMATS = tuple(CONTAINERS)
 
 
@@ -30,4 +31,8 @@ def container_of(data: bytes) -> Container:
         UnknownFormat: not one of ``FORMATS``.
         InvalidImage: one of them, but damaged in its head.
     """
-    return CONTAINERS[kind_of(data, FORMATS)](data)
+    kind = CONTAINERS[kind_of(data, FORMATS)]
+    try:
+        return kind(data)
+    except (IndexError, struct.error) as error:
+        raise InvalidImage(f"a {kind.format} that ends before its picture") from error

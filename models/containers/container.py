@@ -6,11 +6,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import ClassVar
 
-from PIL import Image
+from PIL import Image, ImageFile
 
 from spikeserve.models.layers import Shape
 
-MAX_SEGMENTS = 1000
+MAX_SEGMENTS = 500
 """Pieces before the picture that are stepped over; cameras and editors write some dozens."""
 MAX_METADATA = 1 << 16
 """Bytes of EXIF or XMP that are looked at for the orientation: as much as a JPEG can hold."""
@@ -29,7 +29,7 @@ class Container(ABC):
     """
 
     format: ClassVar[str]
-    """As Pillow calls it."""
+    decoder: ClassVar[type[ImageFile.ImageFile]]
     data: bytes
     width: int
     height: int
@@ -37,6 +37,12 @@ class Container(ABC):
     """That decoding takes for each pixel at once, the decoded image included."""
     passes: float = 1
     """Of the decoder over the picture, as far as known; ``essence`` makes it exact."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    has_metadata = False
+    """Whether its essence has EXIF or XMP, which may name an orientation."""
 
     @property
     def pixels(self) -> int:
@@ -70,7 +76,7 @@ class Container(ABC):
             InvalidImage: animated, or ends before its picture does.
         """
 
-    def is_whole(self, image: Image.Image, opened: Opened) -> bool:
+    def is_whole(self, image: Image.Image, opened: Opened) -> bool:  # noqa: ARG002
         """Whether the decoded ``image`` has all of its pixels, where the decoder does not tell."""
         return True
 

@@ -6,6 +6,7 @@ import re
 import struct
 
 from PIL import Image
+from PIL.GifImagePlugin import GifImageFile
 
 from spikeserve.models.containers.container import MAX_SEGMENTS, Container
 from spikeserve.models.errors import InvalidImage
@@ -16,29 +17,27 @@ EXTENSION, PICTURE, TRAILER, CONTROL = 0x21, 0x2C, 0x3B, 0xF9
 HAS_PALETTE, PALETTE_BITS = 0x80, 7
 FULL_BLOCKS = re.compile(rb"(?s:\xff.{255})*+")
 PADDING = re.compile(rb"\0*+")
-MAX_BLOCKS = 1 << 16  # shorter than 255 bytes; what is longer is stepped over by the hundred
+# Shorter than 255 bytes, before the picture and in all; full ones are stepped over by the hundred.
+MAX_HEAD_BLOCKS, MAX_BLOCKS = 1 << 12, 1 << 16
 
 
 class Gif(Container):
-    format = "GIF"
+    format, decoder = "GIF", GifImageFile
 
     def __init__(self, data: bytes) -> None:
-        self.data = data
-        self.blocks = 0
-        try:
-            _, width, height, flags, _, _ = CANVAS.unpack_from(data)
-            position = CANVAS.size + _palette_bytes(flags)
-            self.head, self.control = position, b""
-            self.pixels_at = self._picture(position)
-            left, top, across, down, _ = FRAME.unpack_from(data, self.pixels_at + 1)
-        except (struct.error, IndexError) as error:
-            raise InvalidImage("a GIF that ends before its picture") from error
+        super().__init__(data)
+        self.blocks = MAX_HEAD_BLOCKS
+        _, width, height, flags, _, _ = CANVAS.unpack_from(data)
+        self.head, self.control = CANVAS.size + _palette_bytes(flags), b""
+        self.pixels_at = self._picture(self.head)
+        left, top, across, down, _ = FRAME.unpack_from(data, self.pixels_at + 1)
         if not across or not down:
             raise InvalidImage(f"a GIF of {across} x {down} pixels")
         self.frame = (left, top, left + across, top + down)
         self.width, self.height = max(width, self.frame[2]), max(height, self.frame[3])
-        # Pixels that the frame leaves out are transparent: that takes RGBA and a copy.
-        self.pixel_bytes = 1 if self._covered() else 10
+        # A palette's colours are averaged in RGB, those with transparency premultiplied; what the
+        # frame leaves out is transparent, too.
+        self.pixel_bytes = 10 if not self._covered() else 8 if self.control else 5
 
     def _covered(self) -> bool:
         return self.frame == (0, 0, self.width, self.height)
@@ -75,12 +74,13 @@ class Gif(Container):
             position += length + 1
             if not length:
                 return position
-            self.blocks += 1
-            if self.blocks > MAX_BLOCKS:
-                raise InvalidImage(f"a GIF of more than {MAX_BLOCKS} blocks")
+            self.blocks -= 1
+            if self.blocks < 0:
+                raise InvalidImage("a GIF of too many short blocks")
 
     def essence(self) -> bytes:
         data, start = self.data, self.pixels_at
+        self.blocks = MAX_BLOCKS
         pixels = start + 1 + FRAME.size + _palette_bytes(data[start + FRAME.size]) + 1
         try:
             end = self._blocks_end(pixels)

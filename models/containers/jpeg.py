@@ -7,9 +7,9 @@ import struct
 from math import ceil
 
 from PIL import Image, ImageChops
+from PIL.JpegImagePlugin import JpegImageFile
 
 from spikeserve.models.containers.container import (
-    MAX_METADATA,
     MAX_SEGMENTS,
     Container,
     Opened,
@@ -22,7 +22,7 @@ TABLES = (0xC4, 0xCC, DQT, DRI)  # Huffman, arithmetic, quantisation, restart in
 FRAMES = (*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0))
 DECODED = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)  # sequential or progressive, Huffman or arithmetic
 PROGRESSIVE = (0xC2, 0xCA)
-ALONE = (0x01, *range(0xD0, 0xD8))  # markers without a segment
+ALONE = (0, 1, *range(0xD0, 0xD8))  # stuffed or without a segment
 APP0, APP1, APP14 = 0xE0, 0xE1, 0xEE
 EXIF, XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 MAX_SCANS = 100
@@ -30,6 +30,7 @@ DECODES = 3  # of a file that ends without saying so
 TYPICAL_SCANS = 10  # what encoders of progressive files write for colour
 MAX_TABLE_BYTES = 1 << 13  # four quantisation tables of 129 bytes are all that a frame can use
 END = b"\xff\xd9"
+MAX_FILL = 256  # bytes before a marker
 NOT_FILL = re.compile(rb"[^\xff]")
 MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # neither stuffed, restart nor fill
 STRIDE = 1 << 18  # bytes searched before another thread may run
@@ -41,10 +42,10 @@ GREY = range(126, 130)  # what a decoder paints where data is missing
 
 
 class Jpeg(Container):
-    format = "JPEG"
+    format, decoder = "JPEG", JpegImageFile
 
     def __init__(self, data: bytes) -> None:
-        self.data = data
+        super().__init__(data)
         self.width = self.height = 0
         self.progressive = False
         self.sampling: dict[int, tuple[int, int]] = {}
@@ -61,7 +62,7 @@ class Jpeg(Container):
             tables += (end - start) if marker == DQT else 0
             if tables > MAX_TABLE_BYTES:
                 raise InvalidImage("a JPEG with more quantisation tables than a picture can use")
-            if self._matters(marker, start, end):
+            if self._matters(marker, start):
                 self.kept.append(b"\xff" + data[start - 1 : end])
             position = end
         else:
@@ -76,24 +77,21 @@ class Jpeg(Container):
     def _segment(self, position: int) -> tuple[int, int, int]:
         """The next marker, and where what is behind it begins and ends."""
         data = self.data
-        while True:
-            position = data.find(b"\xff", position)
-            filled = NOT_FILL.search(data, position) if position >= 0 else None
-            if filled is None:
-                raise InvalidImage("a JPEG that ends before its picture does")
-            marker, position = data[filled.start()], filled.end()
-            if marker == 0:
-                continue
-            if marker in ALONE or marker == EOI:
-                return marker, position, position
-            if marker < 0xC0 or marker == SOI:
-                raise InvalidImage(f"a JPEG with a marker ff{marker:02x} where none may be")
-            if position + 2 > len(data):
-                raise InvalidImage("a JPEG that ends before its picture does")
-            length = int.from_bytes(data[position : position + 2], "big")
-            if length < 2 or position + length > len(data):
-                raise InvalidImage("a JPEG with a segment of impossible length")
-            return marker, position, position + length
+        position = data.find(b"\xff", position)
+        filled = NOT_FILL.search(data, position, position + MAX_FILL) if position >= 0 else None
+        if filled is None:
+            raise InvalidImage("a JPEG that ends before its picture does")
+        marker, position = data[filled.start()], filled.end()
+        if marker in ALONE or marker == EOI:
+            return marker, position, position
+        if marker < 0xC0 or marker == SOI:
+            raise InvalidImage(f"a JPEG with a marker ff{marker:02x} where none may be")
+        length = int.from_bytes(data[position : position + 2], "big")
+        if position + max(length, 2) > len(data):
+            raise InvalidImage("a JPEG that ends before its picture does")
+        if length < 2:
+            raise InvalidImage("a JPEG with a segment of impossible length")
+        return marker, position, position + length
 
     def _read_frame(self, marker: int, start: int, end: int) -> None:
         if marker not in DECODED:
@@ -113,18 +111,20 @@ class Jpeg(Container):
         if count not in (1, 3, 4) or len(components) < 3 * count:
             raise InvalidImage(f"a JPEG of {count} components; 1, 3 or 4 are decoded")
         self.width, self.height, self.progressive = width, height, marker in PROGRESSIVE
-        self.sampling = {
-            components[3 * i]: divmod(components[3 * i + 1], 16) for i in range(count)
-        }
-        if len(self.sampling) < count or any(not 1 <= f <= 4 for p in self.sampling.values() for f in p):
+        self.sampling = {components[3 * i]: divmod(components[3 * i + 1], 16) for i in range(count)}
+        if len(self.sampling) < count or any(
+            not 1 <= f <= 4 for p in self.sampling.values() for f in p
+        ):
             raise InvalidImage("a JPEG with impossible components")
 
-    def _matters(self, marker: int, start: int, end: int) -> bool:
+    def _matters(self, marker: int, start: int) -> bool:
         if marker in TABLES or marker in FRAMES or marker in (APP0, APP14):
             return True
         content = self.data[start + 2 : start + 2 + len(XMP)]
         first = not any(part[4:].startswith(content[: len(EXIF)]) for part in self.kept)
-        return marker == APP1 and content.startswith((EXIF, XMP)) and first
+        metadata = marker == APP1 and content.startswith((EXIF, XMP)) and first
+        self.has_metadata = self.has_metadata or metadata
+        return metadata
 
     def _set_memory(self) -> None:
         across = max(h for h, _ in self.sampling.values())
@@ -138,7 +138,9 @@ class Jpeg(Container):
         # Two images, and their difference, where the end is in doubt; the first has no more
         # coefficients beside it by then.
         doubtful = self.several and not self.data.endswith(END)
-        width, height = (self.width, self.height) if doubtful else reduced(self.width, self.height, shape)
+        width, height = (
+            (self.width, self.height) if doubtful else reduced(self.width, self.height, shape)
+        )
         rows = 16 * self.width * len(self.sampling)  # some of every component
         coefficients = (self.width + 32) * (self.height + 32) * self.kept_bytes
         return round(

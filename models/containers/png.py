@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Iterator
 
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from spikeserve.models.containers.container import (
     MAX_METADATA,
@@ -15,6 +16,7 @@ from spikeserve.models.containers.container import (
     Opened,
 )
 from spikeserve.models.errors import InvalidImage
+from spikeserve.models.layers import Shape
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 START = SIGNATURE + b"\0\0\0\rIHDR"
@@ -37,13 +39,14 @@ XMP = b"XML:com.adobe.xmp\0\0"  # and not compressed
 PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2),
           (0, 1, 1, 2))  # fmt: skip
 PIECE_BYTES, INFLATED_BYTES = 1 << 16, 1 << 20
+SHORT = 16  # chunks
 
 
 class Png(Container):
-    format = "PNG"
+    format, decoder = "PNG", PngImageFile
 
     def __init__(self, data: bytes) -> None:
-        self.data = data
+        super().__init__(data)
         if not data.startswith(START):
             if not START.startswith(data[: len(START)]) and not data.startswith(SIGNATURE):
                 raise InvalidImage("a PNG whose line ends were translated, as if it were text")
@@ -56,22 +59,42 @@ class Png(Container):
             raise InvalidImage(f"a PNG of {self.width} x {self.height} pixels")
         if self.depth not in DEPTHS.get(self.colour, ()):
             raise InvalidImage(f"a PNG of colour type {self.colour} with {self.depth} bits")
-        single = self.colour in (GREY, PALETTE)
-        self.pixel_bytes = (2 if self.depth == 16 else 1) if single else 4
         self.kept: dict[bytes, bytes] = {}
         self.animated = False
-        self.pixels_at = FIRST_CHUNK
+        self.pixels_at, self.before = FIRST_CHUNK, 0
         if data[FIRST_CHUNK + 4 : FIRST_CHUNK + 8] != b"IDAT":
             self._read_head()
 
-    def memory_bytes(self, shape: tuple[int, int, int]) -> int:
-        rows = 2 * self.width * SAMPLES[self.colour] * max(1, self.depth // 8)
-        return super().memory_bytes(shape) + rows  # this one and the one above
+    @property
+    def pixel_bytes(self) -> int:  # type: ignore[override]
+        """Of the decoded image and its copy: Pillow premultiplies alpha, and averages floats."""
+        if self.colour == GREY and self.depth == 16:
+            return 6 if b"tRNS" not in self.kept else 13
+        if self.colour in (GREY_ALPHA, RGBA) or b"tRNS" in self.kept:
+            return 8
+        if self.colour == GREY and self.depth > 1:
+            return 1
+        return 4 if self.colour == RGB else 5
+
+    def memory_bytes(self, shape: Shape) -> int:
+        rows: int = 2 * self.width * SAMPLES[self.colour] * max(1, self.depth // 8)
+        return super().memory_bytes(shape) + rows  # one, and the one above it
+
+    def is_short(self) -> bool:
+        """Whether stepping through its chunks takes no time worth mentioning."""
+        metadata = self.has_metadata or self.before > SHORT
+        return not metadata and (self._is_bare() or self.data.count(b"IDAT") <= SHORT)
+
+    def _is_bare(self) -> bool:
+        """Whether there is nothing in it that could be left out."""
+        length, _ = CHUNK.unpack_from(self.data, FIRST_CHUNK)
+        size = FIRST_CHUNK + length + FRAME + len(END)
+        return self.pixels_at == FIRST_CHUNK and len(self.data) == size and self.data.endswith(END)
 
     def _read_head(self) -> None:
         for number, (kind, start, end) in enumerate(self._chunks(FIRST_CHUNK)):
             if kind == b"IDAT":
-                self.pixels_at = start - 8
+                self.pixels_at, self.before = start - 8, number
                 return
             if number == MAX_SEGMENTS:
                 raise InvalidImage(f"a PNG with more than {MAX_SEGMENTS} chunks before its pixels")
@@ -98,6 +121,7 @@ class Png(Container):
         small = end - start <= MAX_METADATA and end <= len(self.data)
         if small and (kind == b"eXIf" or (kind == b"iTXt" and self.data.startswith(XMP, start))):
             self.kept[kind] = _chunk(kind, self.data[start:end])
+            self.has_metadata = True
 
     def _transparency(self, start: int, end: int) -> bytes:
         """The transparent colour as Pillow compares it: with pixels that it brought to 8 bits."""
@@ -119,11 +143,9 @@ class Png(Container):
         return _chunk(b"tRNS", struct.pack(f">{count}H", *values))
 
     def essence(self) -> bytes:
-        first = self.pixels_at
-        length, _ = CHUNK.unpack_from(self.data, first)
-        last = first + length + FRAME
-        if first == FIRST_CHUNK and self.data.endswith(END) and last + len(END) == len(self.data):
-            return self.data  # nothing in it that could be left out
+        if self._is_bare():
+            return self.data
+        first = last = self.pixels_at
         allowed = MAX_SEGMENTS + len(self.data) // 1024  # encoders flush every 4 KiB or more
         running, cut = True, b""
         for number, (kind, start, end) in enumerate(self._chunks(first)):
@@ -144,7 +166,7 @@ class Png(Container):
         pixels = memoryview(self.data)[first:last]
         return b"".join((self.data[:FIRST_CHUNK], *self.kept.values(), pixels, cut, END))
 
-    def is_whole(self, image: Image.Image, opened: Opened) -> bool:
+    def is_whole(self, image: Image.Image, opened: Opened) -> bool:  # noqa: ARG002
         # Rows that the file lacks stay zero, and Pillow does not mind where the stream ends.
         last = image.getpixel((self.width - 1, self.height - 1))
         black = not any(last) if isinstance(last, tuple) else not last

@@ -15,18 +15,22 @@ OURS = (
     # Two letters begin many a text; the length of the second header is one of a few.
     ("BMP", re.compile(rb"BM(?:.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0|.{,15}\Z)", re.DOTALL)),
 )
-"""A file that begins like one of these is one of these: whatever else is wrong with it is damage."""
+"""A file that begins so is of this kind: whatever else is wrong with it is damage."""
 
+LOST = rb"(?:\xef\xbf\xbd)"  # what reading as text makes of a byte that is none
 MANGLED = (
-    # What transfers do to files: line ends translated, the eighth bit lost, read as text.
-    ("PNG", re.compile(rb"[\t\n\r ]*(?:\x09|\xef\xbf\xbd|\xc2\x89|\x89)?PNG[\r\n]+\x1a?[\r\n]*")),
+    ("PNG", re.compile(rb"(?:\t|" + LOST + rb"|\xc2\x89)?PNG[\r\n]+\x1a?[\r\n]*")),
     ("PNG", re.compile(rb".{12}IHDR", re.DOTALL)),
-    ("JPEG", re.compile(rb"(?:\xef\xbf\xbd){4}.{2}JFIF|\xc3\xbf\xc3\x98|.{2}\xff[\xe0\xe1].{2}(?:JFIF|Exif)\0", re.DOTALL)),
-    ("GIF", re.compile(rb"GIF8")),
-    ("WEBP", re.compile(rb".{8}WEBPVP8[ LX]|RIFF.{4,12}WEBPVP8[ LX]", re.DOTALL)),
+    ("JPEG", re.compile(LOST + rb"{4}.{2,6}(?:JFIF|Exif)\0|\xc3\xbf\xc3\x98\xc3\xbf", re.DOTALL)),
+    ("JPEG", re.compile(rb".{2}\xff[\xe0\xe1].{2}(?:JFIF|Exif)\0", re.DOTALL)),
+    ("GIF", re.compile(rb"GIF8", re.DOTALL)),
+    ("WEBP", re.compile(rb".{8}WEBP|RIFF.{4,20}WEBP", re.DOTALL)),
 )
-"""Beginnings that are recognised although they are damaged."""
-SHIFTED = re.compile(rb"(?:\xef\xbb\xbf|[\r\n\t ])+(?=\x89PNG|\xff\xd8\xff|GIF8[79]a|RIFF.{4}WEBP)", re.DOTALL)
+"""Beginnings that are recognised although they are damaged: line ends translated, the eighth bit
+lost, read as text, single bytes wrong."""
+SHIFTED = re.compile(
+    rb"(?:\xef\xbb\xbf|[\r\n\t ])+(?=\x89PNG|\xff\xd8\xff|GIF8[79]a|RIFF.{4}WEBP)", re.DOTALL
+)
 
 OTHERS = (
     ("a TIFF image", rb"II[*+]\0|MM\0[*+]"),
@@ -71,7 +75,7 @@ def kind_of(data: bytes, formats: Sequence[str]) -> str:
         raise InvalidImage(f"{shift.end()} bytes of text stand before the image")
     for name, signature in MANGLED:
         if signature.match(head):
-            raise InvalidImage(f"a {name} whose first bytes were changed on the way, as text")
+            raise InvalidImage(f"a {name} whose first bytes were changed on the way")
     wanted = f"send {', '.join(formats[:-1])} or {formats[-1]}"
     if not data:
         raise UnknownFormat(f"empty; {wanted}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
+from PIL.WebPImagePlugin import WebPImageFile
+
 from spikeserve.models.containers.container import MAX_METADATA, MAX_SEGMENTS, Container
 from spikeserve.models.errors import InvalidImage
 
@@ -17,13 +19,13 @@ PROFILE = 0x20
 
 
 class WebP(Container):
-    format = "WEBP"
+    format, decoder = "WEBP", WebPImageFile
     # The decoder keeps two canvases, hands out a third, and Pillow copies it; as much as one more
     # while lossless pixels are decoded.
     pixel_bytes = 16.5
 
     def __init__(self, data: bytes) -> None:
-        self.data = data
+        super().__init__(data)
         self.kind = kind = data[FIRST_CHUNK : FIRST_CHUNK + 4]
         start = FIRST_CHUNK + CHUNK.size
         head = data[start : start + 10]
@@ -71,7 +73,8 @@ class WebP(Container):
             raise InvalidImage("a WebP that ends before its picture does")
         else:
             kept[EXTENDED] = memoryview(self._flagged(kept))
-        parts = []
+        self.has_metadata = bool(kept.keys() & METADATA.keys())
+        parts: list[bytes | memoryview] = []
         for kind, content in kept.items():
             parts += [CHUNK.pack(kind, len(content)), content, b"\0" * (len(content) % 2)]
         length = 4 + sum(len(part) for part in parts)
