@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from collections.abc import Iterator
 
-from PIL import Image
+from PIL import Image, ImageChops
 from PIL.PngImagePlugin import PngImageFile
 
 from spikeserve.models.containers.container import (
@@ -71,7 +72,7 @@ class Png(Container):
         if self.colour == GREY and self.depth == 16:
             return 6 if b"tRNS" not in self.kept else 13
         if self.colour in (GREY_ALPHA, RGBA) or b"tRNS" in self.kept:
-            return 8
+            return 18 if self._is_wide_rgb() else 8
         if self.colour == GREY and self.depth > 1:
             return 1
         return 4 if self.colour == RGB else 5
@@ -138,9 +139,13 @@ class Png(Container):
         values = tuple(value & largest for value in values)  # other bits have no meaning
         if self.depth in (2, 4):
             values = tuple(value * 255 // largest for value in values)
-        elif self.depth == 16 and self.colour == RGB:
+        elif self._is_wide_rgb():
+            self.low_bytes = tuple(value & 255 for value in values)
             values = tuple(value >> 8 for value in values)
         return _chunk(b"tRNS", struct.pack(f">{count}H", *values))
+
+    def _is_wide_rgb(self) -> bool:
+        return bool(self.colour == RGB and self.depth == 16)
 
     def essence(self) -> bytes:
         if self._is_bare():
@@ -171,6 +176,18 @@ class Png(Container):
         last = image.getpixel((self.width - 1, self.height - 1))
         black = not any(last) if isinstance(last, tuple) else not last
         return not (black or self.laced) or self._inflates_to(self._raw_bytes())
+
+    def finished(self, image: Image.Image) -> Image.Image:
+        """Pillow keeps the high bytes of 16-bit colours; one is transparent if all bits agree."""
+        if b"tRNS" not in self.kept or not self._is_wide_rgb():
+            return image
+        low = PngImageFile(io.BytesIO(self.essence()))
+        low.tile = [low.tile[0]._replace(args="RGB;16L")]
+        low.info["transparency"] = self.low_bytes
+        alphas = [part.convert("RGBA").getchannel("A") for part in (image, low)]
+        image.info.pop("transparency")
+        image.putalpha(ImageChops.lighter(*alphas))
+        return image
 
     def _raw_bytes(self) -> int:
         """Of all rows, each behind the byte that names its filter."""
