@@ -84,8 +84,8 @@ def _uncompressed_lzw(values: list[int]) -> bytes:
     codes: list[int] = []
     for start in range(0, len(values), 200):
         codes += [256, *values[start : start + 200]]
-    bits = sum(code << (9 * number) for number, code in enumerate([*codes, 257]))
-    return bits.to_bytes((9 * (len(codes) + 1) + 7) // 8, "little")
+    bits = np.array([*codes, 257])[:, None] >> np.arange(9) & 1
+    return np.packbits(bits.reshape(-1), bitorder="little").tobytes()
 
 
 def _blocks(data: bytes) -> Iterator[bytes]:

@@ -13,6 +13,7 @@ OLD = struct.Struct("<HHHH")  # width, height, planes, bits
 NEW = struct.Struct("<IiHHI")  # with compression
 SECOND_HEADER = 14
 RUN_LENGTHS, MASKS = (1, 2), 3
+WITH_ALPHA, ALPHA = 56, slice(66, 70)  # from this length on, a header has a mask for it, here
 # Pillow decodes run lengths in Python: so many nanoseconds for each pixel and byte of the file.
 PIXEL_WORK, BYTE_WORK = 250, 300
 
@@ -31,6 +32,8 @@ class Bmp(Container):
         self.width, self.height = width, abs(height)  # below zero: from the top
         if not width or not height:
             raise InvalidImage(f"a BMP of {width} x {height} pixels")
+        if bits == 16 and compression == MASKS and size >= WITH_ALPHA and any(data[ALPHA]):
+            raise InvalidImage("a BMP of 16 bits with alpha is not decoded; save it with 32")
         self.pixel_bytes = 5 if bits <= 8 else 8 if compression == MASKS else 4  # with a copy
         if compression in RUN_LENGTHS:
             self.pixel_bytes = 8

@@ -80,7 +80,7 @@ class Jpeg(Container):
         position = data.find(b"\xff", position)
         filled = NOT_FILL.search(data, position, position + MAX_FILL) if position >= 0 else None
         if filled is None:
-            raise InvalidImage("a JPEG that ends before its picture does")
+            raise InvalidImage("a JPEG that ends, or is padded, where a marker should be")
         marker, position = data[filled.start()], filled.end()
         if marker in ALONE or marker == EOI:
             return marker, position, position

@@ -173,9 +173,14 @@ class Png(Container):
 
     def is_whole(self, image: Image.Image, opened: Opened) -> bool:  # noqa: ARG002
         # Rows that the file lacks stay zero, and Pillow does not mind where the stream ends.
-        last = image.getpixel((self.width - 1, self.height - 1))
-        black = not any(last) if isinstance(last, tuple) else not last
-        return not (black or self.laced) or self._inflates_to(self._raw_bytes())
+        corner = image.getpixel((self.width - 1, self.height - 1))
+        black = not any(corner) if isinstance(corner, tuple) else not corner
+        if not (black or self.laced):
+            return True
+        row = image.crop((0, self.height - 1, *image.size))
+        if not self.laced and row.getbbox(alpha_only=False):
+            return True
+        return self._inflates_to(self._raw_bytes())
 
     def finished(self, image: Image.Image) -> Image.Image:
         """Pillow keeps the high bytes of 16-bit colours; one is transparent if all bits agree."""

@@ -12,8 +12,11 @@ OURS = (
     ("JPEG", re.compile(rb"\xff\xd8")),
     ("WEBP", re.compile(rb"RIFF.{4}WEBP", re.DOTALL)),
     ("GIF", re.compile(rb"GIF8[79]a")),
-    # Two letters begin many a text; the length of the second header is one of a few.
-    ("BMP", re.compile(rb"BM(?:.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0|.{,15}\Z)", re.DOTALL)),
+    # Two letters begin many a text; but what is reserved is zero, or a header of a known length.
+    (
+        "BMP",
+        re.compile(rb"BM(?:.{4}\0{4}|.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0{3}|.{,7}\Z)", re.DOTALL),
+    ),
 )
 """A file that begins so is of this kind: whatever else is wrong with it is damage."""
 
