@@ -110,7 +110,7 @@ def fitted(image: Image.Image, shape: Shape) -> Pixels:
     the aspect ratio and resampled. Transparency is laid on white. A large JPEG that has not
     been decoded yet is decoded at a fraction of its size, and stays so.
 
-    Resamples first and converts the small result, so that a large image is never copied whole.
+    Resamples first and converts the small result, so that a large image is copied once at most.
     """
     _draft(image, shape)
     return _fitted(image, shape, _turn(image))

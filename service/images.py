@@ -39,7 +39,7 @@ def inspect(data: bytes, max_pixels: int, shape: Shape = USUAL_SHAPE) -> Inspect
 
     Raises:
         UnsupportedMedia: not one of ``FORMATS``.
-        UnusableImage: damaged in its head, or more than ``max_pixels``.
+        UnusableImage: damaged in its head, more than ``max_pixels``, or surely too much work.
     """
     container = _container(data, max_pixels)
     small = _is_small(container)
@@ -61,7 +61,7 @@ def decode_image(data: bytes, shape: Shape, max_pixels: int) -> Pixels:
     container = _container(data, max_pixels)
     try:
         essence = container.essence()
-        _refuse_work(container)
+        _refuse_work(container)  # its scans are counted now
         return decoded(container, essence, shape)
     except (ServiceError, MemoryError):
         raise
@@ -84,6 +84,7 @@ def _container(data: bytes, max_pixels: int) -> Container:
         raise UnusableImage(
             f"{container.width} x {container.height} pixels; at most {max_pixels} are accepted"
         )
+    _refuse_work(container)
     return container
 
 

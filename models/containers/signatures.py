@@ -79,10 +79,9 @@ def kind_of(data: bytes, formats: Sequence[str]) -> str:
     for name, signature in MANGLED:
         if signature.match(head):
             raise InvalidImage(f"a {name} whose first bytes were changed on the way")
-    wanted = f"send {', '.join(formats[:-1])} or {formats[-1]}"
-    if not data:
-        raise UnknownFormat(f"empty; {wanted}")
+    message = f"not a {', '.join(formats[:-1])} or {formats[-1]} image"
     for name, signature in OTHER:
         if signature.match(head):
-            raise UnknownFormat(f"{name}; {wanted}")
-    raise UnknownFormat(f"not an image of a kind that is known here; {wanted}")
+            message += f", but {name}"
+            break
+    raise UnknownFormat(message)

@@ -103,7 +103,7 @@ def test_a_file_of_a_known_kind_is_damaged_never_unknown(format: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name, (_, status) in REFUSED.items() if status == 415])
 def test_other_kinds_are_unknown(name: str) -> None:
-    with pytest.raises(UnknownFormat, match="send JPEG, PNG, WEBP, GIF or BMP"):
+    with pytest.raises(UnknownFormat, match="not a JPEG, PNG, WEBP, GIF or BMP image"):
         container_of(REFUSED[name][0]())
 
 
