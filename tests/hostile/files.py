@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-from tests.pictures import chunk
+from tests.pictures import bmp, chunk
 
 START_OF_SCAN = b"\xff\xda"
 RNG = np.random.default_rng(7)
@@ -180,6 +180,10 @@ REFUSED: dict[str, tuple[Callable[[], bytes], int]] = {
     "gif of comments": (lambda: b"GIF89a" + bytes(7) + b"!\xfe" + b"\1a" * 400_000, 422),
     "run-length bmp of 64 megapixels": (run_length_bmp, 422),
     "bmp with a header of a gigabyte": (lambda: b"BM" + bytes(12) + b"\0\0\0\x40" * 20, 422),
+    "bmp of 16 bits with alpha": (
+        lambda: bmp([bytes(8)] * 4, 4, 16, masks=(0x7C00, 0x3E0, 0x1F, 0x8000)),
+        422,
+    ),
     "avif": (lambda: b"\0\0\0\x20ftypavif" + bytes(100), 415),
     "base64": (lambda: b"iVBORw0KGgoAAAANSUhEUgAAADwAAAAo", 415),
     "text that begins like a bmp": (lambda: b"BMW builds cars and motorcycles.", 415),
