@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from spikeserve.models.errors import InvalidImage, UnknownFormat
 
 OURS = (
-    ("PNG", re.compile(rb"\x89PNG")),
+    ("PNG", re.compile(rb"\x89PNG(?!\r\n\x1a\n\Z)")),  # a signature alone is no image yet
     ("JPEG", re.compile(rb"\xff\xd8")),
     ("WEBP", re.compile(rb"RIFF.{4}WEBP", re.DOTALL)),
     ("GIF", re.compile(rb"GIF8[79]a")),

@@ -189,7 +189,7 @@ REFUSED: dict[str, tuple[Callable[[], bytes], int]] = {
     "text that begins like a bmp": (lambda: b"BMW builds cars and motorcycles.", 415),
     "wave": (lambda: b"RIFF\x24\0\0\0WAVEfmt " + bytes(20), 415),
     "png cut in its header": (lambda: b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0", 422),
-    "png signature alone": (lambda: b"\x89PNG\r\n\x1a\n", 422),
+    "png signature alone": (lambda: b"\x89PNG\r\n\x1a\n", 415),
     "30,000 x 30,000 png": (giant_png, 422),
     "9,000 x 9,000 png": (lambda: giant_png(9_000, 9_000), 422),
     "animated gif": (animated_gif, 422),
