@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from spikeserve.models.errors import ModelError
+from spikeserve.models.terminal import delivered
 from spikeserve.training import pipeline
 from spikeserve.training.data import DATASETS
 from spikeserve.training.data_parallel import ProcessGroup
@@ -19,12 +20,18 @@ INTERRUPTED = 130  # as shells have it for SIGINT
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    return delivered(lambda: _main(arguments), "spiketrain")
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     options = _parser().parse_args(arguments)
     try:
         _run(options)
     except TrainingPaused as pause:
         print(f"spiketrain: {pause}", file=sys.stderr)
         return PAUSED
+    except BrokenPipeError:
+        raise
     except (TrainingError, ModelError, OSError) as error:
         print(f"spiketrain: {error}", file=sys.stderr)
         return 1

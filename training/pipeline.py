@@ -125,7 +125,7 @@ def evaluate(bundle_folder: Path, data_root: Path, fraction: float = 1.0) -> Non
 def write_card(bundle_folder: Path) -> None:
     """Regenerate ``CARD.md`` from the manifest and hash it anew."""
     manifest = load_bundle(bundle_folder).manifest
-    (bundle_folder / CARD).write_text(card(manifest))
+    (bundle_folder / CARD).write_text(card(manifest), encoding="utf-8")
     save_manifest(bundle_folder, manifest)
 
 

@@ -75,13 +75,15 @@ class ChoosingOperations(NumpyOperations):
 
 def leaked(v: Ints, lif: Lif) -> Ints:
     """``floor(v * leak)``."""
-    return ((v.astype(np.int64) * lif.leak_q) >> lif.leak_bits).astype(np.int32)
+    after: Ints = ((v.astype(np.int64) * lif.leak_q) >> lif.leak_bits).astype(np.int32)
+    return after
 
 
 def before_leak(v: NDArray[np.int64] | Ints, lif: Lif) -> Ints:
     """The potential that leaks to ``v``, or the nearest one of 16 bits that there is."""
     scaled = -((-v.astype(np.int64) << lif.leak_bits) // max(lif.leak_q, 1))  # rounded up
-    return np.clip(scaled, MEMBRANE_MIN, MEMBRANE_MAX).astype(np.int32)
+    before: Ints = np.clip(scaled, MEMBRANE_MIN, MEMBRANE_MAX).astype(np.int32)
+    return before
 
 
 def probes(program: Program) -> Iterator[Probes]:

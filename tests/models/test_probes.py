@@ -144,6 +144,7 @@ def test_windows_elsewhere_are_found(old: str, new: list[int]) -> None:
 def classifier(graph: onnx.ModelProto) -> onnx.TensorProto:
     (last,) = [n for n in graph.graph.node if n.op_type == "Conv"][-1:]
     (cast,) = [n for n in graph.graph.node if last.input[1] in n.output]
+    weights: onnx.TensorProto
     (weights,) = [i for i in graph.graph.initializer if i.name == cast.input[0]]
     return weights
 
