@@ -148,9 +148,8 @@ class RunFolder:
         path = self.path / LOG
         if not path.exists():
             return []
-        *lines, _ = path.read_text(encoding="utf-8").split(
-            "\n"
-        )  # the last is empty, or was cut off by a kill
+        # The last line is empty, or was cut off by a kill.
+        *lines, _ = path.read_text(encoding="utf-8").split("\n")
         try:
             entries = [json.loads(line) for line in lines]
             return [{**entry, "stage": str(entry["stage"])} for entry in entries]
