@@ -14,11 +14,10 @@ FIRST_NAMES = {"init_from": "after", "pretrained": "trunk"}
 """Former names of a stage's settings. Recipes may still use them, and digests are computed with
 them, so that a renaming does not make another recipe of one that has trained."""
 
-MOST = 1_000_000
-"""Beyond any number that makes sense; what is larger is a slip, found before hours of training."""
-MOST_PIXELS = 1000
+MOST_EPOCHS, MOST_PIXELS = 1_000_000, 1000
+"""What is larger is a slip, found before hours of training."""
 Whole = Annotated[int, Strict()]
-Real = Annotated[float, Strict(), Field(le=MOST)]
+Real = Annotated[float, Strict()]
 Flag = Annotated[bool, Strict()]
 """Numbers and truth values as TOML has them: no text that looks like one, no true for 1."""
 
@@ -41,7 +40,7 @@ class Stage(Section):
     """``clipped-relu`` has the levels 0, 1/T, … 1 of neurons that fire up to T times,
     ``halved-relu`` 1, 1/2, … 2^(1-T) and 0 of neurons that fire once and count by their time."""
     timesteps: Annotated[Whole, Field(ge=1, le=MAX_TIMESTEPS)]
-    epochs: Annotated[Whole, Field(ge=1, le=MOST)]
+    epochs: Annotated[Whole, Field(ge=1, le=MOST_EPOCHS)]
     epoch_share: Annotated[Real, Field(gt=0, le=1)] = 1.0
     """Share of the images that an epoch takes, drawn anew each time. Epochs end in checkpoints:
     where a whole one takes long, a kill loses less."""

@@ -94,7 +94,7 @@ def test_without_torch_the_module_says_so_as_well() -> None:
         *(
             ("learning_rate = 0.03", f"learning_rate = {value}")
             for value in (
-                "inf", "-inf", "nan", "0", "-1", "1e400", "1e30", "'0.1'", "true", "2020-01-01",
+                "inf", "-inf", "nan", "0", "-1", "1e400", "'0.1'", "true", "2020-01-01",
                 "[0.1]", "1" + "0" * 400,
             )
         ),
