@@ -33,7 +33,8 @@ def _groups() -> Iterator[Path]:
     except (OSError, UnicodeDecodeError):
         lines = []
     for line in ("0::/", f"1:{CONTROLLER}:/", *lines):
-        _, controllers, path = line.split(":", 2)
+        _, _, controllers_and_path = line.partition(":")
+        controllers, _, path = controllers_and_path.partition(":")
         if controllers and CONTROLLER not in controllers.split(","):
             continue
         own = Path(path.strip("/"))
@@ -46,13 +47,16 @@ def _groups() -> Iterator[Path]:
 def _quota(group: Path) -> float:
     """Cores' worth of time that a group may use; infinite where it has no limit."""
     try:
-        if (group / "cpu.max").exists():
-            quota, period = (group / "cpu.max").read_text().split()
-        else:
-            quota, period = (
-                (group / f"cpu.cfs_{part}_us").read_text() for part in ("quota", "period")
-            )
+        quota, period = _time(group)
         cores = int(quota) / int(period)
     except (OSError, ValueError, ZeroDivisionError):  # no such files, or "max": no limit
         return math.inf
     return cores if cores > 0 else math.inf  # -1 in version 1: no limit
+
+
+def _time(group: Path) -> list[str]:
+    """Quota and period, as version 2 has them or version 1."""
+    try:
+        return (group / "cpu.max").read_text().split()
+    except FileNotFoundError:
+        return [(group / f"cpu.cfs_{part}_us").read_text() for part in ("quota", "period")]
