@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.processes import free_port, running
+from tests.processes import free_port, running, wait_until
 
 ROOT = Path(__file__).parents[2]
 CLI = (sys.executable, "-m", "spikeserve.service.cli")
@@ -57,6 +57,15 @@ def serve(port: int, bundle: Path, *flags: str) -> list[str]:
     return [*CLI, "serve", *where, "--bundle", str(bundle), *flags]
 
 
+def left(group: Path) -> bool:
+    """Remove a control group that is empty."""
+    try:
+        group.rmdir()
+    except OSError:
+        return False
+    return True
+
+
 def photograph() -> bytes:
     """A PNG that is larger than what a form keeps in memory by default."""
     pixels = np.random.default_rng(0).integers(0, 256, (1000, 1100, 3), np.uint8)
@@ -82,6 +91,17 @@ def test_where_nothing_can_be_written_large_forms_are_answered(
         raw = client.post("/classify", content=file[1])
     assert (one.status_code, many.status_code) == (200, 200)
     assert one.json()["prediction"] == raw.json()["prediction"]
+
+
+@pytest.mark.verify
+def test_several_processes_need_shared_memory_alone(bundle_folder: Path, tmp_path: Path) -> None:
+    needs(read_only("true"), "read-only namespaces")
+    script = 'mount -o remount,bind,ro / && cd / && exec "$@"'
+    port, log = free_port(), tmp_path / "log"
+    command = serve(port, bundle_folder, "--workers", "2", "--engine", "event")
+    with running([*FRESH, *NAMESPACES, "sh", "-c", script, "sh", *command], port, "/readyz", log):
+        wait_until(lambda: log.read_text().count("startup complete") == 2, "both are ready")
+    assert log.read_text().count("compiling kernels") == 1
 
 
 def test_where_nothing_can_be_written_files_are_classified(
@@ -146,5 +166,5 @@ def test_several_processes_at_a_quarter_of_a_core_compile_once(
                 if sum(ready in one for one in said) == 2:
                     service.terminate()
     finally:
-        group.rmdir()
+        wait_until(lambda: left(group), "the last process has left the group")
     assert sum("compiling kernels" in line for line in said) == 1

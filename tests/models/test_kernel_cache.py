@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from spikeserve.models.engines.kernels import compiled
+from spikeserve.models.engines.kernels import SHARED_VARIABLE, compiled
 from spikeserve.models.errors import EngineUnavailable
 from tests.processes import wait_until
 
@@ -150,6 +150,21 @@ def test_who_dies_while_compiling_holds_nobody_up(
             assert callable(kernel.result())
     assert "kept in" in capfd.readouterr().err
     assert not (cache / "half").exists()
+
+
+@pytest.mark.usefixtures("quick")
+def test_processes_without_a_cache_share_what_their_supervisor_lends_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(compiled.CACHE_VARIABLE, str(tmp_path / "file"))
+    lent = tmp_path / "lent"
+    lent.mkdir(mode=0o700)
+    monkeypatch.setenv(SHARED_VARIABLE, str(lent))
+    for _ in range(2):
+        compiled._step_kernel.__wrapped__()
+    assert capsys.readouterr().err.count("compiling kernels") == 1
+    assert compiled.cache_folder() == lent / "kernels" / compiled._key()
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="gives a folder to somebody else: root's business")

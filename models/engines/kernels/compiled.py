@@ -21,6 +21,7 @@ import llvmlite.binding
 import numba
 from numba import types
 
+from spikeserve.models.engines.kernels import SHARED_VARIABLE
 from spikeserve.models.engines.kernels.arguments import Rows, Scratch, Tables, compiled_type
 from spikeserve.models.engines.kernels.step import step_rows
 from spikeserve.models.errors import EngineUnavailable
@@ -175,11 +176,17 @@ def cache_folder() -> Path | None:
     """Where compiled kernels lie: a folder for exactly these sources and this processor.
 
     Below ``$NUMBA_CACHE_DIR``, or ``spikeserve/kernels`` in the user's cache folder. numba
-    reads its index with pickle, so a folder that somebody else may write is never used;
-    None where no private one can be had.
+    reads its index with pickle, so a folder that somebody else may write is never used. Where no
+    private one can be had, what a supervisor lends its processes; None without one.
     """
+    shared = os.environ.get(SHARED_VARIABLE)
+    return _made(_cache_root) or (_made(lambda: Path(shared) / "kernels") if shared else None)
+
+
+def _made(root: Callable[[], Path]) -> Path | None:
+    """The folder below ``root``, made if it is not there; None if it cannot be or is not ours."""
     try:
-        folder = _cache_root() / _key()
+        folder = root() / _key()
         for path in reversed([folder, *folder.parents]):
             if not path.exists():
                 path.mkdir(mode=0o700)
