@@ -136,7 +136,9 @@ def save_manifest(folder: Path, manifest: Manifest) -> Manifest:
     for layer in document["layers"]:
         if layer.get("leak_bits") == COARSE_LEAK_BITS:  # releases of format 1 know no other
             del layer["leak_bits"]
-    (folder / MANIFEST).write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+    (folder / MANIFEST).write_text(
+        json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
     return manifest
 
 

@@ -110,6 +110,7 @@ async def multipart_form(
     async with _upload(request, max_bytes) as upload:
         chunks = _chunks(request, upload, max_bytes)
         parser = MultiPartParser(request.headers, chunks, max_files=max_files, max_fields=0)
+        parser.spool_max_size = max_bytes  # in memory, as other bodies: there may be no disk
         try:
             form = await parser.parse()
         except (MultiPartException, KeyError, ValueError) as error:

@@ -22,6 +22,7 @@ from spikeserve.models.bundle import load_manifest
 from spikeserve.models.classifier import load
 from spikeserve.models.energy.hardware import load_profile
 from spikeserve.models.errors import ModelError
+from spikeserve.models.terminal import delivered
 from spikeserve.service.energy_table import energy_table
 from spikeserve.service.errors import ServiceError, describe
 from spikeserve.service.images import decode_image
@@ -39,6 +40,10 @@ LOCAL = ("bundles", "engine", "engine_threads", "max_pixels", "energy_profile")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    return delivered(lambda: _main(arguments), "spikeserve")
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     options = _parser().parse_args(arguments)
     if options.config:
         os.environ[CONFIG] = str(options.config)
@@ -66,6 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         file = os.environ.get(CONFIG)
         where = f" (flags, environment, {file})" if file else ""
         return _refuse(f"settings{where}: {describe(error.errors())}")
+    except BrokenPipeError:
+        raise
     except (ModelError, OSError, SettingsError, TOMLDecodeError, UnicodeError) as error:
         return _refuse(str(error))
     return 0
@@ -123,16 +130,16 @@ def _classify(settings: Settings, options: argparse.Namespace) -> int:
             f"{answer.energy.total_pj / 1e6:.2f}",
             f"{answer.energy.saved_ratio:.0%}",
         )
-    Console().print(table)
+    _console().print(table)
     return 1 if failed else 0
 
 
 def _energy(settings: Settings, options: argparse.Namespace) -> None:
     manifest = load_manifest(options.bundle or settings.bundles[0])
     profile = load_profile(settings.energy_profile)
-    console = Console()
-    width, coloured = max(console.width, NARROWEST), console.color_system is not None
-    Console(width=width).print(energy_table(manifest, profile, options.timesteps, width, coloured))
+    console = _console()
+    width, coloured = console.width, console.color_system is not None
+    console.print(energy_table(manifest, profile, options.timesteps, width, coloured))
     if options.svg:
         table = energy_table(manifest, profile, options.timesteps, PICTURE_WIDTH, True)
         picture = Console(record=True, file=StringIO(), width=PICTURE_WIDTH)
@@ -140,6 +147,11 @@ def _energy(settings: Settings, options: argparse.Namespace) -> None:
         options.svg.write_text(
             picture.export_svg(title=f"{manifest.name} on {profile.name}"), encoding="utf-8"
         )
+
+
+def _console() -> Console:
+    """As wide as stdout, but no narrower than a table can be read."""
+    return Console(width=max(Console().width, NARROWEST))
 
 
 def _bar(entropy: float) -> str:
@@ -163,7 +175,7 @@ def _models(settings: Settings) -> None:
             f"{evaluation.default.accuracy:.2%}" if evaluation else "–",
             f"{evaluation.default.average_timesteps:.3f}" if evaluation else "–",
         )
-    Console().print(table)
+    _console().print(table)
 
 
 class _Parser(argparse.ArgumentParser):

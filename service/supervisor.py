@@ -26,6 +26,7 @@ from pathlib import Path
 from prometheus_client.multiprocess import mark_process_dead
 
 from spikeserve.models.engines.cores import usable_cores
+from spikeserve.models.engines.kernels import SHARED_VARIABLE
 from spikeserve.models.errors import ModelError
 from spikeserve.service.channel import Place, Said
 from spikeserve.service.child import Child, Launched
@@ -43,6 +44,7 @@ LOOK_S = 0.2
 SILENCE_S = 5.0
 """An event loop may be busy for so long, whatever a timestep may take."""
 MARGIN_S = 5.0
+SHARED_MEMORY = "/dev/shm"
 MOST_FAILURES = 3
 """In a row, where no process has lasted: a bundle that kills them, say."""
 
@@ -52,9 +54,17 @@ def supervise(settings: Settings) -> int:
     threads = settings.engine_threads or max(1, usable_cores() // settings.workers)
     own = settings.model_copy(update={"engine_threads": threads})
     logging.config.dictConfig(logging_config(settings))
-    with tempfile.TemporaryDirectory(prefix="spikeserve-metrics-") as folder:
-        os.environ[FOLDER] = folder
+    with tempfile.TemporaryDirectory(prefix="spikeserve-metrics-", dir=_place()) as folder:
+        os.environ[FOLDER] = os.environ[SHARED_VARIABLE] = folder
         return Supervisor(own).run()
+
+
+def _place() -> str:
+    """The folder for temporary files, or shared memory where a read-only disk leaves none."""
+    try:
+        return tempfile.gettempdir()
+    except FileNotFoundError:
+        return SHARED_MEMORY
 
 
 class Supervisor:

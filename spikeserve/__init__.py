@@ -11,6 +11,7 @@ that only wants one of its parts, such as a container's health check, pays for t
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,11 @@ from spikeserve.models.errors import (
     InvalidProfile,
     ModelError,
 )
+
+# ONNX Runtime would write an identifier into the user's home and look up a host. It reads this
+# once, when it is loaded; processes that we start inherit it. The second name is that of some
+# releases.
+os.environ |= {"ORT_DISABLE_TELEMETRY": "1", "ORT_TELEMETRY_DISABLED": "1"}
 
 if TYPE_CHECKING:
     from spikeserve.models.classifier import Classification, Model, Trace, load

@@ -8,23 +8,31 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from spikeserve.models.errors import ModelError
-from spikeserve.training import pipeline
+from spikeserve.models.terminal import delivered
 from spikeserve.training.data import DATASETS
-from spikeserve.training.data_parallel import ProcessGroup
 from spikeserve.training.errors import TrainingError, TrainingPaused
-from spikeserve.training.run import Run
 
+TRAIN_EXTRA = ("torch", "onnx")
 PAUSED = 75  # sysexits.h: try again later
 INTERRUPTED = 130  # as shells have it for SIGINT
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    return delivered(lambda: _main(arguments), "spiketrain")
+
+
+def _main(arguments: Sequence[str] | None) -> int:
+    if (reason := _missing()) is not None:
+        print(f"spiketrain: {reason}: pip install 'spikeserve[train]'", file=sys.stderr)
+        return 1
     options = _parser().parse_args(arguments)
     try:
         _run(options)
     except TrainingPaused as pause:
         print(f"spiketrain: {pause}", file=sys.stderr)
         return PAUSED
+    except BrokenPipeError:
+        raise
     except (TrainingError, ModelError, OSError) as error:
         print(f"spiketrain: {error}", file=sys.stderr)
         return 1
@@ -34,7 +42,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _missing() -> str | None:
+    """Why nothing can be trained here, if nothing can: the libraries that serving does without."""
+    try:
+        from spikeserve.training import pipeline  # noqa: F401
+    except ModuleNotFoundError as error:
+        if error.name in TRAIN_EXTRA:
+            return f"training needs {error.name}, which serving does without"
+        return _broken(error)
+    except (ImportError, OSError) as error:  # what an uninstall left; OSError: shared libraries
+        return _broken(error)
+    return None
+
+
+def _broken(error: ImportError | OSError) -> str:
+    if str(getattr(error, "name", None)).startswith("spikeserve"):
+        raise error
+    return f"training's libraries are not whole: {(str(error) or repr(error)).splitlines()[0]}"
+
+
 def _run(options: argparse.Namespace) -> None:
+    from spikeserve.training import pipeline
+
     match options.command:
         case "data":
             new = DATASETS[options.dataset].fetch(options.data, options.source)
@@ -49,6 +78,10 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _run_recipe(options: argparse.Namespace) -> None:
+    from spikeserve.training import pipeline
+    from spikeserve.training.data_parallel import ProcessGroup
+    from spikeserve.training.run import Run
+
     run = Run.of(options.recipe, options.data, options.run)
     if options.trial is not None:
         run = run.trial(options.trial)

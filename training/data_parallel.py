@@ -10,6 +10,7 @@ others it is read outside ``forward``, and DDP accepts the one or the other, not
 from __future__ import annotations
 
 import atexit
+import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,15 +31,26 @@ class ProcessGroup:
 
     @classmethod
     def from_environment(cls) -> ProcessGroup:
-        """The group that ``torchrun`` has set up, or this process alone."""
-        world_size = int(os.environ.get("WORLD_SIZE", "1"))
-        if world_size == 1:
+        """The group that ``torchrun`` has set up, or this process alone.
+
+        Raises:
+            TrainingError: the environment describes no group.
+        """
+        given = os.environ.get("WORLD_SIZE", "1")
+        if given == "1":
             return cls()
-        if torch.cuda.is_available():
-            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        if not dist.is_initialized():
-            dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-            atexit.register(dist.destroy_process_group)
+        try:
+            world_size = int(given)
+            if torch.cuda.is_available():
+                torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+            if not dist.is_initialized():
+                dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+                atexit.register(dist.destroy_process_group)
+        except (ValueError, KeyError, RuntimeError) as error:
+            raise TrainingError(
+                f"WORLD_SIZE is {given!r}, and processes cannot meet: {error}; start them with "
+                "torchrun, or unset it to train with one"
+            ) from error
         return cls(dist.get_rank(), world_size)
 
     @property
@@ -88,6 +100,38 @@ class ProcessGroup:
                 if buffer.is_floating_point():
                     self._average(buffer)
 
+    def check_same(self, model: nn.Module, when: str) -> None:
+        """Compare the network's numbers, bit for bit; all processes must call.
+
+        Averages over networks that are not the same would be nobody's gradients, and only one of
+        the networks would be saved.
+
+        Raises:
+            TrainingError: in every process, if they hold different networks.
+        """
+        if self.world_size == 1:
+            return
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        lowest = torch.tensor([fingerprint(model)], dtype=torch.int64, device=device)
+        highest = lowest.clone()
+        dist.all_reduce(lowest, dist.ReduceOp.MIN)
+        dist.all_reduce(highest, dist.ReduceOp.MAX)
+        if not torch.equal(lowest, highest):
+            raise TrainingError(
+                f"{when} the {self.world_size} processes hold different networks; have they the "
+                "same release, recipe, data and run folder? what was saved before is kept"
+            )
+
     def _average(self, tensor: torch.Tensor) -> None:
         dist.all_reduce(tensor)
         tensor /= self.world_size
+
+
+def fingerprint(model: nn.Module) -> int:
+    """64 bits that change with any number of a network."""
+    digest = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        digest.update(name.encode())
+        numbers = tensor.detach().cpu().contiguous().reshape(-1)
+        digest.update(numbers.view(torch.uint8).numpy().tobytes())
+    return int.from_bytes(digest.digest()[:8], "big", signed=True)

@@ -2,12 +2,46 @@
 
 from __future__ import annotations
 
+import platform
+from pathlib import Path
+
 import torch
+
+CPUINFO = Path("/proc/cpuinfo")
+NAMES = ("model name", "hardware", "cpu model", "cpu", "uarch", "processor")
+"""What Linux calls a processor's name, on one architecture or another; 64-bit ARM has none."""
+UNKNOWN = "an unknown processor"
 
 
 def choose_device() -> torch.device:
     """CUDA where present, otherwise the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def hardware(device: torch.device, processes: int = 1) -> str:
+    """What trains, as a bundle's provenance says it."""
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+    else:
+        name = f"{torch.get_num_threads()} cores of {processor()}"
+    return name if processes == 1 else f"{processes} × {name}"
+
+
+def processor() -> str:
+    """The processor's name, or as much as this system tells of it."""
+    try:
+        lines = CPUINFO.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):  # not Linux, or hidden from a container
+        lines = []
+    found = {
+        key.strip().lower(): value.strip()
+        for key, mark, value in (line.partition(":") for line in reversed(lines))
+        if mark
+    }
+    names = (found.get(name, "") for name in NAMES)
+    named = (name for name in names if name and not name.isdecimal())  # a core's number is no name
+    told = (name for name in (platform.processor(), platform.machine()) if name != "unknown")
+    return next(filter(None, (*named, *told)), UNKNOWN)
 
 
 def compute_type(device: torch.device) -> torch.dtype:

@@ -94,10 +94,11 @@ def export(run: Run, bundle: Path) -> Manifest:
         exits=exits,
         provenance=provenance(run),
     )
-    manifest = save_bundle(bundle, manifest, program, step_graph(program).SerializeToString())
-    log = run.folder / LOG
-    if log.exists():
+    graph, log = step_graph(program).SerializeToString(), run.folder / LOG
+    if log.exists():  # before the manifest, which hashes it: there may be one of an earlier export
+        bundle.mkdir(parents=True, exist_ok=True)
         (bundle / TRAINING_LOG).write_bytes(log.read_bytes())
+    manifest = save_bundle(bundle, manifest, program, graph)
     write_card(bundle)
     print(f"exported; serve it with: spikeserve serve --bundle {bundle}")
     return manifest
@@ -125,7 +126,7 @@ def evaluate(bundle_folder: Path, data_root: Path, fraction: float = 1.0) -> Non
 def write_card(bundle_folder: Path) -> None:
     """Regenerate ``CARD.md`` from the manifest and hash it anew."""
     manifest = load_bundle(bundle_folder).manifest
-    (bundle_folder / CARD).write_text(card(manifest))
+    (bundle_folder / CARD).write_text(card(manifest), encoding="utf-8")
     save_manifest(bundle_folder, manifest)
 
 

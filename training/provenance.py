@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
-import torch
-
 from spikeserve.models.manifest import Pretraining, Provenance
 from spikeserve.training.data import DATASETS
-from spikeserve.training.device import choose_device
 from spikeserve.training.recipe import Recipe
 from spikeserve.training.run import Run
 from spikeserve.training.run_folder import RunFolder
+
+NOT_RECORDED = "not recorded"
+"""By releases that did not write it into the log."""
 
 
 def provenance(run: Run) -> Provenance:
     """The ``provenance`` section of this run's bundle."""
     recipe, folder = run.recipe, RunFolder(run.folder)
     train, rest = run.splits()
+    stages = {recipe.stages[index].name for index in recipe.required}
     return Provenance(
         recipe=recipe.name,
         recipe_sha256=run.recipe_sha256,
@@ -30,10 +30,8 @@ def provenance(run: Run) -> Provenance:
         training_images=len(train),
         calibration_images=len(rest),
         software={name: version(name) for name in ("torch", "numpy", "onnx")},
-        hardware=_hardware(),
-        training_seconds=_training_seconds(
-            folder, {recipe.stages[index].name for index in recipe.required}
-        ),
+        hardware=_hardware(folder, stages),
+        training_seconds=_training_seconds(folder, stages),
         pretraining=tuple(pretraining(folder, recipe, recipe.required)),
     )
 
@@ -65,15 +63,7 @@ def _training_seconds(folder: RunFolder, stages: set[str]) -> float | None:
     return round(sum(seconds), 1) if seconds else None
 
 
-def _hardware() -> str:
-    device = choose_device()
-    if device.type == "cuda":
-        return torch.cuda.get_device_name()
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        model = next(
-            line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")
-        )
-    except (OSError, ValueError):
-        model = platform.processor() or platform.machine()
-    return f"{torch.get_num_threads()} cores of {model.strip()}"
+def _hardware(folder: RunFolder, stages: set[str]) -> str:
+    """What the stages were trained on, in order; the machine that exports may be another."""
+    names = [line.get("hardware", NOT_RECORDED) for line in folder.log() if line["stage"] in stages]
+    return ", then ".join(dict.fromkeys(map(str, names))) or NOT_RECORDED

@@ -18,16 +18,19 @@ from spikeserve.models.overlay import overlaid
 from spikeserve.models.plans import PLANS, planned
 from spikeserve.training.drive import FloatDrive
 from spikeserve.training.errors import RecipeError
-from spikeserve.training.stage import FIRST_NAMES, NAME, Section, Stage
+from spikeserve.training.stage import FIRST_NAMES, NAME, Flag, Real, Section, Stage, Whole
 
 RECIPES = Path(__file__).parent / "recipes"
+MOST_IMAGES = 1_000_000_000
+LARGEST_SEED = (1 << 64) - (1 << 20)
+"""torch's generators take 64 bits; every stage counts on from the recipe's seed."""
 
 
 class DataSection(Section):
     dataset: Literal["cifar10", "cifar100", "fashion-mnist"] = "cifar10"
-    held_out: Annotated[int, Field(ge=1)] = 5000
+    held_out: Annotated[Whole, Field(ge=1, le=MOST_IMAGES)] = 5000
     """Images taken from the end of the shuffled training set for calibration; never trained on."""
-    fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
+    fraction: Annotated[Real, Field(gt=0, le=1)] = 1.0
     """Use only this share of every split (smoke runs)."""
 
 
@@ -35,15 +38,15 @@ class NetworkSection(Section):
     plan: tuple[str, ...]
     """A plan's items, or the name of one in :mod:`spikeserve.models.plans`."""
     encoding: Literal["direct", "hybrid"] = "hybrid"
-    timesteps: Annotated[int, Field(ge=1, le=MAX_TIMESTEPS)] = 4
-    fire_once: bool = True
+    timesteps: Annotated[Whole, Field(ge=1, le=MAX_TIMESTEPS)] = 4
+    fire_once: Flag = True
     reset: Literal["hard", "soft"] = "hard"
-    leak: Annotated[float, Field(ge=0, le=1)] = 1.0
-    initial_potential: Annotated[float, Field(ge=0, le=1)] = 0.0
+    leak: Annotated[Real, Field(ge=0, le=1)] = 1.0
+    initial_potential: Annotated[Real, Field(ge=0, le=1)] = 0.0
     """Potential that neurons begin with, as a share of their threshold."""
-    input_gains: tuple[Annotated[int, Field(ge=0, le=255)], ...] | None = None
+    input_gains: tuple[Annotated[Whole, Field(ge=0, le=255)], ...] | None = None
     """How often the first layer's current counts at each timestep, in steps of ``input_unit``."""
-    input_unit: Annotated[float, Field(gt=0)] = 1.0
+    input_unit: Annotated[Real, Field(gt=0)] = 1.0
     """Of the current of a single pass, which stands for the mean of all timesteps."""
 
     @model_validator(mode="after")
@@ -67,14 +70,14 @@ class NetworkSection(Section):
 
 
 class Quantization(Section):
-    weight_bits: Annotated[int, Field(ge=4, le=8)] = 8
-    saturating: bool = False
+    weight_bits: Annotated[Whole, Field(ge=4, le=8)] = 8
+    saturating: Flag = False
     """Weights use all their bits, and currents that leave int16 are clipped. Otherwise weights are
     scaled down until no current can."""
 
 
 class Calibration(Section):
-    tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.001
+    tolerance: Annotated[Real, Field(ge=0, lt=1)] = 0.001
     """Accuracy that the default threshold may lose on the held-out images, against the best fixed
     number of timesteps or the best threshold, whichever is less accurate."""
 
@@ -83,8 +86,8 @@ class Recipe(Section):
     name: Annotated[str, Field(pattern=f"^{NAME}$")]
     version: str = "1"
     description: str = ""
-    seed: Annotated[int, Field(ge=0)] = 1
-    batch_size: Annotated[int, Field(ge=1)] = 256
+    seed: Annotated[Whole, Field(ge=0, le=LARGEST_SEED)] = 1
+    batch_size: Annotated[Whole, Field(ge=1, le=MOST_IMAGES)] = 256
     data: DataSection = DataSection()
     network: NetworkSection
     stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
@@ -214,8 +217,16 @@ def load_recipe(name_or_path: str) -> tuple[Recipe, str]:
     try:
         recipe = Recipe.model_validate(document)
     except ValidationError as error:
-        raise RecipeError(f"{path}: {error}") from error
+        raise RecipeError(f"{path}: {_described(error)}") from error
     return recipe, _digest(document)
+
+
+def _described(error: ValidationError) -> str:
+    """All that is wrong, in one line."""
+    return "; ".join(
+        ": ".join(filter(None, (".".join(map(str, one["loc"])), one["msg"])))
+        for one in error.errors(include_url=False)
+    )
 
 
 def _digest(document: dict[str, Any]) -> str:

@@ -43,7 +43,7 @@ def write_program(run: Run, program: Program) -> None:
     (run.folder / EXITS).unlink(missing_ok=True)
     (run.folder / PROGRAM_LAYERS).unlink(missing_ok=True)  # last, so that a kill leaves no mixture
     save_file(program_tensors(program), run.folder / PROGRAM_TENSORS)
-    (run.folder / PROGRAM_LAYERS).write_text(described.model_dump_json())
+    (run.folder / PROGRAM_LAYERS).write_text(described.model_dump_json(), encoding="utf-8")
 
 
 def read_program(run: Run) -> Program:
@@ -68,7 +68,7 @@ def write_exits(run: Run, exits: Exits) -> None:
     described = _ExitsFile(
         made_by=_digest(run), tolerance=run.recipe.calibrate.tolerance, exits=exits
     )
-    (run.folder / EXITS).write_text(described.model_dump_json(indent=1))
+    (run.folder / EXITS).write_text(described.model_dump_json(indent=1), encoding="utf-8")
 
 
 def read_exits(run: Run) -> Exits:
@@ -102,7 +102,7 @@ def _read(kind: type[File], path: Path, step: str) -> File:
     if not path.exists():
         raise TrainingError(f"{path} is missing; run: spiketrain {step}")
     try:
-        return kind.model_validate_json(path.read_text())
+        return kind.model_validate_json(path.read_text(encoding="utf-8"))
     except ValidationError as error:
         raise TrainingError(
             f"{path} is damaged or another version's; run: spiketrain {step}"

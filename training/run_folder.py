@@ -148,7 +148,8 @@ class RunFolder:
         path = self.path / LOG
         if not path.exists():
             return []
-        *lines, _ = path.read_text().split("\n")  # the last is empty, or was cut off by a kill
+        # The last line is empty, or was cut off by a kill.
+        *lines, _ = path.read_text(encoding="utf-8").split("\n")
         try:
             entries = [json.loads(line) for line in lines]
             return [{**entry, "stage": str(entry["stage"])} for entry in entries]
@@ -157,7 +158,7 @@ class RunFolder:
 
     def append_log(self, line: dict[str, Any]) -> None:
         """Add an epoch's entry to the log."""
-        with (self.path / LOG).open("a") as log:
+        with (self.path / LOG).open("a", encoding="utf-8") as log:
             log.write(json.dumps(line) + "\n")
 
     def truncate_log(self, stage: Stage, epochs: int) -> None:
@@ -172,7 +173,7 @@ class RunFolder:
 
     def _write(self, name: str, text: str) -> None:
         partial = self.path / (name + PARTIAL)
-        partial.write_text(text)
+        partial.write_text(text, encoding="utf-8")
         partial.replace(self.path / name)
 
     def pretrained_run(self, pretrained: str) -> tuple[RunFolder, str]:
@@ -210,7 +211,7 @@ class RunFolder:
         """
         path = self.path / RECIPE
         try:
-            return Recipe.model_validate_json(path.read_text())
+            return Recipe.model_validate_json(path.read_text(encoding="utf-8"))
         except (OSError, ValidationError) as error:
             raise TrainingError(
                 f"{path} does not say which recipe started the run: {error}"

@@ -21,7 +21,7 @@ from spikeserve.training.checkpoint import TrainingState
 from spikeserve.training.data import Split
 from spikeserve.training.data.batches import Batches
 from spikeserve.training.data_parallel import ProcessGroup
-from spikeserve.training.device import choose_device, compute_type
+from spikeserve.training.device import choose_device, compute_type, hardware
 from spikeserve.training.errors import TrainingError, TrainingPaused
 from spikeserve.training.frames import FrameEncoder
 from spikeserve.training.objective import objective
@@ -50,6 +50,7 @@ class Trainer:
             )
         keep_freed_memory()
         device = choose_device()
+        self.hardware = hardware(device, self.processes.world_size)
         self.train = Batches.on(device, train)
         self.held_out = Batches.on(device, held_out)
         table = torch.from_numpy(recipe.encoding.table).to(device)
@@ -98,6 +99,7 @@ class Trainer:
         teacher = self.networks.teacher(index)
         done = state.load(self.folder.checkpoint)
         self.processes.run_on_main(lambda: self.folder.truncate_log(stage, done))
+        self.processes.check_same(model, f"before stage {stage.name!r}")
         for epoch in range(done, stage.epochs):
             if not self.processes.broadcast(limit.allows(stage.timesteps * stage.epoch_share)):
                 raise TrainingPaused(
@@ -106,12 +108,14 @@ class Trainer:
                 )
             limit.begin()
             line: dict[str, Any] = {"stage": stage.name, "epoch": epoch + 1, "of": stage.epochs}
+            line["hardware"] = self.hardware
             line |= self._train_epoch(state, stage, epoch, teacher)
             if not self.processes.broadcast(math.isfinite(line["loss"])):
                 raise TrainingError(
                     f"stage {stage.name!r} diverged in epoch {epoch + 1}: its loss is no number; "
                     "lower the learning rate; what was saved before is kept"
                 )
+            self.processes.check_same(model, f"after epoch {epoch + 1} of stage {stage.name!r}")
             line |= self._validate(model, stage)
             limit.end(stage.timesteps * stage.epoch_share)
             if self.processes.is_main:

@@ -167,14 +167,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="fail if the file is out of date")
     if parser.parse_args().check:
-        if FILE.read_text() != text():
+        if FILE.read_text(encoding="utf-8") != text():
             print(
                 f"{FILE} is stale; run: {COMMAND}",
                 file=sys.stderr,
             )
             return 1
     else:
-        FILE.write_text(text())
+        FILE.write_text(text(), encoding="utf-8")
     return 0
 
 

@@ -184,7 +184,7 @@ def _document(path: Path) -> dict[str, Any]:
         raise InvalidProfile(f"{path} {'is no regular file' if path.exists() else 'is missing'}")
     if path.stat().st_size > MAX_FILE_BYTES:
         raise InvalidProfile(f"{path} is larger than {MAX_FILE_BYTES} bytes")
-    document = tomllib.loads(path.read_text())
+    document = tomllib.loads(path.read_text(encoding="utf-8"))
     if "extends" not in document:
         return document
     base = _shipped(document.pop("extends"), f"is no shipped profile that {path} could extend")

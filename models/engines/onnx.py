@@ -14,11 +14,13 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from spikeserve.models.engines.contract import State, Step, check_frames
+from spikeserve.models.engines.cores import usable_cores
 from spikeserve.models.errors import EngineUnavailable
 from spikeserve.models.network import Network
 from spikeserve.models.program import Program
 
 OUTPUTS = ("logits", "active_pairs", "spikes")
+ort.disable_telemetry_events()  # if it was imported before spikeserve could switch it off
 DTYPES: dict[str, type[np.generic]] = {
     "tensor(float)": np.float32,
     "tensor(bool)": np.bool_,
@@ -32,7 +34,7 @@ class OnnxEngine:
     Args:
         program: what the graph computes; rows begin with its initial potentials.
         graph: path or bytes of the step graph.
-        threads: intra-op threads; 0 lets ONNX Runtime choose.
+        threads: intra-op threads; 0 takes every core this process may use.
 
     Raises:
         EngineUnavailable: the graph does not load or does not fit the network.
@@ -42,7 +44,8 @@ class OnnxEngine:
 
     def __init__(self, program: Program, graph: Path | bytes, threads: int = 0) -> None:
         options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
+        # Its own choice would be the host's cores, whatever a container may use of them.
+        options.intra_op_num_threads = threads or usable_cores()
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         # Spinning between ticks would steal the cores that decode images.
@@ -76,8 +79,27 @@ class OnnxEngine:
             raise EngineUnavailable("step graph and network disagree on classes or layers")
         if any(value.type not in DTYPES for value in self._state):
             raise EngineUnavailable("step graph state must be float, bool or int64")
-        if missing := self._initial.keys() - {value.name for value in self._state}:
+        kept, known = {value.name for value in self._state}, self._names()
+        if missing := self._initial.keys() - kept:
             raise EngineUnavailable(f"step graph keeps no {', '.join(sorted(missing))}")
+        if unknown := kept.difference(known):
+            raise EngineUnavailable(f"step graph keeps {', '.join(sorted(unknown))}")
+
+    def _names(self) -> list[str]:
+        """What the reference's state has, in its order, as the graph calls it."""
+        lifs = self.network.lifs
+        kinds = ("v", "fired")
+        return [*(f"{kind}_{lif.name}" for kind in kinds for lif in lifs), "done"]
+
+    def adopted(self, state: State) -> State:
+        """The reference's state as this engine's: what the graph keeps, channels first."""
+        arrays = dict(zip(self._names(), state.arrays, strict=True))
+        return State(
+            tuple(
+                _channels_first(arrays[value.name]).astype(DTYPES[value.type])
+                for value in self._state
+            )
+        )
 
     def start(self, rows: int) -> State:
         arrays = []
@@ -95,3 +117,7 @@ class OnnxEngine:
         feeds |= {value.name: array for value, array in zip(self._state, state.arrays, strict=True)}
         logits, pairs, spikes, *arrays = self._session.run(None, feeds)
         return Step(logits, pairs, spikes, State(tuple(arrays)))
+
+
+def _channels_first(array: NDArray[Any]) -> NDArray[Any]:
+    return array.transpose(0, 3, 1, 2) if array.ndim == 4 else array

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import logging
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
 import numpy as np
 
 from spikeserve.models.bundle import Bundle
-from spikeserve.models.engines.contract import Engine
-from spikeserve.models.engines.onnx import OnnxEngine
+from spikeserve.models.engines.contract import Engine, Step
+from spikeserve.models.engines.probes import probes
 from spikeserve.models.engines.reference import ReferenceEngine
 from spikeserve.models.errors import EngineUnavailable
+from spikeserve.models.program import Program
+
+if TYPE_CHECKING:
+    from spikeserve.models.engines.onnx import OnnxEngine
 
 ADVICE = {"onnx": "; step graph and weights do not belong together: export the bundle again"}
 
@@ -47,7 +51,16 @@ def build_engine(bundle: Bundle, choice: EngineChoice = "auto", threads: int = 0
 
 def _checked(bundle: Bundle, choice: EngineChoice, threads: int) -> Engine:
     engine = _engine(bundle, choice, threads)
-    _self_check(engine, bundle)
+    try:
+        _compare_images(engine, bundle)
+        if choice == "onnx":
+            _compare_numbers(cast("OnnxEngine", engine), bundle.program)
+    except EngineUnavailable:
+        raise
+    except Exception as error:  # whatever a foreign graph makes its runtime raise
+        raise EngineUnavailable(
+            f"the {engine.name} engine failed its self-check: {error}"
+        ) from error
     return engine
 
 
@@ -56,7 +69,7 @@ def _engine(bundle: Bundle, choice: EngineChoice, threads: int) -> Engine:
         case "event":
             return _event_engine(bundle, threads)
         case "onnx":
-            return OnnxEngine(bundle.program, bundle.graph, threads)
+            return _onnx_engine(bundle, threads)
         case "torch":
             from spikeserve.models.engines.torch import (
                 TorchEngine,  # keeps torch out of the service
@@ -86,27 +99,48 @@ def _event_engine(bundle: Bundle, threads: int) -> Engine:
         raise EngineUnavailable(f"the event engine cannot be built: {error!r}") from error
 
 
-def _self_check(engine: Engine, bundle: Bundle) -> None:
-    """Compare built-in images with the reference, bit for bit; this also warms the engine."""
+def _onnx_engine(bundle: Bundle, threads: int) -> Engine:
+    try:
+        from spikeserve.models.engines.onnx import OnnxEngine
+    except ImportError as error:
+        raise EngineUnavailable(
+            f"the onnx engine needs onnxruntime: pip install onnxruntime ({error})"
+        ) from error
+    return OnnxEngine(bundle.program, bundle.graph, threads)
+
+
+def _compare_images(engine: Engine, bundle: Bundle) -> None:
+    """Built-in images against the reference, bit for bit; this also warms the engine."""
     encoding, shape = bundle.manifest.encoding, bundle.manifest.network.input_shape
     noise = bundle.manifest.noise_image()
     images = np.stack([noise, np.full(shape, 255, np.uint8), noise // 2])
     twin = ReferenceEngine(bundle.program)
-    try:
-        state, expected_state = engine.start(len(images)), twin.start(len(images))
-        for t in range(1, min(encoding.timesteps, CHECKED_TIMESTEPS) + 1):
-            frame = encoding.frame(images, t)
-            step, expected = engine.step(frame, state), twin.step(frame, expected_state)
-            state, expected_state = step.state, expected.state
-            for part in ("logits", "active_pairs", "spikes"):
-                if not np.array_equal(getattr(step, part), getattr(expected, part)):
-                    raise EngineUnavailable(
-                        f"the {engine.name} engine disagrees with the reference on {part} at "
-                        f"t = {t}{ADVICE.get(engine.name, '')}"
-                    )
-    except EngineUnavailable:
-        raise
-    except Exception as error:  # whatever a foreign graph makes its runtime raise
-        raise EngineUnavailable(
-            f"the {engine.name} engine failed its self-check: {error}"
-        ) from error
+    state, expected_state = engine.start(len(images)), twin.start(len(images))
+    for t in range(1, min(encoding.timesteps, CHECKED_TIMESTEPS) + 1):
+        frame = encoding.frame(images, t)
+        step, expected = engine.step(frame, state), twin.step(frame, expected_state)
+        state, expected_state = step.state, expected.state
+        _compare(engine, step, expected, f"at t = {t}")
+
+
+def _compare_numbers(engine: OnnxEngine, program: Program) -> None:
+    """Every number of a graph that is a file of its own, not only those that images meet."""
+    for probe in probes(program):
+        step = engine.step(probe.frames, engine.adopted(probe.state))
+        _compare(engine, step, probe.expected, "from made-up states")
+        after = engine.adopted(probe.expected.state)
+        if not all(map(np.array_equal, step.state.arrays, after.arrays)):
+            raise _disagreement(engine, "potentials", "from made-up states")
+
+
+def _compare(engine: Engine, step: Step, expected: Step, where: str) -> None:
+    for part in ("logits", "active_pairs", "spikes"):
+        if not np.array_equal(getattr(step, part), getattr(expected, part)):
+            raise _disagreement(engine, part, where)
+
+
+def _disagreement(engine: Engine, part: str, where: str) -> EngineUnavailable:
+    return EngineUnavailable(
+        f"the {engine.name} engine disagrees with the reference on {part} {where}"
+        f"{ADVICE.get(engine.name, '')}"
+    )

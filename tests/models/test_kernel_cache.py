@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import fcntl
 import mmap
+import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from spikeserve.models.engines.kernels import compiled
+from spikeserve.models.engines.kernels import SHARED_VARIABLE, compiled
 from spikeserve.models.errors import EngineUnavailable
+from tests.processes import wait_until
+
+HOLD = "import fcntl, os, sys; fcntl.flock(os.open(sys.argv[1], 0), 2); print(); sys.stdin.read()"
 
 
 @pytest.fixture
@@ -105,3 +111,74 @@ def test_where_memory_must_not_become_code_the_engine_is_refused(
     monkeypatch.setattr(mmap, "mmap", refused)
     with pytest.raises(EngineUnavailable, match="forbids"):
         compiled._step_kernel.__wrapped__()
+
+
+@pytest.mark.usefixtures("quick")
+def test_of_processes_that_start_together_one_compiles(
+    cache: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    first = os.open(cache, os.O_RDONLY)
+    fcntl.flock(first, fcntl.LOCK_EX)
+    said = ""
+
+    def waits() -> bool:
+        nonlocal said
+        said += capfd.readouterr().err
+        return "waiting" in said
+
+    with ThreadPoolExecutor() as pool:
+        second = pool.submit(compiled._step_kernel.__wrapped__)
+        wait_until(waits, "the second process waits")
+        compiled._compiled(cache)
+        os.close(first)
+        assert callable(second.result())
+    assert (said + capfd.readouterr().err).count("compiling kernels") == 1
+
+
+@pytest.mark.usefixtures("quick")
+def test_who_dies_while_compiling_holds_nobody_up(
+    cache: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (cache / "half").write_text("written")
+    command = [sys.executable, "-c", HOLD, str(cache)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        with ThreadPoolExecutor() as pool:
+            kernel = pool.submit(compiled._step_kernel.__wrapped__)
+            other.kill()
+            assert callable(kernel.result())
+    assert "kept in" in capfd.readouterr().err
+    assert not (cache / "half").exists()
+
+
+@pytest.mark.usefixtures("quick")
+def test_processes_without_a_cache_share_what_their_supervisor_lends_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(compiled.CACHE_VARIABLE, str(tmp_path / "file"))
+    lent = tmp_path / "lent"
+    lent.mkdir(mode=0o700)
+    monkeypatch.setenv(SHARED_VARIABLE, str(lent))
+    for _ in range(2):
+        compiled._step_kernel.__wrapped__()
+    assert capsys.readouterr().err.count("compiling kernels") == 1
+    assert compiled.cache_folder() == lent / "kernels" / compiled._key()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="gives a folder to somebody else: root's business")
+@pytest.mark.parametrize("mode", [0o777, 0o1777, 0o2775])
+def test_where_a_volume_is_mounted_kernels_lie_in_a_folder_of_our_own(
+    mode: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mount = tmp_path / "volume"
+    mount.mkdir()
+    os.chown(mount, 12345, os.getgid())
+    mount.chmod(mode)
+    monkeypatch.setenv(compiled.CACHE_VARIABLE, str(mount))
+    folder = compiled.cache_folder()
+    assert folder is not None
+    assert folder.parent == mount / f"user-{os.getuid()}"
+    assert folder.parent.stat().st_mode & 0o777 == 0o700
+    assert compiled.cache_folder() == folder

@@ -72,7 +72,9 @@ def decode_npm(folder: Path) -> Arrays | None:
     images = [pixels.reshape(-1, 32, 32, 3) for pixels in batches]
 
     def labels(split: str) -> Pixels:
-        return np.array(json.loads((folder / f"{split}_lables.json").read_text()), np.uint8)
+        return np.array(
+            json.loads((folder / f"{split}_lables.json").read_text(encoding="utf-8")), np.uint8
+        )
 
     return {
         "train_images": np.concatenate(images[:5]),

@@ -153,7 +153,7 @@ class TeacherFit:
             "held_out": round(self.accuracy(), 4),
             "seconds": round(seconds),
         }
-        with (self.run / LOG).open("a") as log:
+        with (self.run / LOG).open("a", encoding="utf-8") as log:
             print(json.dumps(line), file=log)
         print(json.dumps(line), flush=True)
 

@@ -12,7 +12,8 @@ import stat
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import llvmlite.binding
 import numba
 from numba import types
 
+from spikeserve.models.engines.kernels import SHARED_VARIABLE
 from spikeserve.models.engines.kernels.arguments import Rows, Scratch, Tables, compiled_type
 from spikeserve.models.engines.kernels.step import step_rows
 from spikeserve.models.errors import EngineUnavailable
@@ -39,14 +41,50 @@ def _signature() -> Any:
 @functools.cache
 def _step_kernel() -> Callable[..., None]:
     _check_executable_memory()
-    if (folder := cache_folder()) is not None:
-        if _intact(folder):
-            try:
-                return _cached(folder)
-            except Exception as error:  # whatever reading somebody else's pickle raises
-                logger.warning("kernel cache %s cannot be used: %s", folder, error)
+    folder = cache_folder()
+    if folder is None:
+        return _compiled(None)
+    if (kernel := _kept(folder)) is not None:
+        return kernel
+    with _alone(folder):
+        if (kernel := _kept(folder)) is not None:  # another process was first
+            return kernel
         _emptied(folder)
-    return _compiled(folder)
+        return _compiled(folder)
+
+
+def _kept(folder: Path) -> Callable[..., None] | None:
+    """The kernel that lies in ``folder``, if it is whole."""
+    if not _intact(folder):
+        return None
+    try:
+        return _cached(folder)
+    except Exception as error:  # whatever reading somebody else's pickle raises
+        logger.warning("kernel cache %s cannot be used: %s", folder, error)
+        return None
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Of processes that start together one compiles, for a core apiece would take as long and a
+    share of one many times as long. The lock ends with whoever holds it, however that ends."""
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("event engine: waiting for a process that compiles …", file=sys.stderr)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError as error:  # a file system without locks
+            logger.warning("kernel cache %s cannot be locked: %s", folder, error)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def step_kernel() -> Callable[..., None]:
@@ -137,12 +175,18 @@ def _check_executable_memory() -> None:
 def cache_folder() -> Path | None:
     """Where compiled kernels lie: a folder for exactly these sources and this processor.
 
-    ``$NUMBA_CACHE_DIR``, or ``spikeserve/kernels`` in the user's cache folder. numba
-    reads its index with pickle, so a folder that somebody else may write is never used;
-    None where no private one can be had.
+    Below ``$NUMBA_CACHE_DIR``, or ``spikeserve/kernels`` in the user's cache folder. numba
+    reads its index with pickle, so a folder that somebody else may write is never used. Where no
+    private one can be had, what a supervisor lends its processes; None without one.
     """
+    shared = os.environ.get(SHARED_VARIABLE)
+    return _made(_cache_root) or (_made(lambda: Path(shared) / "kernels") if shared else None)
+
+
+def _made(root: Callable[[], Path]) -> Path | None:
+    """The folder below ``root``, made if it is not there; None if it cannot be or is not ours."""
     try:
-        folder = _cache_root() / _key()
+        folder = root() / _key()
         for path in reversed([folder, *folder.parents]):
             if not path.exists():
                 path.mkdir(mode=0o700)
@@ -153,11 +197,19 @@ def cache_folder() -> Path | None:
 
 def _cache_root() -> Path:
     if chosen := os.environ.get(CACHE_VARIABLE):
-        return Path(chosen).absolute()
+        return _own(Path(chosen).absolute())
     caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     if not caches.parent.is_dir():
         raise FileNotFoundError(f"{caches.parent} does not exist")
     return caches.absolute() / "spikeserve" / "kernels"
+
+
+def _own(folder: Path) -> Path:
+    """``folder``, or one below it that is ours where it is somebody else's: the place where a
+    volume is mounted is root's."""
+    if not hasattr(os, "getuid") or not folder.exists() or folder.stat().st_uid == os.getuid():
+        return folder
+    return folder / f"user-{os.getuid()}"
 
 
 def _private(folder: Path, forbidden: int) -> bool:

@@ -1,0 +1,126 @@
+"""States in which every number of a program shows, for engines whose numbers come from a file.
+
+Pictures touch few of a program's numbers: neurons that stay far from their thresholds look alike
+whatever the weights are. So states are made up: of every neuron, one row or another has the
+potential that lands exactly on its threshold, or one below it. There a change of 1 in a weight,
+bias, leak or threshold alters a spike or a potential, and potentials are compared as well. Who
+spikes is random, from few to most neurons of a layer, so that sums of different weights differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeserve.models.engines.contract import State, Step
+from spikeserve.models.engines.reference import Bools, Ints, NumpyOperations
+from spikeserve.models.layers import Lif
+from spikeserve.models.layers.lif import MEMBRANE_MAX, MEMBRANE_MIN, Memory
+from spikeserve.models.network import Network
+from spikeserve.models.program import IntegerNeurons, Program
+from spikeserve.models.timestep import timestep
+
+ROWS, MOST_ROWS = 32, 128
+MACS = 1 << 28
+"""What small networks may take for more rows."""
+TOGETHER = 8
+"""Rows made at once: the reference needs memory for all windows of all of them."""
+SHARES = (0.05, 0.2, 0.5, 0.8)
+"""Of a layer's neurons that spike in a row; behind a pool they are more."""
+ANYWHERE = 0.2
+"""Share of neurons whose potential is any 16-bit number: for leaks and clipping."""
+FIRED = 0.1
+"""Share of neurons that have fired before."""
+
+
+@dataclass(frozen=True)
+class Probes:
+    """Rows to step, in the reference's terms, and what has to come out."""
+
+    frames: NDArray[np.uint8]
+    state: State
+    expected: Step
+
+
+@dataclass
+class Potentials:
+    """A layer's potentials, chosen when the currents that they will be added to are known."""
+
+    lif: Lif
+    neurons: IntegerNeurons
+    rng: np.random.Generator
+    chosen: Ints = field(init=False)
+
+    def __add__(self, current: Ints) -> Ints:
+        rng, size = self.rng, current.shape
+        share = rng.choice(SHARES, (size[0], 1, 1, 1))
+        wanted = self.neurons.threshold - (rng.random(size) >= share)
+        before = before_leak(wanted - current, self.lif)
+        free = rng.integers(MEMBRANE_MIN, MEMBRANE_MAX + 1, size)
+        self.chosen = np.where(rng.random(size) < ANYWHERE, free, before).astype(np.int32)
+        return leaked(self.chosen, self.lif) + current
+
+
+class ChoosingOperations(NumpyOperations):
+    """The reference's, where leaks wait for the potentials they apply to."""
+
+    def floor_scaled(self, x: Ints | Potentials, multiplier: int, bits: int) -> Ints:
+        if isinstance(x, Potentials):
+            return x  # type: ignore[return-value]  # applies its leak when it is added
+        return super().floor_scaled(x, multiplier, bits)
+
+
+def leaked(v: Ints, lif: Lif) -> Ints:
+    """``floor(v * leak)``."""
+    after: Ints = ((v.astype(np.int64) * lif.leak_q) >> lif.leak_bits).astype(np.int32)
+    return after
+
+
+def before_leak(v: NDArray[np.int64] | Ints, lif: Lif) -> Ints:
+    """The potential that leaks to ``v``, or the nearest one of 16 bits that there is."""
+    scaled = -((-v.astype(np.int64) << lif.leak_bits) // max(lif.leak_q, 1))  # rounded up
+    before: Ints = np.clip(scaled, MEMBRANE_MIN, MEMBRANE_MAX).astype(np.int32)
+    return before
+
+
+def probes(program: Program) -> Iterator[Probes]:
+    """The same rows every time, at least one for every timestep that a drive tells apart."""
+    rng = np.random.default_rng(0)
+    steps = 1 if program.drive is None else program.drive.steps
+    rows = max(ROWS, steps, min(MOST_ROWS, MACS // program.network.macs))
+    for first in range(0, rows, TOGETHER):
+        yield _probes(program, np.arange(first, first + TOGETHER) % steps, rng)
+
+
+def _probes(program: Program, done: NDArray[np.int64], rng: np.random.Generator) -> Probes:
+    network, rows = program.network, len(done)
+    frames = _frames(network, rows, rng)
+    potentials = [
+        Potentials(lif, neurons, rng)
+        for lif, neurons in zip(network.lifs, program.neurons, strict=True)
+    ]
+    fired: list[Bools] = [rng.random((rows, *lif.in_shape)) < FIRED for lif in network.lifs]
+    memories = list(map(Memory, potentials, fired))
+    numbers = frames.astype(np.int32)
+    result = timestep(program, ChoosingOperations(), numbers, memories, done)
+    after = result.memories
+    return Probes(
+        frames,
+        State((*(layer.chosen for layer in potentials), *fired, done)),
+        Step(
+            logits=result.logits.reshape(rows, -1),
+            active_pairs=np.stack(result.active_pairs, axis=1),
+            spikes=np.stack(result.spikes, axis=1),
+            state=State((*(m.v for m in after), *(m.fired for m in after), done + 1)),
+        ),
+    )
+
+
+def _frames(network: Network, rows: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Pixels, many of them zero in some rows."""
+    shape = (rows, *network.input_shape)
+    present = rng.random(shape) < rng.choice([0.2, 0.5, 1.0], (rows, 1, 1, 1))
+    return np.where(present, rng.integers(0, 256, shape), 0).astype(np.uint8)
