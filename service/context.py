@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from spikeserve.service.attempts import attempted
+from spikeserve.service.attempts import complain
 from spikeserve.service.metrics import ENDPOINTS, Metrics
 
 NAME = b"x-request-id"
@@ -68,8 +68,10 @@ class RequestContext:
             code = "500"  # answered by the outermost error handler
             raise
         finally:
-            seconds = time.perf_counter() - started
-            attempted("counting", self._count, scope, state["ended"] or code, seconds)
+            try:
+                self._count(scope, state["ended"] or code, time.perf_counter() - started)
+            except BaseException:
+                complain("counting a request failed")
 
     def _count(self, scope: Scope, code: str, seconds: float) -> None:
         # Unknown paths share one label: a scanner must not create series.

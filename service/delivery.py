@@ -48,7 +48,11 @@ class Delivery:
             jobs, reports = self._ready.popleft()
             attempted("what goes along with answers", self._accompany, jobs, reports)
             for job in jobs:
-                attempted("answering a request", _resolve, job)
+                try:  # a call less than ``attempted``, for each row
+                    job.resolve()
+                except BaseException:
+                    complain("handing over an answer failed")
+                    attempted("letting a request go", _let_go, job)
         self._wakeup.wake_soon()
 
     def _accompany(self, jobs: Sequence[Job], reports: Reports) -> None:
@@ -62,11 +66,9 @@ class Delivery:
             attempted("counting answers", self._metrics.finished, answered)
 
 
-def _resolve(job: Job) -> None:
-    """Hand an outcome over. Whoever cannot be given it is told so, or at least let go."""
-    attempted("handing over an answer", job.resolve)
-    if not job.future.done():
-        job.error = InferenceFailed("the answer could not be handed over; the log has more")
-        attempted("handing over an error", job.resolve)
+def _let_go(job: Job) -> None:
+    """Whoever cannot be given an answer is told so, or at least waits no longer."""
+    job.error = InferenceFailed("the answer could not be handed over; the log has more")
+    attempted("handing over an error", job.resolve)
     if not job.future.done():
         job.future.cancel()

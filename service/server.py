@@ -181,7 +181,8 @@ class Server(uvicorn.Server):
                 state.admission.uploading, self._settings.drain_seconds,
             )  # fmt: skip
             for model in state.registry:
-                model.worker.give_up(NotReady("the service stopped before this was done"))
+                late = NotReady("the service stopped before this was done")
+                attempted("giving up", model.worker.give_up, late)
             await asyncio.sleep(POLL_S)  # their answers leave
 
     async def _reload(self) -> None:
