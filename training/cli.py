@@ -13,6 +13,7 @@ from spikeserve.training.data import DATASETS
 from spikeserve.training.errors import TrainingError, TrainingPaused
 
 TRAIN_EXTRA = ("torch", "onnx")
+INSTALL = "pip install 'spikeserve[train]'"
 PAUSED = 75  # sysexits.h: try again later
 INTERRUPTED = 130  # as shells have it for SIGINT
 
@@ -22,8 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(arguments: Sequence[str] | None) -> int:
-    if (reason := _missing()) is not None:
-        print(f"spiketrain: {reason}: pip install 'spikeserve[train]'", file=sys.stderr)
+    if (reason := unusable()) is not None:
+        print(f"spiketrain: {reason}", file=sys.stderr)
         return 1
     options = _parser().parse_args(arguments)
     try:
@@ -42,13 +43,13 @@ def _main(arguments: Sequence[str] | None) -> int:
     return 0
 
 
-def _missing() -> str | None:
+def unusable() -> str | None:
     """Why nothing can be trained here, if nothing can: the libraries that serving does without."""
     try:
         from spikeserve.training import pipeline  # noqa: F401
     except ModuleNotFoundError as error:
         if error.name in TRAIN_EXTRA:
-            return f"training needs {error.name}, which serving does without"
+            return f"training needs {error.name}, which serving does without: {INSTALL}"
         return _broken(error)
     except (ImportError, OSError) as error:  # what an uninstall left; OSError: shared libraries
         return _broken(error)
@@ -58,7 +59,8 @@ def _missing() -> str | None:
 def _broken(error: ImportError | OSError) -> str:
     if str(getattr(error, "name", None)).startswith("spikeserve"):
         raise error
-    return f"training's libraries are not whole: {(str(error) or repr(error)).splitlines()[0]}"
+    reason = (str(error) or repr(error)).splitlines()[0]
+    return f"training's libraries are not whole: {reason}: {INSTALL}"
 
 
 def _run(options: argparse.Namespace) -> None:

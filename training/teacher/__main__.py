@@ -11,13 +11,18 @@ import argparse
 import sys
 from pathlib import Path
 
+from spikeserve.training.cli import unusable
 from spikeserve.training.data import DATASETS
 from spikeserve.training.errors import TrainingError
-from spikeserve.training.teacher.fit import TeacherFit
-from spikeserve.training.teacher.schedule import Schedule
 
 
 def main() -> int:
+    if (reason := unusable()) is not None:
+        print(f"teacher: {reason}", file=sys.stderr)
+        return 1
+    from spikeserve.training.teacher.fit import TeacherFit
+    from spikeserve.training.teacher.schedule import Schedule
+
     parser = argparse.ArgumentParser(prog="python -m spikeserve.training.teacher")
     parser.add_argument("dataset", choices=sorted(DATASETS))
     parser.add_argument("--data", type=Path, default=Path("data"))
