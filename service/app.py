@@ -6,7 +6,6 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version
@@ -18,9 +17,13 @@ from spikeserve.service.attempts import attempted
 from spikeserve.service.classification import Classifier
 from spikeserve.service.context import RequestContext
 from spikeserve.service.cross_origin import CrossOriginApplication
+from spikeserve.service.decoders import Decoders
+from spikeserve.service.decoding import DecodeQueue
 from spikeserve.service.direct import Application
 from spikeserve.service.errors import install_handlers
+from spikeserve.service.images import decode_image
 from spikeserve.service.keys import Gate
+from spikeserve.service.memory import Crowds
 from spikeserve.service.metrics import Metrics
 from spikeserve.service.redirects import Redirects
 from spikeserve.service.registry import Registry
@@ -42,27 +45,23 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     registry = Registry.load(settings, metrics)
     release = version("spikeserve")
     metrics.build_info.labels(release).set(1)
-    admission = Admission(
-        lambda: registry.places, settings.max_total_upload_bytes, settings.body_timeout_seconds
+    waiting = DecodeQueue(
+        settings.decode_threads, settings.decode_queue_seconds, settings.max_decode_bytes
     )
-
-    def set_gauges() -> None:
-        metrics.inside.set(admission.inside)
-        metrics.uploads.set(admission.uploading)
-        metrics.upload_bytes.set(admission.uploaded)
-
-    def refresh() -> None:
-        """Each part on its own: uploads end in time whatever a gauge does."""
-        attempted("ending uploads", admission.expire, time.monotonic())
-        attempted("setting gauges", set_gauges)
-        for model in registry:
-            attempted(f"refreshing {model.name}", model.refresh)
+    admission = Admission(
+        lambda: registry.places,
+        settings.max_total_upload_bytes,
+        settings.body_timeout_seconds,
+        waiting.check,
+    )
+    refresh = refresher(registry, admission, waiting, metrics)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         loop = asyncio.get_running_loop()
         registry.start(loop.call_soon_threadsafe, loop.call_soon)
-        decoders = ThreadPoolExecutor(settings.decode_threads, "decoder")
+        app.state.decoders = decoders = Decoders(waiting, settings.max_pixels, decode_image)
+        decoders.start(loop.call_soon_threadsafe)
         app.state.classifier = Classifier(registry, decoders, settings.max_pixels)
         watching = watch(registry, settings.step_timeout_seconds, refresh)
         app.state.watchdog = watchdog = asyncio.create_task(watching)
@@ -74,7 +73,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         watchdog.cancel()
         if not await asyncio.to_thread(registry.drain, settings.drain_seconds):
             logger.error("requests were still running after %d s", settings.drain_seconds)
-        decoders.shutdown(wait=False, cancel_futures=True)
+        decoders.close()
 
     kind: Callable[..., Application] = Application
     if settings.cors_origins:
@@ -106,3 +105,27 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     privileged = (admin,) if settings.admin_key_hash else ()
     app.complete(*(module.router for module in (*routers, *privileged)))
     return app
+
+
+def refresher(
+    registry: Registry, admission: Admission, waiting: DecodeQueue, metrics: Metrics
+) -> Callable[[], None]:
+    """What is due now and then: late uploads end, gauges are set, memory goes back."""
+    crowds = Crowds()
+
+    def set_gauges() -> None:
+        metrics.inside.set(admission.inside)
+        metrics.uploads.set(admission.uploading)
+        metrics.upload_bytes.set(admission.held_bytes)
+        metrics.decodes_queued.set(len(waiting.waiting))
+        metrics.decode_bytes.set(waiting.running_bytes)
+
+    def refresh() -> None:
+        """Each part on its own: uploads end in time whatever a gauge does."""
+        attempted("ending uploads", admission.expire, time.monotonic())
+        attempted("setting gauges", set_gauges)
+        attempted("giving memory back", crowds.look, admission.held_bytes + waiting.running_bytes)
+        for model in registry:
+            attempted(f"refreshing {model.name}", model.refresh)
+
+    return refresh

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
+from spikeserve.service.admission import Admission, File
 from spikeserve.service.bodies import (
     content_type,
     decoded_base64,
@@ -30,23 +31,29 @@ from spikeserve.service.schemas import BatchDocument, ClassifyDocument, Classify
 class Item:
     """One image file of a batch, with its own parameters."""
 
-    image: bytes
+    image: File
     parameters: ClassifyParameters
 
 
 async def read_batch(
-    request: Request, parameters: ClassifyParameters, max_bytes: int, max_items: int
+    request: Request,
+    parameters: ClassifyParameters,
+    max_bytes: int,
+    max_items: int,
+    deadline: float,
 ) -> list[Item | ServiceError]:
     """The items, or in place of one what is wrong with it; parameters add up from outside in.
 
     Raises:
         BodyTooLarge, MalformedRequest, UnsupportedMedia, InvalidParameter: the batch as a whole.
+        DeadlineExceeded: the deadline (monotonic) passed before the body was complete.
     """
     match content_type(request):
         case "multipart/form-data":
-            items = await _files(request, parameters, max_bytes, max_items)
+            items = await _files(request, parameters, max_bytes, max_items, deadline)
         case "application/json":
-            items = _documents(await read_body(request, max_bytes), parameters, max_items)
+            body = await read_body(request, max_bytes, deadline)
+            items = _documents(body, parameters, max_items, request.app.state.admission)
         case other:
             raise UnsupportedMedia(
                 f"{other or 'no content type'} is not accepted; "
@@ -58,32 +65,37 @@ async def read_batch(
 
 
 async def _files(
-    request: Request, parameters: ClassifyParameters, max_bytes: int, max_items: int
+    request: Request,
+    parameters: ClassifyParameters,
+    max_bytes: int,
+    max_items: int,
+    deadline: float,
 ) -> list[Item | ServiceError]:
-    async with multipart_form(request, max_bytes, max_items) as form:
+    new_file = request.app.state.admission.file
+    async with multipart_form(request, max_bytes, max_items, deadline) as form:
         if any(name != "file" for name, _ in form.multi_items()):
             raise MalformedRequest("every file of a batch goes into a field named 'file'")
         return [
-            Item(await file.read(), parameters)
+            Item(new_file(await file.read()), parameters)
             for file in form.getlist("file")
             if isinstance(file, UploadFile)
         ]
 
 
 def _documents(
-    body: bytes, parameters: ClassifyParameters, max_items: int
+    body: bytes, parameters: ClassifyParameters, max_items: int, admission: Admission
 ) -> list[Item | ServiceError]:
     batch = validated(json_content(body), BatchDocument)
     if len(batch.items) > max_items:
         raise InvalidParameter(f"{len(batch.items)} items; at most {max_items} are accepted")
     shared = merged(parameters, validated(batch.parameters, ClassifyParameters))
-    return [_item(content, shared) for content in batch.items]
+    return [_item(content, shared, admission) for content in batch.items]
 
 
-def _item(content: object, shared: ClassifyParameters) -> Item | ServiceError:
+def _item(content: object, shared: ClassifyParameters, admission: Admission) -> Item | ServiceError:
     try:
         document = validated(content, ClassifyDocument)
         own = validated(document.parameters, ClassifyParameters)
-        return Item(decoded_base64(document.inputs), merged(shared, own))
+        return Item(admission.file(decoded_base64(document.inputs)), merged(shared, own))
     except ServiceError as error:
         return frameless(error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from math import inf
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -13,7 +14,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
-from spikeserve.service.admission import Upload
+from spikeserve.service.admission import File, Upload
 from spikeserve.service.errors import (
     BodyTooLarge,
     InvalidParameter,
@@ -31,22 +32,25 @@ RAW_TYPES = ("", "application/octet-stream", "application/x-www-form-urlencoded"
 
 
 async def read_image(
-    request: Request, parameters: ClassifyParameters, max_bytes: int
-) -> tuple[bytes, ClassifyParameters]:
+    request: Request, parameters: ClassifyParameters, max_bytes: int, deadline: float
+) -> tuple[File, ClassifyParameters]:
     """The image file and the parameters, which a JSON body may add to.
 
     Raises:
         BodyTooLarge, MalformedRequest, UnsupportedMedia, InvalidParameter
+        DeadlineExceeded: the deadline (monotonic) passed before the body was complete.
     """
-    kind = content_type(request)
+    kind, new_file = content_type(request), request.app.state.admission.file
     if kind == "multipart/form-data":
-        return await _multipart_file(request, max_bytes), parameters
+        return new_file(await _multipart_file(request, max_bytes, deadline)), parameters
     if kind == "application/json":
-        document = validated(json_content(await read_body(request, max_bytes)), ClassifyDocument)
+        body = await read_body(request, max_bytes, deadline, one_image=True)
+        document = validated(json_content(body), ClassifyDocument)
         own = validated(document.parameters, ClassifyParameters)
-        return decoded_base64(document.inputs), merged(parameters, own)
+        return new_file(decoded_base64(document.inputs)), merged(parameters, own)
     if kind.startswith("image/") or kind in RAW_TYPES:
-        return await read_body(request, max_bytes), parameters
+        body = await read_body(request, max_bytes, deadline, one_image=True)
+        return new_file(body), parameters
     raise UnsupportedMedia(
         f"{kind} is not accepted; send image/*, multipart/form-data or application/json"
     )
@@ -57,27 +61,40 @@ def content_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-async def read_body(request: Request, max_bytes: int) -> bytes:
+def _upload(request: Request, max_bytes: int, deadline: float, one_image: bool) -> Upload:
+    """A body on its way in, unless its head says that it is too much.
+
+    Raises:
+        BodyTooLarge, QueueFull, NotReady
+    """
+    announced = 0
+    for name, value in request.scope["headers"]:  # faster than Headers
+        if name == b"content-length" and value.isdigit():
+            announced = int(value)
+    if announced > max_bytes:
+        raise BodyTooLarge(f"the body is larger than {max_bytes} bytes")
+    upload: Upload = request.app.state.admission.upload(announced, deadline, one_image)
+    return upload
+
+
+async def read_body(
+    request: Request, max_bytes: int, deadline: float = inf, *, one_image: bool = False
+) -> bytes:
     """The whole body.
 
     Raises:
         BodyTooLarge: noticed at the limit, not after it.
-        QueueFull, NotReady, BodyTimeout: see :meth:`Admission.upload`.
+        QueueFull, NotReady, BodyTimeout, DeadlineExceeded: see :meth:`Admission.upload`.
     """
-    async with _upload(request, max_bytes) as upload:
-        chunks = []
+    with _upload(request, max_bytes, deadline, one_image) as upload:
+        first = await _next_chunk(request, upload, max_bytes)
+        if upload.complete:
+            return first
+        # Not a list of pieces: each takes 40 bytes besides its own, however small it is.
+        body = bytearray(first)
         while not upload.complete:
-            chunks.append(await _next_chunk(request, upload, max_bytes))
-        return b"".join(chunks)
-
-
-def _upload(request: Request, max_bytes: int) -> Upload:
-    """Room for the body. One that announces too much is not asked to come (``Expect``)."""
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > max_bytes:
-        raise BodyTooLarge(f"the body is larger than {max_bytes} bytes")
-    upload: Upload = request.app.state.admission.upload()
-    return upload
+            body += await _next_chunk(request, upload, max_bytes)
+        return bytes(body)
 
 
 async def _next_chunk(request: Request, upload: Upload, max_bytes: int) -> bytes:
@@ -100,14 +117,20 @@ async def _chunks(request: Request, upload: Upload, max_bytes: int) -> AsyncGene
 
 @asynccontextmanager
 async def multipart_form(
-    request: Request, max_bytes: int, max_files: int
+    request: Request,
+    max_bytes: int,
+    max_files: int,
+    deadline: float = inf,
+    *,
+    one_image: bool = False,
 ) -> AsyncGenerator[FormData, None]:
     """The form; its files are gone afterwards.
 
     Raises:
         BodyTooLarge, MalformedRequest
+        QueueFull, NotReady, BodyTimeout, DeadlineExceeded: see :meth:`Admission.upload`.
     """
-    async with _upload(request, max_bytes) as upload:
+    with _upload(request, max_bytes, deadline, one_image) as upload:
         chunks = _chunks(request, upload, max_bytes)
         parser = MultiPartParser(request.headers, chunks, max_files=max_files, max_fields=0)
         parser.spool_max_size = max_bytes  # in memory, as other bodies: there may be no disk
@@ -121,8 +144,10 @@ async def multipart_form(
         await form.close()
 
 
-async def _multipart_file(request: Request, max_bytes: int) -> bytes:
-    async with multipart_form(request, max_bytes, max_files=1) as form:
+async def _multipart_file(request: Request, max_bytes: int, deadline: float) -> bytes:
+    async with multipart_form(
+        request, max_bytes, max_files=1, deadline=deadline, one_image=True
+    ) as form:
         file = form.get("file")
         if not isinstance(file, UploadFile):
             raise MalformedRequest("the multipart body has no file field named 'file'")

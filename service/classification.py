@@ -6,9 +6,9 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
+from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
 from spikeserve.models.curve import CurvePoint
@@ -16,7 +16,9 @@ from spikeserve.models.encoding import Pixels
 from spikeserve.models.errors import InvalidPolicy, Unreachable
 from spikeserve.models.exits import ExitPolicy, Floats
 from spikeserve.models.inference import Row
+from spikeserve.service.admission import File
 from spikeserve.service.attempts import attempted
+from spikeserve.service.decoders import Decoders
 from spikeserve.service.errors import (
     DeadlineExceeded,
     InferenceFailed,
@@ -38,6 +40,7 @@ from spikeserve.service.schemas import (
 )
 
 MILLISECONDS = 1000
+TOO_LATE = "the deadline passed before a timestep could run"
 TARGETS = ("target_accuracy", "target_timesteps", "energy_budget_pj")
 LIMITS = ("entropy_threshold", "min_timesteps", "max_timesteps")
 
@@ -59,61 +62,86 @@ class Ticket:
 class Classifier:
     """Submits images to the right model and makes answers of finished rows."""
 
-    def __init__(self, registry: Registry, decoders: Executor, max_pixels: int) -> None:
+    def __init__(self, registry: Registry, decoders: Decoders, max_pixels: int) -> None:
         self.registry = registry
         self._decoders = decoders
         self._max_pixels = max_pixels
 
     async def submit(
         self,
-        image: bytes | Pixels,
+        image: File | Pixels,
         parameters: ClassifyParameters,
         request_id: str,
         arrived: float,
+        receive: Receive,
         listener: Callable[[Progress], None] | None = None,
     ) -> Ticket:
         """Decode an image file (or take pixels ``[H, W, C]``) and queue its row.
 
+        The file is let go of, whatever happens.
+
         Raises:
             ServiceError: nothing was queued.
+            ClientDisconnect: the client left before.
         """
-        while True:
-            model = self.registry.get(parameters.model, parameters.version)
-            policy, expectation = resolve(model, parameters)
-            began = time.monotonic()
-            pixels = await self._decoded(image, model) if isinstance(image, bytes) else image
-            decode_seconds = time.monotonic() - began
-            deadline = arrived + (parameters.deadline_ms or math.inf) / MILLISECONDS
-            if began + decode_seconds >= deadline:
-                raise DeadlineExceeded("the deadline passed before a timestep could run")
-            future: asyncio.Future[Job] = asyncio.get_running_loop().create_future()
-            job = Job(
-                Row(pixels, policy),
-                future,
-                expected_timesteps=model.curve.expected_timesteps(policy),
-                deadline=deadline,
-                listener=listener,
-            )
-            if model.brownout and parameters.brownout and parameters.target_accuracy is None:
-                attempted("brownout", _brown_out, model, job)
-            try:
-                model.worker.submit(job)
-            except NotReady:
-                # A reload may have replaced the model while the image was on its way.
-                if self.registry.get(parameters.model, parameters.version) is model:
-                    raise
-                continue
-            attempted("counting", model.metrics.decode_duration.observe, decode_seconds)
-            return Ticket(
-                model, job, future, parameters, expectation, request_id, arrived, decode_seconds
-            )
+        deadline = due(parameters, arrived)
+        try:
+            while True:
+                model = self.registry.get(parameters.model, parameters.version)
+                policy, expectation = resolve(model, parameters)
+                began = time.monotonic()
+                if began >= deadline:
+                    raise DeadlineExceeded(TOO_LATE)
+                pixels = (
+                    await self._decoded(image, model, receive, deadline)
+                    if isinstance(image, File)
+                    else image
+                )
+                decode_seconds = time.monotonic() - began
+                if began + decode_seconds >= deadline:
+                    raise DeadlineExceeded(TOO_LATE)
+                future: asyncio.Future[Job] = asyncio.get_running_loop().create_future()
+                job = Job(
+                    Row(pixels, policy),
+                    future,
+                    expected_timesteps=model.curve.expected_timesteps(policy),
+                    deadline=deadline,
+                    listener=listener,
+                )
+                if model.brownout and parameters.brownout and parameters.target_accuracy is None:
+                    attempted("brownout", _brown_out, model, job)
+                try:
+                    model.worker.submit(job)
+                except NotReady:
+                    # A reload may have replaced the model while the image was on its way.
+                    if self.registry.get(parameters.model, parameters.version) is model:
+                        raise
+                    continue
+                attempted("counting", model.metrics.decode_duration.observe, decode_seconds)
+                return Ticket(
+                    model, job, future, parameters, expectation, request_id, arrived, decode_seconds
+                )
+        finally:
+            if isinstance(image, File):
+                image.release()
 
-    async def _decoded(self, data: bytes, model: ServedModel) -> Pixels:
-        arguments = (data, model.input_shape, self._max_pixels)
-        if inspect(data, self._max_pixels, model.input_shape).small:
-            return decode_image(*arguments)
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._decoders, decode_image, *arguments)
+    async def _decoded(
+        self, file: File, model: ServedModel, receive: Receive, deadline: float
+    ) -> Pixels:
+        shape = model.input_shape
+        inspection = inspect(file.data, self._max_pixels, shape)
+        if inspection.small:
+            return decode_image(file.data, shape, self._max_pixels)
+        try:
+            return await self._decoders.decoded(file, inspection, shape, receive, deadline)
+        except ClientDisconnect:
+            attempted("counting", model.metrics.cancelled, "decoding")
+            raise
+
+
+def due(parameters: ClassifyParameters, arrived: float) -> float:
+    """When a request that arrived then (monotonic) has to be answered."""
+    return arrived + (parameters.deadline_ms or math.inf) / MILLISECONDS
 
 
 def resolve(

@@ -51,6 +51,8 @@ JOULES = (1e-7, 5e-4)
 MODEL = ("model", "version")
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR" in os.environ
 """Set by the supervisor of several processes before they start."""
+Phase = Literal["decoding", "queued", "running"]
+"""Where an image is whose client leaves."""
 Processes = Literal["livesum", "livemax", "livemin"]
 """How a gauge adds up over processes."""
 
@@ -148,7 +150,7 @@ class Metrics:
             "brownout_requests_total", "Requests whose threshold load had raised.", *MODEL
         )
         self.cancelled = counter(
-            "requests_cancelled_total", "Rows whose client left, and where they were.",
+            "requests_cancelled_total", "Images whose client left, and where they were.",
             *MODEL, "phase",
         )  # fmt: skip
         self.rejected = counter("requests_rejected_total", "Requests refused, and why.", "reason")
@@ -161,7 +163,11 @@ class Metrics:
             "requests_inside", "Images being decoded, waiting, running or answered."
         )
         self.uploads = gauge("uploads", "Request bodies that are still arriving.")
-        self.upload_bytes = gauge("upload_bytes", "What those have sent so far.")
+        self.upload_bytes = gauge(
+            "upload_bytes", "What those have sent so far, and files that are not decoded yet."
+        )
+        self.decodes_queued = gauge("decodes_queued", "Images waiting for a decoder.")
+        self.decode_bytes = gauge("decode_bytes", "What the running decodes may take.")
         self.ready = gauge(
             "ready", "1 when models are loaded and requests are admitted.", over="livemin"
         )
@@ -231,7 +237,7 @@ class ModelMetrics:
         for code in ITEM_CODES:
             metrics.items.labels(manifest.name, BATCH, code)
         self._stop_reasons = {r: metrics.inferences.labels(*model, r) for r in STOP_REASONS}
-        self._cancelled = {p: metrics.cancelled.labels(*model, p) for p in ("queued", "running")}
+        self._cancelled = {p: metrics.cancelled.labels(*model, p) for p in get_args(Phase)}
         self._busy = metrics.slot_steps.labels(*model, "busy")
         self._idle = metrics.slot_steps.labels(*model, "idle")
         self.decode_duration = metrics.decode_duration.labels(*model)
@@ -285,8 +291,8 @@ class ModelMetrics:
         """``rows`` rows were lost to an engine failure."""
         self._stop_reasons["error"].inc(rows)
 
-    def cancelled(self, phase: Literal["queued", "running"]) -> None:
-        """A client left while its row was in the queue or in a slot."""
+    def cancelled(self, phase: Phase) -> None:
+        """A client left while its image was with the decoders, its row in the queue or a slot."""
         self._cancelled[phase].inc()
         if phase == "running":
             self._stop_reasons["cancelled"].inc()

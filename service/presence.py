@@ -10,10 +10,39 @@ the future 10 µs, and a cancel scope of anyio 19 µs.
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable
 from typing import Any
 
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
+
+
+class Alarm:
+    """Calls a function at a ``deadline`` (monotonic) or soon after, never before it.
+
+    An event loop's own timers are rounded, and may ring up to a millisecond early.
+    """
+
+    __slots__ = ("_call", "_deadline", "_timer")
+
+    def __init__(self, deadline: float, call: Callable[[], None]) -> None:
+        self._deadline = deadline
+        self._call = call
+        self._set()
+
+    def cancel(self) -> None:
+        self._timer.cancel()
+
+    def _set(self) -> None:
+        delay = max(0.0, self._deadline - time.monotonic())
+        self._timer = asyncio.get_running_loop().call_later(delay, self._ring)
+
+    def _ring(self) -> None:
+        if time.monotonic() < self._deadline:
+            self._set()
+        else:
+            self._call()
 
 
 async def while_present(future: asyncio.Future[Any], receive: Receive) -> None:

@@ -95,8 +95,8 @@ class Registry:
     """
 
     def __init__(self, models: tuple[ServedModel, ...], settings: Settings, metrics: Metrics):
-        self._models = models
         self._settings = settings
+        self._serve(models)
         self._metrics = metrics
         self._calls: tuple[Call, Call] | None = None
         self._reloading = threading.Lock()
@@ -204,7 +204,7 @@ class Registry:
         for model in fresh:
             if self._calls:
                 _start(model, *self._calls)
-        self._models = models
+        self._serve(models)
         served = {(model.name, model.version) for model in models}
         for old in set(before).difference(models):
             if not old.worker.drain(self._settings.drain_seconds):
@@ -213,11 +213,11 @@ class Registry:
                 old.metrics.retired()
         logger.info("%d models reloaded, %d unchanged", len(fresh), len(models) - len(fresh))
 
-    @property
-    def places(self) -> int:
-        """How many requests the slots and queues of all models can hold."""
+    def _serve(self, models: tuple[ServedModel, ...]) -> None:
+        self._models = models
         queue = self._settings.queue_timesteps
-        return sum(model.capacity.slots + queue for model in self._models)
+        self.places = sum(model.capacity.slots + queue for model in models)
+        """How many requests the slots and queues of all models can hold."""
 
     def drain(self, seconds: float) -> bool:
         """Stop admitting, finish what was admitted; False if some worker ran out of time."""

@@ -26,6 +26,7 @@ from spikeserve.service.connections import KEEP_ALIVE_S, Connections, Limits, mo
 from spikeserve.service.door import Door
 from spikeserve.service.errors import NotReady
 from spikeserve.service.listeners import addresses, listeners
+from spikeserve.service.memory import return_large_blocks
 from spikeserve.service.protocol import Protocol
 from spikeserve.service.routes.health import broken_parts
 from spikeserve.service.settings import Settings
@@ -187,9 +188,11 @@ class Server(uvicorn.Server):
                 "%d images and %d uploads were under way after %d s", state.admission.inside,
                 state.admission.uploading, self._settings.drain_seconds,
             )  # fmt: skip
+            stopped = NotReady("the service stopped before this was done")
+            attempted("giving up", state.admission.give_up, stopped)
+            attempted("giving up", state.decoders.give_up, stopped)
             for model in state.registry:
-                late = NotReady("the service stopped before this was done")
-                attempted("giving up", model.worker.give_up, late)
+                attempted("giving up", model.worker.give_up, stopped)
             await asyncio.sleep(POLL_S)  # their answers leave
 
     async def _reload(self) -> None:
@@ -227,6 +230,7 @@ def serve(settings: Settings, place: Place | None = None) -> int:
     # A worker whose timestep is done waits for the event loop to let go of the interpreter: by
     # default up to 5 ms, which is many timesteps.
     sys.setswitchinterval(SWITCH_S)
+    return_large_blocks()
     if place:
         server = Server(create_app(settings), settings, place)
         server.run()

@@ -105,7 +105,9 @@ class Settings(BaseSettings):
     )
     max_body_bytes: int = Field(10 << 20, ge=1, description="largest accepted request body")
     max_total_upload_bytes: int = Field(
-        256 << 20, ge=1, description="most that all unfinished request bodies may hold together"
+        256 << 20,
+        ge=1,
+        description="most that all request bodies may hold together, until each is decoded",
     )
     body_timeout_seconds: float = Field(
         10, gt=0, description="how long a request's body may take to arrive"
@@ -122,6 +124,12 @@ class Settings(BaseSettings):
         64_000_000, ge=1, le=89_000_000, description="largest accepted image, in pixels"
     )
     decode_threads: int = Field(2, ge=1, description="threads that decode images")
+    decode_queue_seconds: float = Field(
+        2, gt=0, description="expected wait for such a thread beyond which images are refused"
+    )
+    max_decode_bytes: int = Field(
+        512 << 20, ge=1, description="memory that the images being decoded may take together"
+    )
     max_batch_items: int = Field(64, ge=1, description="most images in one batch request")
     workers: int = Field(1, ge=1, le=256, description="processes, each with its own engines")
     step_timeout_seconds: float = Field(

@@ -26,6 +26,8 @@ from spikeserve.service.bodies import Model, decoded_base64, json_content, valid
 from spikeserve.service.errors import InvalidParameter, MalformedRequest
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
+ALL_TENSOR = "0"
+"""Its value where the body is nothing but one image file."""
 INPUT = "image"
 OUTPUTS = {
     "probabilities": "FP64",
@@ -39,6 +41,7 @@ OUTPUTS = {
 }
 DTYPES = {"FP64": "<f8", "INT64": "<i8", "INT32": "<i4"}
 LENGTH = struct.Struct("<I")  # in front of every element of BYTES
+MAX_ID = 1024  # kept until the answer, which repeats it
 
 Count = Annotated[int, Field(strict=True, ge=1, lt=2**63)]
 Size = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
@@ -47,7 +50,7 @@ Size = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
 class InferDocument(BaseModel):
     """The JSON of an inference request; its parts are validated one by one."""
 
-    id: str | None = None
+    id: Annotated[str | None, Field(max_length=MAX_ID)] = None
     model_name: str | None = None
     model_version: str | None = None
     inputs: Annotated[list[Any], Field(min_length=1, max_length=1)]
@@ -117,7 +120,7 @@ def read_request(
     Raises:
         MalformedRequest: names what is missing, unknown or does not fit together.
     """
-    if header_length == "0":  # the body is the tensor itself: one image file
+    if header_length == ALL_TENSOR:
         document = InferDocument(inputs=[{}], parameters={"binary_data_output": True})
         return InferRequest(document, [body], _outputs(document, classes))
     end = len(body) if header_length is None else _header_end(header_length, len(body))
@@ -219,7 +222,8 @@ def _pixels(flat: bytes | memoryview, shape: Shape, given: list[int]) -> list[Pi
         raise MalformedRequest(
             f"inputs: {len(flat)} bytes of binary data, {math.prod(given)} by its shape {given}"
         )
-    return list(np.frombuffer(flat, np.uint8).reshape(-1, *shape))
+    own = np.frombuffer(flat, np.uint8).copy()  # or rows would keep the whole body in memory
+    return list(own.reshape(-1, *shape))
 
 
 def _elements(data: memoryview, count: int) -> list[bytes]:

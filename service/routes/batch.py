@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from spikeserve.service.attempts import attempted
 from spikeserve.service.batches import Item, read_batch
-from spikeserve.service.classification import Ticket, answer, cancel, finished
+from spikeserve.service.classification import Ticket, answer, cancel, due, finished
 from spikeserve.service.direct import DirectRoute, JsonAnswer
 from spikeserve.service.errors import (
     ServiceError,
@@ -72,7 +72,11 @@ async def classify_batch(
     """Classify several images; a bad one gets its own problem and harms no other."""
     state, arrived = request.app.state, time.monotonic()
     items = await read_batch(
-        request, parameters, state.settings.max_body_bytes, state.settings.max_batch_items
+        request,
+        parameters,
+        state.settings.max_body_bytes,
+        state.settings.max_batch_items,
+        due(parameters, arrived),
     )
     state.gate.spend(request, len(items))
     asked = [item.parameters if isinstance(item, Item) else parameters for item in items]
@@ -118,7 +122,7 @@ async def _submitted(
     await asyncio.sleep(0)  # others get their turn between small images, decoded right here
     try:
         ticket: Ticket = await request.app.state.classifier.submit(
-            item.image, item.parameters, request.state.request_id, arrived
+            item.image, item.parameters, request.state.request_id, arrived, request.receive
         )
     except ServiceError as error:
         return frameless(error)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from spikeserve.service.bodies import read_image
-from spikeserve.service.classification import answer, finished
+from spikeserve.service.classification import answer, due, finished
 from spikeserve.service.direct import DirectRoute, JsonAnswer
 from spikeserve.service.routes.models import allowed
 from spikeserve.service.schemas import Classification, ClassifyParameters, problems
@@ -57,10 +57,14 @@ async def classify(
     """Classify one image, stopping as soon as the network is sure enough."""
     state, arrived = request.app.state, time.monotonic()
     state.gate.spend(request)
-    data, parameters = await read_image(request, parameters, state.settings.max_body_bytes)
+    file, parameters = await read_image(
+        request, parameters, state.settings.max_body_bytes, due(parameters, arrived)
+    )
     request.state.model = state.registry.get(parameters.model, parameters.version).name
     with state.admission.place():
-        ticket = await state.classifier.submit(data, parameters, request.state.request_id, arrived)
+        ticket = await state.classifier.submit(
+            file, parameters, request.state.request_id, arrived, request.receive
+        )
         await finished([ticket], request.receive)
         result = answer(ticket)
     return JsonAnswer(

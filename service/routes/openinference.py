@@ -20,6 +20,7 @@ from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 
 from spikeserve.models.encoding import Pixels
+from spikeserve.service.admission import File
 from spikeserve.service.bodies import read_body, validated
 from spikeserve.service.classification import Ticket, answer, cancel, finished
 from spikeserve.service.errors import (
@@ -37,11 +38,13 @@ from spikeserve.service.routes.health import RETRY, broken, unready
 from spikeserve.service.routes.models import allowed
 from spikeserve.service.schemas import ClassifyParameters
 from spikeserve.service.tensors import (
+    ALL_TENSOR,
     HEADER_LENGTH,
     INPUT,
     OUTPUTS,
     Defaults,
     InferDocument,
+    Wanted,
     read_request,
     write_response,
 )
@@ -190,30 +193,21 @@ async def infer(request: Request, name: str) -> Response:
     state.gate.check(request)
     if "content-encoding" in request.headers:
         raise UnsupportedMedia("compressed bodies are not accepted")
-    body = await read_body(request, state.settings.max_body_bytes)
-    model = _model(request, name)
-    request.state.model = model.name
-    asked = read_request(
-        body,
-        request.headers.get(HEADER_LENGTH),
-        model.input_shape,
-        len(model.manifest.labels),
-        state.settings.max_batch_items,
-    )
-    parameters = _parameters(request, asked.document, model)
-    state.gate.spend(request, len(asked.images))
-    with state.admission.place(len(asked.images)):
-        tickets = await _finished(request, asked.images, parameters, arrived)
+    model, document, outputs, images = await _asked(request, name)
+    parameters = _parameters(request, document, model)
+    state.gate.spend(request, len(images))
+    with state.admission.place(len(images)):
+        tickets = await _finished(request, images, parameters, arrived)
         answers = [answer(ticket) for ticket in tickets]
     head = {
         "model_name": tickets[0].model.name,
         "model_version": tickets[0].model.version,
         "parameters": summary(answers),
     }
-    if asked.document.id is not None:
-        head["id"] = asked.document.id
-    tensors = [output(want, tickets, answers) for want in asked.outputs]
-    content, header_length = write_response(head, tensors, asked.outputs)
+    if document.id is not None:
+        head["id"] = document.id
+    tensors = [output(want, tickets, answers) for want in outputs]
+    content, header_length = write_response(head, tensors, outputs)
     if header_length is None:
         return Response(content, media_type="application/json")
     headers = {HEADER_LENGTH: str(header_length)}
@@ -230,6 +224,29 @@ async def unknown(request: Request) -> Response:
 def _model(request: Request, name: str) -> ServedModel:
     model: ServedModel = request.app.state.registry.get(name, request.path_params.get("version"))
     return model
+
+
+async def _asked(
+    request: Request, name: str
+) -> tuple[ServedModel, InferDocument, Sequence[Wanted], list[File | Pixels]]:
+    """What a request asks for; its body is gone when this returns, but for the images."""
+    state, header_length = request.app.state, request.headers.get(HEADER_LENGTH)
+    body = await read_body(
+        request, state.settings.max_body_bytes, one_image=header_length == ALL_TENSOR
+    )
+    model = _model(request, name)
+    request.state.model = model.name
+    asked = read_request(
+        body,
+        header_length,
+        model.input_shape,
+        len(model.manifest.labels),
+        state.settings.max_batch_items,
+    )
+    asked.document.inputs.clear()  # the same images, as JSON
+    new_file = state.admission.file
+    images = [new_file(image) if isinstance(image, bytes) else image for image in asked.images]
+    return model, asked.document, asked.outputs, images
 
 
 def _parameters(
@@ -249,7 +266,7 @@ def _parameters(
 
 async def _finished(
     request: Request,
-    images: Sequence[bytes | Pixels],
+    images: Sequence[File | Pixels],
     parameters: ClassifyParameters,
     arrived: float,
 ) -> list[Ticket]:
@@ -263,7 +280,9 @@ async def _finished(
     try:
         for image in images:
             tickets.append(
-                await classifier.submit(image, parameters, request.state.request_id, arrived)
+                await classifier.submit(
+                    image, parameters, request.state.request_id, arrived, request.receive
+                )
             )
             if tickets[-1].model is not tickets[0].model:
                 raise NotReady("the model was replaced between two images; try again")

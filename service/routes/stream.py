@@ -18,7 +18,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from spikeserve.service.attempts import attempted, complain
 from spikeserve.service.bodies import read_image
-from spikeserve.service.classification import Ticket, answer, cancel, ranking
+from spikeserve.service.classification import Ticket, answer, cancel, due, ranking
 from spikeserve.service.direct import DirectRoute
 from spikeserve.service.errors import (
     INTERNAL,
@@ -67,14 +67,17 @@ class EventStream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         request, state, arrived = self._request, self._request.app.state, time.monotonic()
         state.gate.spend(request)
-        data, parameters = await read_image(
-            request, self._parameters, state.settings.max_body_bytes
+        file, parameters = await read_image(
+            request,
+            self._parameters,
+            state.settings.max_body_bytes,
+            due(self._parameters, arrived),
         )
         request.state.model = state.registry.get(parameters.model, parameters.version).name
         feed = Feed(receive)
         with state.admission.place():
             ticket = await state.classifier.submit(
-                data, parameters, request.state.request_id, arrived, feed.put
+                file, parameters, request.state.request_id, arrived, receive, feed.put
             )
             ticket.future.add_done_callback(lambda _: feed.put(None))
             try:

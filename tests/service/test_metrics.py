@@ -56,6 +56,8 @@ GOLDEN = {
     "spikeserve_requests_inside": set(),
     "spikeserve_uploads": set(),
     "spikeserve_upload_bytes": set(),
+    "spikeserve_decodes_queued": set(),
+    "spikeserve_decode_bytes": set(),
     "spikeserve_ready": set(),
     "spikeserve_model_info": {"model", "version", "engine", "encoding"},
     "spikeserve_build_info": {"version"},

@@ -39,10 +39,12 @@ ENGINE = Row(
         ),
         Panel(
             "Inside",
-            "Images being answered, and request bodies that are still arriving.",
+            "Images being answered, those of them that wait for a decoder, and request bodies that "
+            "are still arriving.",
             "none",
             (
                 Query(f"sum by (job) (spikeserve_requests_inside{{{SERVICE}}})", "images"),
+                Query(f"sum by (job) (spikeserve_decodes_queued{{{SERVICE}}})", "for a decoder"),
                 Query(f"sum by (job) (spikeserve_uploads{{{SERVICE}}})", "uploads"),
             ),
         ),
@@ -53,10 +55,13 @@ ENGINE = Row(
             (Query(f"sum by (job) (spikeserve_connections{{{SERVICE}}})", "{{job}}"),),
         ),
         Panel(
-            "Held by uploads",
-            "Bytes of unfinished request bodies.",
+            "Held before the engine",
+            "Bytes of request bodies that are not decoded yet, and what decoding may take.",
             "bytes",
-            (Query(f"sum by (job) (spikeserve_upload_bytes{{{SERVICE}}})", "{{job}}"),),
+            (
+                Query(f"sum by (job) (spikeserve_upload_bytes{{{SERVICE}}})", "bodies"),
+                Query(f"sum by (job) (spikeserve_decode_bytes{{{SERVICE}}})", "decoding"),
+            ),
         ),
         Panel(
             "Clients that left",
