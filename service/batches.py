@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
 from spikeserve.service.bodies import (
     content_type,
     decoded_base64,
+    form_files,
     json_content,
     merged,
-    multipart_form,
     read_body,
     validated,
 )
 from spikeserve.service.errors import (
     InvalidParameter,
-    MalformedRequest,
     ServiceError,
     UnsupportedMedia,
     frameless,
@@ -44,30 +42,15 @@ async def read_batch(
     """
     match content_type(request):
         case "multipart/form-data":
-            items = await _files(request, parameters, max_bytes, max_items)
+            found = form_files(request, await read_body(request, max_bytes), max_items)
+            return [Item(file, parameters) for file in found]
         case "application/json":
-            items = _documents(await read_body(request, max_bytes), parameters, max_items)
+            return _documents(await read_body(request, max_bytes), parameters, max_items)
         case other:
             raise UnsupportedMedia(
                 f"{other or 'no content type'} is not accepted; "
                 "send multipart/form-data or application/json"
             )
-    if not items:
-        raise MalformedRequest("the batch is empty")
-    return items
-
-
-async def _files(
-    request: Request, parameters: ClassifyParameters, max_bytes: int, max_items: int
-) -> list[Item | ServiceError]:
-    async with multipart_form(request, max_bytes, max_items) as form:
-        if any(name != "file" for name, _ in form.multi_items()):
-            raise MalformedRequest("every file of a batch goes into a field named 'file'")
-        return [
-            Item(await file.read(), parameters)
-            for file in form.getlist("file")
-            if isinstance(file, UploadFile)
-        ]
 
 
 def _documents(

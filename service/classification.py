@@ -71,14 +71,19 @@ class Classifier:
         request_id: str,
         arrived: float,
         listener: Callable[[Progress], None] | None = None,
+        model: ServedModel | None = None,
     ) -> Ticket:
         """Decode an image file (or take pixels ``[H, W, C]``) and queue its row.
+
+        ``model`` is the one that has to answer; otherwise it is the one the parameters name,
+        and where a reload replaces that meanwhile, the next.
 
         Raises:
             ServiceError: nothing was queued.
         """
+        chosen = model
         while True:
-            model = self.registry.get(parameters.model, parameters.version)
+            model = chosen or self.registry.get(parameters.model, parameters.version)
             policy, expectation = resolve(model, parameters)
             began = time.monotonic()
             pixels = await self._decoded(image, model) if isinstance(image, bytes) else image
@@ -96,11 +101,13 @@ class Classifier:
             )
             if model.brownout and parameters.brownout and parameters.target_accuracy is None:
                 _brown_out(model, job)
+            if expectation:  # of the threshold that is used
+                expectation = model.curve.at(job.row.policy.entropy_threshold)
             try:
                 model.worker.submit(job)
             except NotReady:
                 # A reload may have replaced the model while the image was on its way.
-                if self.registry.get(parameters.model, parameters.version) is model:
+                if chosen or self.registry.get(parameters.model, parameters.version) is model:
                     raise
                 continue
             model.metrics.decode_duration.observe(decode_seconds)

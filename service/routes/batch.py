@@ -14,7 +14,7 @@ from spikeserve.service.batches import Item, read_batch
 from spikeserve.service.classification import Ticket, answer, cancel, finished
 from spikeserve.service.direct import DirectRoute, JsonAnswer
 from spikeserve.service.errors import ServiceError, count, frameless, problem_document
-from spikeserve.service.routes.classify import BINARY, DOCUMENT, PROBLEMS
+from spikeserve.service.routes.classify import BINARY, COMPRESSED, DOCUMENT, PROBLEMS
 from spikeserve.service.schemas import (
     BatchClassification,
     BatchItem,
@@ -27,11 +27,13 @@ router = APIRouter(route_class=DirectRoute)
 
 BODY: dict[str, Any] = {
     "requestBody": {
+        "description": COMPRESSED,
         "required": True,
         "content": {
             "multipart/form-data": {
                 "schema": {
                     "type": "object",
+                    "additionalProperties": False,
                     "required": ["file"],
                     "properties": {"file": {"type": "array", "items": BINARY}},
                 }

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping
 from http import HTTPMethod, HTTPStatus
 from typing import Any
 
@@ -19,29 +19,29 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 
-from spikeserve.models.encoding import Pixels
-from spikeserve.service.bodies import read_body, validated
+from spikeserve.service.bodies import read_body, read_document, validated
 from spikeserve.service.classification import Ticket, answer, cancel, finished
 from spikeserve.service.errors import (
     InvalidParameter,
     MalformedRequest,
     NotReady,
     ServiceError,
-    UnsupportedMedia,
     count,
 )
 from spikeserve.service.outputs import output, summary
+from spikeserve.service.queries import check_query, reads
 from spikeserve.service.registry import ServedModel
-from spikeserve.service.routes.classify import BINARY, PROBLEMS
+from spikeserve.service.routes.classify import BINARY, COMPRESSED, PROBLEMS
 from spikeserve.service.routes.health import RETRY, broken, unready
 from spikeserve.service.routes.models import allowed
-from spikeserve.service.schemas import ClassifyParameters
+from spikeserve.service.schemas import BODY_PROBLEMS, ClassifyParameters, RepositoryIndex
 from spikeserve.service.tensors import (
     HEADER_LENGTH,
     INPUT,
     OUTPUTS,
     Defaults,
     InferDocument,
+    InferRequest,
     read_request,
     write_response,
 )
@@ -97,9 +97,11 @@ def failures(*codes: int) -> dict[int | str, dict[str, Any]]:
 
 
 router = APIRouter(prefix="/v2", route_class=OpenInferenceRoute)
-KEY = [Depends(allowed)]
+ALONE = [Depends(reads())]
+KEY = [Depends(allowed), *ALONE]
 BODY: dict[str, Any] = {
     "requestBody": {
+        "description": COMPRESSED,
         "required": True,
         "content": {
             "application/json": {"schema": InferDocument.model_json_schema()},
@@ -109,7 +111,14 @@ BODY: dict[str, Any] = {
 }
 
 
-@router.get("/health/live", response_model=None, responses=failures(503))
+INDEX: dict[str, Any] = {
+    "requestBody": {
+        "content": {"application/json": {"schema": RepositoryIndex.model_json_schema()}}
+    }
+}
+
+
+@router.get("/health/live", response_model=None, responses=failures(422, 503), dependencies=ALONE)
 async def server_live(request: Request) -> Response:
     """What ``/livez`` says."""
     if names := broken(request):
@@ -117,7 +126,7 @@ async def server_live(request: Request) -> Response:
     return JSONResponse({"live": True})
 
 
-@router.get("/health/ready", response_model=None, responses=failures(503))
+@router.get("/health/ready", response_model=None, responses=failures(422, 503), dependencies=ALONE)
 async def server_ready(request: Request) -> Response:
     """What ``/readyz`` says."""
     if why := unready(request):
@@ -125,16 +134,23 @@ async def server_ready(request: Request) -> Response:
     return JSONResponse({"ready": True})
 
 
-@router.get("", response_model=None, responses=failures(401), dependencies=KEY)
+@router.get("", response_model=None, responses=failures(401, 422), dependencies=KEY)
 async def server_metadata(request: Request) -> Response:
     """Name, version and extensions of this server."""
     release = request.app.version
     return JSONResponse({"name": "spikeserve", "version": release, "extensions": EXTENSIONS})
 
 
-@router.post("/repository/index", response_model=None, responses=failures(401), dependencies=KEY)
+@router.post(
+    "/repository/index",
+    response_model=None,
+    openapi_extra=INDEX,
+    responses=failures(401, *BODY_PROBLEMS),
+    dependencies=KEY,
+)
 async def repository_index(request: Request) -> Response:
-    """Every served model and whether it works."""
+    """Every served model and whether it works; with ``{"ready": true}`` those that do."""
+    only_ready = (await read_document(request, RepositoryIndex)).ready
     return JSONResponse(
         [
             {
@@ -143,12 +159,13 @@ async def repository_index(request: Request) -> Response:
                 "state": "READY" if model.worker.healthy else "UNAVAILABLE",
             }
             for model in request.app.state.registry
+            if model.worker.healthy or not only_ready
         ]
     )
 
 
 @router.get("/models/{name}/versions/{version}", include_in_schema=False, dependencies=KEY)
-@router.get("/models/{name}", responses=failures(401, 404), dependencies=KEY)
+@router.get("/models/{name}", responses=failures(401, 404, 422), dependencies=KEY)
 async def model_metadata(request: Request, name: str) -> Response:
     """Inputs and outputs; ``/models/{name}/versions/{version}`` for one version."""
     model, registry = _model(request, name), request.app.state.registry
@@ -173,7 +190,7 @@ async def model_metadata(request: Request, name: str) -> Response:
 
 
 @router.get("/models/{name}/versions/{version}/ready", include_in_schema=False, dependencies=KEY)
-@router.get("/models/{name}/ready", responses=failures(401, 404, 503), dependencies=KEY)
+@router.get("/models/{name}/ready", responses=failures(401, 404, 422, 503), dependencies=KEY)
 async def model_ready(request: Request, name: str) -> Response:
     """200 while the model answers; ``…/versions/{version}/ready`` for one version."""
     model = _model(request, name)
@@ -188,22 +205,16 @@ async def infer(request: Request, name: str) -> Response:
     """Classify one image or several; ``…/versions/{version}/infer`` for one version."""
     state, arrived = request.app.state, time.monotonic()
     state.gate.check(request)
-    if "content-encoding" in request.headers:
-        raise UnsupportedMedia("compressed bodies are not accepted")
+    check_query(request)
     body = await read_body(request, state.settings.max_body_bytes)
     model = _model(request, name)
     request.state.model = model.name
-    asked = read_request(
-        body,
-        request.headers.get(HEADER_LENGTH),
-        model.input_shape,
-        len(model.manifest.labels),
-        state.settings.max_batch_items,
-    )
-    parameters = _parameters(request, asked.document, model)
+    asked, parameters = _asked(request, body, model)
     state.gate.spend(request, len(asked.images))
     with state.admission.place(len(asked.images)):
-        tickets = await _finished(request, asked.images, parameters, arrived)
+        while (tickets := await _finished(request, asked, parameters, model, arrived)) is None:
+            model = _model(request, name)
+            asked, parameters = _asked(request, body, model)
         answers = [answer(ticket) for ticket in tickets]
     head = {
         "model_name": tickets[0].model.name,
@@ -232,6 +243,22 @@ def _model(request: Request, name: str) -> ServedModel:
     return model
 
 
+def _asked(
+    request: Request, body: bytes, model: ServedModel
+) -> tuple[InferRequest, ClassifyParameters]:
+    lengths = request.headers.getlist(HEADER_LENGTH)
+    if len(lengths) > 1:
+        raise MalformedRequest(f"{HEADER_LENGTH} is given twice")
+    asked = read_request(
+        body,
+        lengths[0] if lengths else None,
+        model.input_shape,
+        len(model.manifest.labels),
+        request.app.state.settings.max_batch_items,
+    )
+    return asked, _parameters(request, asked.document, model)
+
+
 def _parameters(
     request: Request, document: InferDocument, model: ServedModel
 ) -> ClassifyParameters:
@@ -249,11 +276,12 @@ def _parameters(
 
 async def _finished(
     request: Request,
-    images: Sequence[bytes | Pixels],
+    asked: InferRequest,
     parameters: ClassifyParameters,
+    model: ServedModel,
     arrived: float,
-) -> list[Ticket]:
-    """All images submitted and finished, or none.
+) -> list[Ticket] | None:
+    """All images submitted to one model and finished, or none; None if a reload has replaced it.
 
     Raises:
         ClientDisconnect: the client left.
@@ -261,13 +289,17 @@ async def _finished(
     """
     classifier, tickets = request.app.state.classifier, list[Ticket]()
     try:
-        for image in images:
-            tickets.append(
-                await classifier.submit(image, parameters, request.state.request_id, arrived)
+        for image in asked.images:
+            ticket = await classifier.submit(
+                image, parameters, request.state.request_id, arrived, model=model
             )
-            if tickets[-1].model is not tickets[0].model:
-                raise NotReady("the model was replaced between two images; try again")
+            tickets.append(ticket)
             await asyncio.sleep(0)  # others get their turn between small images, decoded right here
+    except NotReady:
+        cancel(tickets)
+        if _model(request, model.name) is model:
+            raise
+        return None
     except BaseException:
         cancel(tickets)
         raise
