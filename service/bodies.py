@@ -198,8 +198,8 @@ def decoded_base64(text: str) -> bytes:
     try:
         data = text.encode("ascii")
         if data[:5].lower() == b"data:":
-            kind, _, data = data.partition(b",")
-            if not kind.lower().endswith(b";base64"):
+            kind, comma, data = data.partition(b",")
+            if not (comma and kind.lower().endswith(b";base64")):
                 raise ValueError("a data URI with an image is data:image/png;base64,…")
         data = data.translate(URL_SAFE, WHITESPACE)
         return base64.b64decode(data + b"=" * (-len(data) % 4), validate=True)

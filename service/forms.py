@@ -79,14 +79,16 @@ def _check(head: bytes) -> None:
     disposition = fields.get(b"content-disposition", b"")
     name = parse_options_header(disposition)[1].get(b"name", b"")
     shown = repr(name[:100].decode("utf-8", "replace"))
+    if name not in NAMES:
+        raise MalformedRequest(
+            f"{shown} is no field of this form: files go into 'file', parameters into the query "
+            "string, as in ?top_k=3"
+        )
     named = b"filename" in disposition  # or filename*, which the library skips
     if not named and fields.get(b"content-type", b"text/").startswith(b"text/"):
         raise MalformedRequest(
-            f"{shown} is a field of text, and a form holds files only: parameters go into the "
-            "query string, as in ?top_k=3, files need a filename (curl: --form file=@photo.jpg)"
+            f"the field {shown} is text; a file has a filename, as in curl --form file=@photo.jpg"
         )
-    if name not in NAMES:
-        raise MalformedRequest(f"files go into a field named 'file'; {shown} is another")
     encoding = fields.get(b"content-transfer-encoding", b"binary").lower()
     if encoding not in ENCODINGS:
         raise MalformedRequest(

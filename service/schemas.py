@@ -226,7 +226,7 @@ class Timestep(BaseModel):
     spikes: Annotated[int, Field(description="by all hidden neurons, so far")]
     energy_pj: Annotated[
         float | None,
-        Field(description="estimate, so far; null where it failed, and with energy=off"),
+        Field(description="estimate, so far; null where it failed or energy=off"),
     ]
 
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from pathlib import Path
+from typing import Any
 
+import pytest
 from fastapi.testclient import TestClient
 
 from spikeserve.models.bundle import load_bundle, save_manifest
 from spikeserve.service.app import create_app
+from spikeserve.service.classification import Classifier, Ticket
 from spikeserve.service.errors import InferenceFailed
 from spikeserve.service.keys import key_hash
 from spikeserve.service.settings import Settings
 from tests.programs import save_tiny_bundle
+from tests.service.openinference import INFER, Images, as_json, expected, outputs
 
 ADMIN = {"Authorization": "Bearer operator"}
 
@@ -78,6 +83,50 @@ def test_reload_swaps_all_or_nothing_and_no_request_is_lost(tmp_path: Path, png:
         assert reloaded.json()["models"][0]["version"] == "2"
         assert set(statuses) <= {200}
         assert client.post("/classify", content=png).json()["model"]["version"] == "2"
+
+
+@pytest.mark.parametrize("datatype", ["BYTES", "UINT8"])
+def test_a_batch_that_a_reload_meets_is_answered_by_one_model(
+    tmp_path: Path, images: Images, monkeypatch: pytest.MonkeyPatch, datatype: str
+) -> None:
+    folder = save_version(tmp_path / "tiny", "1", 0)
+    few, submit, reloads = images[:4], Classifier.submit, iter((2, 3))
+
+    async def submit_and_reload(self: Classifier, *asked: Any, **more: Any) -> Ticket:
+        ticket = await submit(self, *asked, **more)
+        if version := next(reloads, None):
+            save_version(folder, str(version), version)
+            await asyncio.to_thread(self.registry.reload)
+        return ticket
+
+    with TestClient(create_app(Settings(bundles=(folder,), slots=2))) as client:
+        monkeypatch.setattr(Classifier, "submit", submit_and_reload)
+        answer = client.post(INFER, json=as_json(few, datatype))
+        assert outputs(answer) == expected(client, few)
+        assert answer.json()["model_version"] == "3"
+        assert client.app.state.admission.inside == 0  # type: ignore[attr-defined]
+
+
+def test_batches_go_on_while_models_are_replaced(tmp_path: Path, images: Images) -> None:
+    folder = save_version(tmp_path / "tiny", "0", 0)
+    app = create_app(Settings(bundles=(folder,), slots=2))
+    document, statuses, stop = as_json(images[:8], "UINT8"), list[int](), threading.Event()
+
+    def ask(client: TestClient) -> None:
+        while not stop.is_set():
+            statuses.append(client.post(INFER, json=document).status_code)
+
+    with TestClient(app) as client:
+        clients = [threading.Thread(target=ask, args=(client,)) for _ in range(3)]
+        for thread in clients:
+            thread.start()
+        for version in range(1, 6):
+            save_version(folder, str(version), version)
+            app.state.registry.reload()
+        stop.set()
+        for thread in clients:
+            thread.join()
+    assert set(statuses) == {200}
 
 
 def test_a_refused_reload_leaves_no_series(tmp_path: Path) -> None:
