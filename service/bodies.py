@@ -32,8 +32,9 @@ MAX_JSON_MEMBERS = 20_000  # more than any batch has
 MAX_DOCUMENT = 1 << 16  # bytes of what comes without an image
 URL_SAFE = bytes.maketrans(b"-_", b"+/")
 WHITESPACE = b" \t\r\n"
+URL_ENCODED = "application/x-www-form-urlencoded"
 # The last is what curl --data-binary says unless told otherwise; magic bytes decide anyway.
-RAW_TYPES = ("", "application/octet-stream", "application/x-www-form-urlencoded")
+RAW_TYPES = ("", "application/octet-stream", URL_ENCODED)
 
 
 async def read_image(
@@ -53,7 +54,13 @@ async def read_image(
         own = validated(document.parameters, ClassifyParameters)
         return decoded_base64(document.inputs), merged(parameters, own)
     if kind.startswith("image/") or kind in RAW_TYPES:
-        return await read_body(request, max_bytes), parameters
+        image = await read_body(request, max_bytes)
+        if kind == URL_ENCODED and image and b"\0" not in image:  # which every image has
+            raise UnsupportedMedia(
+                "not an image; curl sends one by --data-binary @photo.jpg, where -d would take "
+                "bytes out of it, and JSON by --json; parameters go into the query string"
+            )
+        return image, parameters
     raise UnsupportedMedia(
         f"{kind} is not accepted; send image/*, multipart/form-data or application/json"
     )

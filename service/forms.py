@@ -84,8 +84,11 @@ def _check(head: bytes) -> None:
             f"{shown} is no field of this form: files go into 'file', parameters into the query "
             "string, as in ?top_k=3"
         )
+    kind = fields.get(b"content-type", b"text/").lower()
+    if kind.startswith(b"multipart/"):
+        raise MalformedRequest(f"the field {shown} holds several files; repeat it for each")
     named = b"filename" in disposition  # or filename*, which the library skips
-    if not named and fields.get(b"content-type", b"text/").startswith(b"text/"):
+    if not named and kind.startswith(b"text/"):
         raise MalformedRequest(
             f"the field {shown} is text; a file has a filename, as in curl --form file=@photo.jpg"
         )

@@ -72,6 +72,15 @@ def test_other_names_for_json(client: TestClient, kind: str) -> None:
     assert (refused.status_code, kind in refused.json()["detail"]) == (415, True)
 
 
+@pytest.mark.parametrize("content", [b"top_k=3&file=x", b'{"inputs": ""}', b"\x89PNG\x1aIHDR"])
+def test_what_curl_makes_of_a_file_where_it_takes_it_for_text(
+    client: TestClient, content: bytes
+) -> None:
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    refused = client.post("/classify", content=content, headers=headers)
+    assert (refused.status_code, "--data-binary" in refused.json()["detail"]) == (415, True)
+
+
 def document(png: bytes, parameters: str) -> str:
     return f'{{"inputs": "{base64.b64encode(png).decode()}", "parameters": {parameters}}}'
 

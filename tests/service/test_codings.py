@@ -8,9 +8,7 @@ import json
 import zlib
 from collections.abc import Callable
 
-import numpy as np
 import pytest
-import tritonclient.http as triton
 from fastapi.testclient import TestClient
 
 from tests.service.openinference import INFER, SMALL, as_json, outputs
@@ -48,15 +46,6 @@ def test_every_way_in_takes_compressed_bodies(client: TestClient, png: bytes, co
 def test_binary_tensors_behind_a_compressed_json(client: TestClient, png: bytes) -> None:
     headers = {"Content-Encoding": "gzip", "Inference-Header-Content-Length": "0"}
     assert outputs(client.post(INFER, content=gzip.compress(png), headers=headers))
-
-
-def test_what_tritons_client_sends() -> None:
-    """Its JSON and bytes are compressed together, the length is that of the plain JSON."""
-    image = triton.InferInput("image", list(SMALL.shape), "UINT8")
-    image.set_data_from_numpy(np.zeros_like(SMALL))
-    body, length = triton.InferenceServerClient.generate_request_body([image])
-    assert length is not None
-    assert len(zlib.decompress(zlib.compress(body))) == length + SMALL.size
 
 
 STREAM = gzip.compress(b"some" * 999)

@@ -101,6 +101,10 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         form((head(FILE) + b"\r\nContent-Transfer-Encoding: base64", b"aGk=")),
         "'base64'",
     ),
+    "files in a file": (
+        form((head(b'; name="file"') + b"\r\nContent-Type: multipart/mixed; boundary=Y", b"--Y")),
+        "repeat it",
+    ),
     "two files": (form((head(FILE), b"x"), (head(FILE), b"y")), "/classify/batch"),
     "no file": (form(), "'file'"),
     "cut off": (form((head(FILE), b"x"))[:-4], "cut off"),
