@@ -75,8 +75,8 @@ class Classifier:
     ) -> Ticket:
         """Decode an image file (or take pixels ``[H, W, C]``) and queue its row.
 
-        ``model`` is the one that has to answer; otherwise it is the one the parameters name,
-        and where a reload replaces that meanwhile, the next.
+        ``model`` has to answer, held open meanwhile; without, it is the one that the parameters
+        name, and where a reload replaces that on the way, the next.
 
         Raises:
             ServiceError: nothing was queued.

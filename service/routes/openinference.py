@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from http import HTTPMethod, HTTPStatus
 from typing import Any
 
@@ -19,6 +20,7 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 
+from spikeserve.models.encoding import Pixels
 from spikeserve.service.bodies import read_body, read_document, validated
 from spikeserve.service.classification import Ticket, answer, cancel, finished
 from spikeserve.service.errors import (
@@ -207,15 +209,14 @@ async def infer(request: Request, name: str) -> Response:
     state.gate.check(request)
     check_query(request)
     body = await read_body(request, state.settings.max_body_bytes)
-    model = _model(request, name)
-    request.state.model = model.name
-    asked, parameters = _asked(request, body, model)
-    state.gate.spend(request, len(asked.images))
-    with state.admission.place(len(asked.images)):
-        while (tickets := await _finished(request, asked, parameters, model, arrived)) is None:
-            model = _model(request, name)
-            asked, parameters = _asked(request, body, model)
-        answers = [answer(ticket) for ticket in tickets]
+    with _held(request, name) as model:
+        request.state.model = model.name
+        asked = _asked(request, body, model)
+        parameters = _parameters(request, asked.document, model)
+        state.gate.spend(request, len(asked.images))
+        with state.admission.place(len(asked.images)):
+            tickets = await _finished(request, asked.images, parameters, model, arrived)
+            answers = [answer(ticket) for ticket in tickets]
     head = {
         "model_name": tickets[0].model.name,
         "model_version": tickets[0].model.version,
@@ -243,20 +244,28 @@ def _model(request: Request, name: str) -> ServedModel:
     return model
 
 
-def _asked(
-    request: Request, body: bytes, model: ServedModel
-) -> tuple[InferRequest, ClassifyParameters]:
+@contextmanager
+def _held(request: Request, name: str) -> Iterator[ServedModel]:
+    """The model, which a reload lets finish all images of this request."""
+    while True:
+        model = _model(request, name)
+        with model.worker.holds:
+            if _model(request, name) is model:  # or it was replaced in between, and may be closing
+                yield model
+                return
+
+
+def _asked(request: Request, body: bytes, model: ServedModel) -> InferRequest:
     lengths = request.headers.getlist(HEADER_LENGTH)
     if len(lengths) > 1:
         raise MalformedRequest(f"{HEADER_LENGTH} is given twice")
-    asked = read_request(
+    return read_request(
         body,
         lengths[0] if lengths else None,
         model.input_shape,
         len(model.manifest.labels),
         request.app.state.settings.max_batch_items,
     )
-    return asked, _parameters(request, asked.document, model)
 
 
 def _parameters(
@@ -276,12 +285,12 @@ def _parameters(
 
 async def _finished(
     request: Request,
-    asked: InferRequest,
+    images: Sequence[bytes | Pixels],
     parameters: ClassifyParameters,
     model: ServedModel,
     arrived: float,
-) -> list[Ticket] | None:
-    """All images submitted to one model and finished, or none; None if a reload has replaced it.
+) -> list[Ticket]:
+    """All images submitted and finished, or none.
 
     Raises:
         ClientDisconnect: the client left.
@@ -289,17 +298,12 @@ async def _finished(
     """
     classifier, tickets = request.app.state.classifier, list[Ticket]()
     try:
-        for image in asked.images:
+        for image in images:
             ticket = await classifier.submit(
                 image, parameters, request.state.request_id, arrived, model=model
             )
             tickets.append(ticket)
             await asyncio.sleep(0)  # others get their turn between small images, decoded right here
-    except NotReady:
-        cancel(tickets)
-        if _model(request, model.name) is model:
-            raise
-        return None
     except BaseException:
         cancel(tickets)
         raise

@@ -86,25 +86,36 @@ def test_reload_swaps_all_or_nothing_and_no_request_is_lost(tmp_path: Path, png:
 
 
 @pytest.mark.parametrize("datatype", ["BYTES", "UINT8"])
-def test_a_batch_that_a_reload_meets_is_answered_by_one_model(
+def test_a_batch_that_a_reload_meets_is_finished_by_the_model_it_began_with(
     tmp_path: Path, images: Images, monkeypatch: pytest.MonkeyPatch, datatype: str
 ) -> None:
     folder = save_version(tmp_path / "tiny", "1", 0)
-    few, submit, reloads = images[:4], Classifier.submit, iter((2, 3))
+    app, few, submit = (
+        create_app(Settings(bundles=(folder,), slots=2)),
+        images[:4],
+        Classifier.submit,
+    )
+    registry = app.state.registry
+    reload = threading.Thread(target=registry.reload)
 
-    async def submit_and_reload(self: Classifier, *asked: Any, **more: Any) -> Ticket:
-        ticket = await submit(self, *asked, **more)
-        if version := next(reloads, None):
-            save_version(folder, str(version), version)
-            await asyncio.to_thread(self.registry.reload)
+    async def submit_during_a_reload(*asked: Any, **more: Any) -> Ticket:
+        ticket = await submit(*asked, **more)
+        await ticket.future  # so that its worker has nothing left to do
+        if not reload.ident:
+            save_version(folder, "2", 2)
+            reload.start()
+            while registry.get().version == "1":
+                await asyncio.sleep(0.001)
         return ticket
 
-    with TestClient(create_app(Settings(bundles=(folder,), slots=2))) as client:
-        monkeypatch.setattr(Classifier, "submit", submit_and_reload)
+    with TestClient(app) as client:
+        of_the_old = expected(client, few)
+        monkeypatch.setattr(Classifier, "submit", submit_during_a_reload)
         answer = client.post(INFER, json=as_json(few, datatype))
-        assert outputs(answer) == expected(client, few)
-        assert answer.json()["model_version"] == "3"
-        assert client.app.state.admission.inside == 0  # type: ignore[attr-defined]
+        assert (answer.json()["model_version"], outputs(answer)) == ("1", of_the_old)
+        reload.join()
+        assert client.post(INFER, json=as_json(few, datatype)).json()["model_version"] == "2"
+        assert app.state.admission.inside == 0
 
 
 def test_batches_go_on_while_models_are_replaced(tmp_path: Path, images: Images) -> None:
