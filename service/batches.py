@@ -56,7 +56,7 @@ async def read_batch(
 def _documents(
     body: bytes, parameters: ClassifyParameters, max_items: int
 ) -> list[Item | ServiceError]:
-    batch = validated(json_content(body), BatchDocument)
+    batch = validated(json_content(body, max_items), BatchDocument)
     if len(batch.items) > max_items:
         raise InvalidParameter(f"{len(batch.items)} items; at most {max_items} are accepted")
     shared = merged(parameters, validated(batch.parameters, ClassifyParameters))

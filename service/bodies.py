@@ -28,7 +28,8 @@ from spikeserve.service.schemas import ClassifyDocument, ClassifyParameters
 Model = TypeVar("Model", bound=BaseModel)
 
 MAX_JSON_CONTAINERS = 200_000  # a pixel of a tensor may be a list
-MAX_JSON_MEMBERS = 20_000  # more than any batch has
+MAX_JSON_MEMBERS = 20_000  # more than a request has, besides
+MAX_ITEM_MEMBERS = 20  # a batch's item has its image and its parameters
 MAX_DOCUMENT = 1 << 16  # bytes of what comes without an image
 URL_SAFE = bytes.maketrans(b"-_", b"+/")
 WHITESPACE = b" \t\r\n"
@@ -131,19 +132,19 @@ def form_files(request: Request, body: bytes, most: int) -> list[bytes]:
     return files(body, request.headers["content-type"], most)
 
 
-def json_content(body: bytes, max_numbers: int = 0) -> object:
-    """What a JSON body says, which may hold a tensor of so many numbers.
+def json_content(body: bytes, max_items: int = 1, max_numbers: int = 0) -> object:
+    """What a JSON body says, which may hold so many items, or a tensor of so many numbers.
 
     Raises:
         MalformedRequest: it is not JSON, says something twice, or has more members, lists or
             objects than anything that is asked for needs: millions fit a body, and would
             keep the event loop for seconds.
     """
-    members = body.count(b":")
+    members, most_members = body.count(b":"), MAX_JSON_MEMBERS + max_items * MAX_ITEM_MEMBERS
     for kind, found, most in (
         ("lists and objects", body.count(b"[") + body.count(b"{"), MAX_JSON_CONTAINERS),
-        ("members", members, MAX_JSON_MEMBERS),
-        ("values", body.count(b","), MAX_JSON_MEMBERS + max_numbers),
+        ("members", members, most_members),
+        ("values", body.count(b","), most_members + max_numbers),
     ):
         if found > most:
             raise MalformedRequest(f"more than {most} {kind} in JSON")

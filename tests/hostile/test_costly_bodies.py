@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 from fastapi.testclient import TestClient
 
+from spikeserve.service.app import create_app
 from spikeserve.service.errors import MalformedRequest
 from spikeserve.service.forms import files
+from spikeserve.service.schemas import ClassifyParameters
+from spikeserve.service.settings import Settings
 from tests.hostile.test_bad_input import assert_alive
 from tests.service.openinference import INFER
 from tests.service.test_forms import FILE, FORM, form, head
@@ -51,6 +57,22 @@ def test_json_with_more_in_it_than_anybody_needs(
     assert refused.status_code == 400, refused.text
     assert len(refused.text) < 500
     assert_alive(client, png)
+
+
+SET = ("on_deadline", "brownout", "top_k", "energy")  # by default, and never null
+
+
+def test_a_service_for_large_batches_takes_them(bundle_folder: Path) -> None:
+    settings = Settings(
+        bundles=(bundle_folder,), max_batch_items=2000, queue_timesteps=2000, slots=8
+    )
+    parameters = {name: None for name in ClassifyParameters.model_fields if name not in SET}
+    item = json.dumps({"inputs": "", "parameters": parameters})
+    with TestClient(create_app(settings)) as client:
+        content = f'{{"items": [{", ".join([item] * 2000)}]}}'
+        headers = {"Content-Type": "application/json"}
+        answer = client.post("/classify/batch", content=content, headers=headers)
+        assert (answer.status_code, len(answer.json()["results"])) == (200, 2000)
 
 
 LONG = "X" * 70
