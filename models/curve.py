@@ -93,20 +93,31 @@ class Curve:
             loosened = point.entropy_threshold
         return loosened
 
+    def at(self, entropy_threshold: float) -> CurvePoint:
+        """What a threshold gives on average: between two points of the table on their line."""
+        low, high, share = self._around(entropy_threshold)
+        return CurvePoint(
+            entropy_threshold,
+            low.accuracy + share * (high.accuracy - low.accuracy),
+            low.average_timesteps + share * (high.average_timesteps - low.average_timesteps),
+            low.energy_pj + share * (high.energy_pj - low.energy_pj),
+        )
+
     def expected_timesteps(self, policy: ExitPolicy) -> float:
         """Average timesteps of rows with this policy, between the limits it sets."""
-        after = self._after(policy.entropy_threshold)
-        if after == 0 or after == len(self.points):  # outside the table: its nearest end
-            expected = self.points[min(after, len(self.points) - 1)].average_timesteps
-        else:
-            low, high = self.points[after - 1], self.points[after]
-            share = (policy.entropy_threshold - low.entropy_threshold) / (
-                high.entropy_threshold - low.entropy_threshold
-            )
-            expected = low.average_timesteps + share * (
-                high.average_timesteps - low.average_timesteps
-            )
+        low, high, share = self._around(policy.entropy_threshold)
+        expected = low.average_timesteps + share * (high.average_timesteps - low.average_timesteps)
         return min(max(expected, policy.min_timesteps), policy.max_timesteps)
+
+    def _around(self, entropy_threshold: float) -> tuple[CurvePoint, CurvePoint, float]:
+        """The points on both sides, and the share of the way; outside, the nearest end twice."""
+        after = self._after(entropy_threshold)
+        if after == 0 or after == len(self.points):
+            end = self.points[min(after, len(self.points) - 1)]
+            return end, end, 0.0
+        low, high = self.points[after - 1], self.points[after]
+        way = high.entropy_threshold - low.entropy_threshold
+        return low, high, (entropy_threshold - low.entropy_threshold) / way
 
     def _after(self, entropy_threshold: float) -> int:
         return bisect_right(self._thresholds, entropy_threshold)

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
 from spikeserve.service.admission import Admission, File
 from spikeserve.service.bodies import (
     content_type,
     decoded_base64,
+    form_files,
     json_content,
     merged,
-    multipart_form,
     read_body,
     validated,
 )
 from spikeserve.service.errors import (
     InvalidParameter,
-    MalformedRequest,
     ServiceError,
     UnsupportedMedia,
     frameless,
@@ -48,44 +46,26 @@ async def read_batch(
         BodyTooLarge, MalformedRequest, UnsupportedMedia, InvalidParameter: the batch as a whole.
         DeadlineExceeded: the deadline (monotonic) passed before the body was complete.
     """
+    admission = request.app.state.admission
     match content_type(request):
         case "multipart/form-data":
-            items = await _files(request, parameters, max_bytes, max_items, deadline)
+            body = await read_body(request, max_bytes, deadline)
+            found = form_files(request, body, max_items)
+            return [Item(admission.file(file), parameters) for file in found]
         case "application/json":
             body = await read_body(request, max_bytes, deadline)
-            items = _documents(body, parameters, max_items, request.app.state.admission)
+            return _documents(body, parameters, max_items, admission)
         case other:
             raise UnsupportedMedia(
                 f"{other or 'no content type'} is not accepted; "
                 "send multipart/form-data or application/json"
             )
-    if not items:
-        raise MalformedRequest("the batch is empty")
-    return items
-
-
-async def _files(
-    request: Request,
-    parameters: ClassifyParameters,
-    max_bytes: int,
-    max_items: int,
-    deadline: float,
-) -> list[Item | ServiceError]:
-    new_file = request.app.state.admission.file
-    async with multipart_form(request, max_bytes, max_items, deadline) as form:
-        if any(name != "file" for name, _ in form.multi_items()):
-            raise MalformedRequest("every file of a batch goes into a field named 'file'")
-        return [
-            Item(new_file(await file.read()), parameters)
-            for file in form.getlist("file")
-            if isinstance(file, UploadFile)
-        ]
 
 
 def _documents(
     body: bytes, parameters: ClassifyParameters, max_items: int, admission: Admission
 ) -> list[Item | ServiceError]:
-    batch = validated(json_content(body), BatchDocument)
+    batch = validated(json_content(body, max_items), BatchDocument)
     if len(batch.items) > max_items:
         raise InvalidParameter(f"{len(batch.items)} items; at most {max_items} are accepted")
     shared = merged(parameters, validated(batch.parameters, ClassifyParameters))

@@ -75,19 +75,22 @@ class Classifier:
         arrived: float,
         receive: Receive,
         listener: Callable[[Progress], None] | None = None,
+        model: ServedModel | None = None,
     ) -> Ticket:
         """Decode an image file (or take pixels ``[H, W, C]``) and queue its row.
 
-        The file is let go of, whatever happens.
+        ``model`` has to answer, held open meanwhile; without, it is the one that the parameters
+        name, and where a reload replaces that on the way, the next. The file is let go of,
+        whatever happens.
 
         Raises:
             ServiceError: nothing was queued.
             ClientDisconnect: the client left before.
         """
-        deadline = due(parameters, arrived)
+        deadline, chosen = due(parameters, arrived), model
         try:
             while True:
-                model = self.registry.get(parameters.model, parameters.version)
+                model = chosen or self.registry.get(parameters.model, parameters.version)
                 policy, expectation = resolve(model, parameters)
                 began = time.monotonic()
                 if began >= deadline:
@@ -110,11 +113,13 @@ class Classifier:
                 )
                 if model.brownout and parameters.brownout and parameters.target_accuracy is None:
                     attempted("brownout", _brown_out, model, job)
+                if expectation:  # of the threshold that is used
+                    expectation = model.curve.at(job.row.policy.entropy_threshold)
                 try:
                     model.worker.submit(job)
                 except NotReady:
                     # A reload may have replaced the model while the image was on its way.
-                    if self.registry.get(parameters.model, parameters.version) is model:
+                    if chosen or model is self.registry.get(parameters.model, parameters.version):
                         raise
                     continue
                 attempted("counting", model.metrics.decode_duration.observe, decode_seconds)

@@ -10,7 +10,7 @@ ServiceError
  ├─ OutcomeUnreachable  409  the calibration curve does not reach it
  ├─ ReloadRefused       409  a bundle must not be served; nothing changed
  ├─ BodyTooLarge        413
- ├─ UnsupportedMedia    415  not an image format we decode
+ ├─ UnsupportedMedia    415  not an image format we decode, or compressed otherwise than we undo
  ├─ UnusableImage       422  damaged, animated or with too many pixels
  ├─ InvalidParameter    422
  ├─ QueueFull           429  with Retry-After
@@ -98,6 +98,14 @@ class BodyTooLarge(ServiceError):
 
 class UnsupportedMedia(ServiceError):
     status, reason = 415, "unsupported_media"
+
+
+class UnsupportedCoding(UnsupportedMedia):
+    ACCEPTED = ("gzip", "deflate")
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Accept-Encoding": ", ".join(self.ACCEPTED)}
 
 
 class UnusableImage(ServiceError):

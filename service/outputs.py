@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from spikeserve.service.classification import Ticket, ranking
-from spikeserve.service.schemas import Classification, Energy
+from spikeserve.service.schemas import Classification, Energy, Expectation
 from spikeserve.service.tensors import DTYPES, OUTPUTS, Tensor, Wanted
 
 COLUMNS: dict[str, Callable[[Classification], Any]] = {
@@ -30,6 +30,12 @@ def summary(answers: Sequence[Classification]) -> dict[str, Any]:
         "energy_total_pj": sum(_energy(one).total_pj for one in answers),
         "energy_is_an_estimate": True,
     }
+    thresholds = (one.requested_entropy_threshold for one in answers)
+    if (asked := next(filter(None, thresholds), None)) is not None:  # the same by all
+        plain["requested_entropy_threshold"] = asked
+    if expected := [one.expected for one in answers if one.expected]:
+        for part in Expectation.model_fields:
+            plain[f"expected_{part}"] = statistics.fmean(getattr(one, part) for one in expected)
     if len(answers) == 1:
         (one,) = answers
         plain |= {

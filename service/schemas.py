@@ -5,7 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from spikeserve.models.curve import CurvePoint
 from spikeserve.models.encoding import MAX_TIMESTEPS
@@ -13,6 +13,14 @@ from spikeserve.models.energy.estimate import EnergyEstimate
 from spikeserve.models.energy.report import EnergyReport
 from spikeserve.models.exits import StopReason
 from spikeserve.service.capacity import TickSize
+
+
+def _whole(value: object) -> object:
+    """JSON has one kind of number: some libraries write 3 as 3.0."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
 
 
 class ClassifyParameters(BaseModel):
@@ -31,10 +39,10 @@ class ClassifyParameters(BaseModel):
         ),
     ] = None
     min_timesteps: Annotated[
-        int | None, Field(ge=1, description="never stop before this timestep")
+        Whole | None, Field(ge=1, description="never stop before this timestep")
     ] = None
     max_timesteps: Annotated[
-        int | None, Field(ge=1, description="stop here at the latest; default: the model's T")
+        Whole | None, Field(ge=1, description="stop here at the latest; default: the model's T")
     ] = None
     deadline_ms: Annotated[
         float | None,
@@ -72,7 +80,7 @@ class ClassifyParameters(BaseModel):
     brownout: Annotated[
         bool, Field(description="false: keep my threshold however long the queue is")
     ] = True
-    top_k: Annotated[int, Field(ge=1, description="how many classes to return")] = 1
+    top_k: Annotated[Whole, Field(ge=1, description="how many classes to return")] = 1
     energy: Annotated[
         Literal["on", "off", "full"],
         Field(description="the estimate; without it; or with parts, assumptions and sources"),
@@ -81,10 +89,13 @@ class ClassifyParameters(BaseModel):
     version: Annotated[str | None, Field(description="default: its first version loaded")] = None
 
 
+BASE64 = "the image file in base64, of either alphabet, in one line or several; or a data URI"
+
+
 class ClassifyDocument(BaseModel):
     """The JSON form of a request."""
 
-    inputs: Annotated[str, Field(description="the image file, base64")]
+    inputs: Annotated[str, Field(description=BASE64)]
     parameters: dict[str, Any] = {}
     """Validated as :class:`ClassifyParameters` by whoever reads the body."""
 
@@ -94,6 +105,16 @@ class BatchDocument(BaseModel):
 
     items: Annotated[list[Any], Field(min_length=1)]
     parameters: dict[str, Any] = {}
+
+
+class NothingMore(BaseModel):
+    """The JSON of a request that says everything by its path."""
+
+
+class RepositoryIndex(BaseModel):
+    """What an index of models is asked for."""
+
+    ready: bool | None = None
 
 
 class ScoredClass(BaseModel):
@@ -204,7 +225,8 @@ class Timestep(BaseModel):
     entropy: float
     spikes: Annotated[int, Field(description="by all hidden neurons, so far")]
     energy_pj: Annotated[
-        float | None, Field(description="estimate, so far; null where it could not be made")
+        float | None,
+        Field(description="estimate, so far; null where it failed or energy=off"),
     ]
 
 
@@ -266,6 +288,10 @@ class Calibration(BaseModel):
 
 class ModelList(BaseModel):
     models: list[ModelSummary]
+
+
+BODY_PROBLEMS = (400, 408, 413, 415, 422, 429, 503)
+"""What may be wrong with a body, whatever it is for."""
 
 
 def problems(*codes: int) -> dict[int | str, dict[str, Any]]:

@@ -124,7 +124,8 @@ def read_request(
         document = InferDocument(inputs=[{}], parameters={"binary_data_output": True})
         return InferRequest(document, [body], _outputs(document, classes))
     end = len(body) if header_length is None else _header_end(header_length, len(body))
-    document = _part("request", json_content(body[:end]), InferDocument)
+    content = json_content(body[:end], max_numbers=max_items * math.prod(shape))
+    document = _part("request", content, InferDocument)
     tensor = _part("inputs", document.inputs[0], RequestInput)
     size = _part("inputs", tensor.parameters or {}, InputParameters).binary_data_size
     _check_shape(tensor, shape, max_items)

@@ -13,6 +13,7 @@ from spikeserve.models.manifest import Manifest
 from spikeserve.service.attempts import attempted, complain
 from spikeserve.service.delivery import Delivery, Reports
 from spikeserve.service.errors import InferenceFailed, NotReady, ServiceError
+from spikeserve.service.holds import Holds
 from spikeserve.service.isolation import FAILURES, FAILURES_UNTIL_BROKEN, IsolatingStepper
 from spikeserve.service.jobs import Job
 from spikeserve.service.metrics import ModelMetrics
@@ -36,6 +37,7 @@ class Worker:
         self.metrics = metrics
         self.ticks = 0
         self.busy = False
+        self.holds = Holds()
         self._stepper = IsolatingStepper(manifest)
         self.engine = engine
         self._wakeup = Wakeup(scheduler)
@@ -100,10 +102,15 @@ class Worker:
         attempted("counting", self.metrics.cancelled, phase)
 
     def drain(self, seconds: float) -> bool:
-        """Admit nothing more, finish what was admitted; False if time ran out first."""
+        """Admit nothing more, finish what was admitted; False if time ran out first.
+
+        Of a request whose rows come one by one all are admitted, or none.
+        """
+        deadline = time.monotonic() + seconds
+        self.holds.wait(seconds)
         self._wakeup.close()
         if not self._given_up:  # after that every job has failed, and the thread may never end
-            self._thread.join(max(0.0, seconds))
+            self._thread.join(max(0.0, deadline - time.monotonic()))
         return not self._thread.is_alive()
 
     def give_up(self, error: ServiceError) -> None:

@@ -21,7 +21,7 @@ from spikeserve.service.errors import (
     problem_document,
 )
 from spikeserve.service.metrics import BATCH
-from spikeserve.service.routes.classify import BINARY, DOCUMENT, PROBLEMS
+from spikeserve.service.routes.classify import BINARY, COMPRESSED, DOCUMENT, PROBLEMS
 from spikeserve.service.routes.models import allowed
 from spikeserve.service.schemas import (
     BatchClassification,
@@ -35,11 +35,13 @@ router = APIRouter(route_class=DirectRoute, dependencies=[Depends(allowed)])
 
 BODY: dict[str, Any] = {
     "requestBody": {
+        "description": COMPRESSED,
         "required": True,
         "content": {
             "multipart/form-data": {
                 "schema": {
                     "type": "object",
+                    "additionalProperties": False,
                     "required": ["file"],
                     "properties": {"file": {"type": "array", "items": BINARY}},
                 }

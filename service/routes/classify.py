@@ -11,7 +11,7 @@ from spikeserve.service.bodies import read_image
 from spikeserve.service.classification import answer, due, finished
 from spikeserve.service.direct import DirectRoute, JsonAnswer
 from spikeserve.service.routes.models import allowed
-from spikeserve.service.schemas import Classification, ClassifyParameters, problems
+from spikeserve.service.schemas import BASE64, Classification, ClassifyParameters, problems
 
 router = APIRouter(route_class=DirectRoute, dependencies=[Depends(allowed)])
 
@@ -21,12 +21,14 @@ DOCUMENT: dict[str, Any] = {
     "additionalProperties": False,
     "required": ["inputs"],
     "properties": {
-        "inputs": {"type": "string", "format": "byte"},
+        "inputs": {"type": "string", "format": "byte", "description": BASE64},
         "parameters": ClassifyParameters.model_json_schema(),
     },
 }
+COMPRESSED = "May come with `Content-Encoding: gzip` or `deflate`."
 BODY: dict[str, Any] = {
     "requestBody": {
+        "description": COMPRESSED,
         "required": True,
         "content": {
             "image/*": {"schema": BINARY},
@@ -34,6 +36,7 @@ BODY: dict[str, Any] = {
             "multipart/form-data": {
                 "schema": {
                     "type": "object",
+                    "additionalProperties": False,
                     "required": ["file"],
                     "properties": {"file": BINARY},
                 }

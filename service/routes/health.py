@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client.exposition import choose_encoder
 from starlette.datastructures import State
 
 from spikeserve.service.errors import NotReady, problem
+from spikeserve.service.queries import reads
 from spikeserve.service.schemas import problems
 
-router = APIRouter()
+router = APIRouter(dependencies=[Depends(reads())])
 RETRY = NotReady("").headers
 
 
-@router.get("/livez", response_class=PlainTextResponse, responses=problems(503))
+@router.get("/livez", response_class=PlainTextResponse, responses=problems(422, 503))
 async def livez(request: Request) -> Response:
     """200 while every model's worker runs, and its engine neither hangs nor keeps failing."""
     if names := broken(request):
@@ -23,7 +24,7 @@ async def livez(request: Request) -> Response:
 
 
 @router.get("/healthz", include_in_schema=False, response_model=None)
-@router.get("/readyz", response_model=None, responses=problems(503))
+@router.get("/readyz", response_model=None, responses=problems(422, 503))
 async def readyz(request: Request) -> Response:
     """200 when models are loaded and requests are admitted."""
     if why := unready(request):
@@ -33,7 +34,7 @@ async def readyz(request: Request) -> Response:
     return JSONResponse({"ready": True, "models": models})
 
 
-@router.get("/metrics", response_class=PlainTextResponse)
+@router.get("/metrics", response_class=PlainTextResponse, responses=problems(422))
 async def metrics(request: Request) -> Response:
     """Prometheus exposition; OpenMetrics where the client asks for it."""
     request.app.state.refresh()

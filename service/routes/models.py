@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Depends, Request
 
 from spikeserve.models.manifest import Manifest
+from spikeserve.service.queries import reads
 from spikeserve.service.registry import Registry, ServedModel
 from spikeserve.service.schemas import (
     Calibration,
@@ -20,22 +21,23 @@ def allowed(request: Request) -> None:
 
 
 router = APIRouter(prefix="/v1/models", dependencies=[Depends(allowed)])
+VERSION = [Depends(reads("version"))]
 
 
-@router.get("", responses=problems(401))
+@router.get("", responses=problems(401, 422), dependencies=[Depends(reads())])
 async def list_models(request: Request) -> ModelList:
     """Every served model, the default first."""
     return summaries(request.app.state.registry)
 
 
-@router.get("/{name}", responses=problems(401, 404, 422))
+@router.get("/{name}", responses=problems(401, 404, 422), dependencies=VERSION)
 async def describe_model(request: Request, name: str, version: str | None = None) -> Manifest:
     """The whole manifest: network, calibration, accuracy, provenance."""
     manifest: Manifest = request.app.state.registry.get(name, version).manifest
     return manifest
 
 
-@router.get("/{name}/calibration", responses=problems(401, 404, 422))
+@router.get("/{name}/calibration", responses=problems(401, 404, 422), dependencies=VERSION)
 async def calibration(request: Request, name: str, version: str | None = None) -> Calibration:
     """Which entropy threshold gives which accuracy, average timesteps and energy."""
     model: ServedModel = request.app.state.registry.get(name, version)

@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from http import HTTPMethod, HTTPStatus
 from typing import Any
 
@@ -21,22 +22,22 @@ from starlette.requests import ClientDisconnect
 
 from spikeserve.models.encoding import Pixels
 from spikeserve.service.admission import File
-from spikeserve.service.bodies import read_body, validated
+from spikeserve.service.bodies import read_body, read_document, validated
 from spikeserve.service.classification import Ticket, answer, cancel, finished
 from spikeserve.service.errors import (
     InvalidParameter,
     MalformedRequest,
     NotReady,
     ServiceError,
-    UnsupportedMedia,
     count,
 )
 from spikeserve.service.outputs import output, summary
+from spikeserve.service.queries import check_query, reads
 from spikeserve.service.registry import ServedModel
-from spikeserve.service.routes.classify import BINARY, PROBLEMS
+from spikeserve.service.routes.classify import BINARY, COMPRESSED, PROBLEMS
 from spikeserve.service.routes.health import RETRY, broken, unready
 from spikeserve.service.routes.models import allowed
-from spikeserve.service.schemas import ClassifyParameters
+from spikeserve.service.schemas import BODY_PROBLEMS, ClassifyParameters, RepositoryIndex
 from spikeserve.service.tensors import (
     ALL_TENSOR,
     HEADER_LENGTH,
@@ -100,9 +101,11 @@ def failures(*codes: int) -> dict[int | str, dict[str, Any]]:
 
 
 router = APIRouter(prefix="/v2", route_class=OpenInferenceRoute)
-KEY = [Depends(allowed)]
+ALONE = [Depends(reads())]
+KEY = [Depends(allowed), *ALONE]
 BODY: dict[str, Any] = {
     "requestBody": {
+        "description": COMPRESSED,
         "required": True,
         "content": {
             "application/json": {"schema": InferDocument.model_json_schema()},
@@ -112,7 +115,14 @@ BODY: dict[str, Any] = {
 }
 
 
-@router.get("/health/live", response_model=None, responses=failures(503))
+INDEX: dict[str, Any] = {
+    "requestBody": {
+        "content": {"application/json": {"schema": RepositoryIndex.model_json_schema()}}
+    }
+}
+
+
+@router.get("/health/live", response_model=None, responses=failures(422, 503), dependencies=ALONE)
 async def server_live(request: Request) -> Response:
     """What ``/livez`` says."""
     if names := broken(request):
@@ -120,7 +130,7 @@ async def server_live(request: Request) -> Response:
     return JSONResponse({"live": True})
 
 
-@router.get("/health/ready", response_model=None, responses=failures(503))
+@router.get("/health/ready", response_model=None, responses=failures(422, 503), dependencies=ALONE)
 async def server_ready(request: Request) -> Response:
     """What ``/readyz`` says."""
     if why := unready(request):
@@ -128,16 +138,23 @@ async def server_ready(request: Request) -> Response:
     return JSONResponse({"ready": True})
 
 
-@router.get("", response_model=None, responses=failures(401), dependencies=KEY)
+@router.get("", response_model=None, responses=failures(401, 422), dependencies=KEY)
 async def server_metadata(request: Request) -> Response:
     """Name, version and extensions of this server."""
     release = request.app.version
     return JSONResponse({"name": "spikeserve", "version": release, "extensions": EXTENSIONS})
 
 
-@router.post("/repository/index", response_model=None, responses=failures(401), dependencies=KEY)
+@router.post(
+    "/repository/index",
+    response_model=None,
+    openapi_extra=INDEX,
+    responses=failures(401, *BODY_PROBLEMS),
+    dependencies=KEY,
+)
 async def repository_index(request: Request) -> Response:
-    """Every served model and whether it works."""
+    """Every served model and whether it works; with ``{"ready": true}`` those that do."""
+    only_ready = (await read_document(request, RepositoryIndex)).ready
     return JSONResponse(
         [
             {
@@ -146,12 +163,13 @@ async def repository_index(request: Request) -> Response:
                 "state": "READY" if model.worker.healthy else "UNAVAILABLE",
             }
             for model in request.app.state.registry
+            if model.worker.healthy or not only_ready
         ]
     )
 
 
 @router.get("/models/{name}/versions/{version}", include_in_schema=False, dependencies=KEY)
-@router.get("/models/{name}", responses=failures(401, 404), dependencies=KEY)
+@router.get("/models/{name}", responses=failures(401, 404, 422), dependencies=KEY)
 async def model_metadata(request: Request, name: str) -> Response:
     """Inputs and outputs; ``/models/{name}/versions/{version}`` for one version."""
     model, registry = _model(request, name), request.app.state.registry
@@ -176,7 +194,7 @@ async def model_metadata(request: Request, name: str) -> Response:
 
 
 @router.get("/models/{name}/versions/{version}/ready", include_in_schema=False, dependencies=KEY)
-@router.get("/models/{name}/ready", responses=failures(401, 404, 503), dependencies=KEY)
+@router.get("/models/{name}/ready", responses=failures(401, 404, 422, 503), dependencies=KEY)
 async def model_ready(request: Request, name: str) -> Response:
     """200 while the model answers; ``…/versions/{version}/ready`` for one version."""
     model = _model(request, name)
@@ -191,14 +209,20 @@ async def infer(request: Request, name: str) -> Response:
     """Classify one image or several; ``…/versions/{version}/infer`` for one version."""
     state, arrived = request.app.state, time.monotonic()
     state.gate.check(request)
-    if "content-encoding" in request.headers:
-        raise UnsupportedMedia("compressed bodies are not accepted")
-    model, document, outputs, images = await _asked(request, name)
-    parameters = _parameters(request, document, model)
-    state.gate.spend(request, len(images))
-    with state.admission.place(len(images)):
-        tickets = await _finished(request, images, parameters, arrived)
-        answers = [answer(ticket) for ticket in tickets]
+    check_query(request)
+    announced = _header_length(request)
+    body = await read_body(
+        request, state.settings.max_body_bytes, one_image=announced == ALL_TENSOR
+    )
+    with _held(request, name) as model:
+        request.state.model = model.name
+        document, outputs, images = _asked(request, body, announced, model)
+        del body  # but for the images
+        parameters = _parameters(request, document, model)
+        state.gate.spend(request, len(images))
+        with state.admission.place(len(images)):
+            tickets = await _finished(request, images, parameters, model, arrived)
+            answers = [answer(ticket) for ticket in tickets]
     head = {
         "model_name": tickets[0].model.name,
         "model_version": tickets[0].model.version,
@@ -226,16 +250,29 @@ def _model(request: Request, name: str) -> ServedModel:
     return model
 
 
-async def _asked(
-    request: Request, name: str
-) -> tuple[ServedModel, InferDocument, Sequence[Wanted], list[File | Pixels]]:
-    """What a request asks for; its body is gone when this returns, but for the images."""
-    state, header_length = request.app.state, request.headers.get(HEADER_LENGTH)
-    body = await read_body(
-        request, state.settings.max_body_bytes, one_image=header_length == ALL_TENSOR
-    )
-    model = _model(request, name)
-    request.state.model = model.name
+@contextmanager
+def _held(request: Request, name: str) -> Iterator[ServedModel]:
+    """The model, which a reload lets finish all images of this request."""
+    while True:
+        model = _model(request, name)
+        with model.worker.holds:
+            if _model(request, name) is model:  # or it was replaced in between, and may be closing
+                yield model
+                return
+
+
+def _header_length(request: Request) -> str | None:
+    lengths = request.headers.getlist(HEADER_LENGTH)
+    if len(lengths) > 1:
+        raise MalformedRequest(f"{HEADER_LENGTH} is given twice")
+    return lengths[0] if lengths else None
+
+
+def _asked(
+    request: Request, body: bytes, header_length: str | None, model: ServedModel
+) -> tuple[InferDocument, Sequence[Wanted], list[File | Pixels]]:
+    """What a request asks for; of its body nothing is kept but the images."""
+    state = request.app.state
     asked = read_request(
         body,
         header_length,
@@ -246,7 +283,7 @@ async def _asked(
     asked.document.inputs.clear()  # the same images, as JSON
     new_file = state.admission.file
     images = [new_file(image) if isinstance(image, bytes) else image for image in asked.images]
-    return model, asked.document, asked.outputs, images
+    return asked.document, asked.outputs, images
 
 
 def _parameters(
@@ -268,6 +305,7 @@ async def _finished(
     request: Request,
     images: Sequence[File | Pixels],
     parameters: ClassifyParameters,
+    model: ServedModel,
     arrived: float,
 ) -> list[Ticket]:
     """All images submitted and finished, or none.
@@ -279,13 +317,10 @@ async def _finished(
     classifier, tickets = request.app.state.classifier, list[Ticket]()
     try:
         for image in images:
-            tickets.append(
-                await classifier.submit(
-                    image, parameters, request.state.request_id, arrived, request.receive
-                )
+            ticket = await classifier.submit(
+                image, parameters, request.state.request_id, arrived, request.receive, model=model
             )
-            if tickets[-1].model is not tickets[0].model:
-                raise NotReady("the model was replaced between two images; try again")
+            tickets.append(ticket)
             await asyncio.sleep(0)  # others get their turn between small images, decoded right here
     except BaseException:
         cancel(tickets)

@@ -143,8 +143,9 @@ class Feed:
 
 
 def _timestep(ticket: Ticket, step: Progress) -> Timestep:
-    estimate = ticket.model.energy.estimate
-    energy = attempted("an energy estimate", estimate, step.active_pairs)
+    estimate, energy = ticket.model.energy.estimate, None
+    if ticket.parameters.energy != "off":
+        energy = attempted("an energy estimate", estimate, step.active_pairs)
     return Timestep(
         t=step.t,
         top_k=ranking(ticket.model, step.probabilities, ticket.parameters.top_k),

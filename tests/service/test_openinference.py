@@ -300,6 +300,9 @@ def test_the_public_client_of_triton(bundle_folder: Path, tmp_path: Path, images
         quick = client.infer("tiny", [image], parameters={"entropy_threshold": 1.0})
         assert quick.get_response()["parameters"]["timesteps_used"] == 1
         assert quick.get_response()["parameters"]["energy_pj"] == quick.as_numpy("energy_pj")[0]
+        for algorithm in ("gzip", "deflate"):
+            packed = client.infer("tiny", [image], request_compression_algorithm=algorithm)
+            assert packed.as_numpy("label").shape == (1,)
         best = client.infer(
             "tiny", [image], outputs=[triton.InferRequestedOutput("probabilities", class_count=2)]
         ).as_numpy("probabilities")

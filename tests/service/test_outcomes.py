@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -140,6 +141,47 @@ def test_brownout_is_reported_and_can_be_declined(
         assert (kept["entropy_threshold"], kept["requested_entropy_threshold"]) == (0.2, None)
     never = calibrated.post("/classify?entropy_threshold=0", content=png).json()
     assert never["timesteps_used"] == TIMESTEPS
+
+
+@pytest.mark.parametrize(
+    ("level", "accuracy", "timesteps", "used"), [(4, 0.88, 1.5, 0.5), (2, 0.89, 2.0, 0.35)]
+)
+@pytest.mark.parametrize("outcome", ["target_timesteps", "energy_budget_pj"])
+def test_under_brownout_the_expectation_is_of_the_threshold_that_is_used(
+    calibrated: TestClient,
+    png: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+    level: int,
+    accuracy: float,
+    timesteps: float,
+    used: float,
+    outcome: str,
+) -> None:
+    model = calibrated.app.state.registry.get()  # type: ignore[attr-defined]
+    points = {p.entropy_threshold: p.energy_pj for p in model.curve.points}
+    energy = points[0.2] + (used - 0.2) / 0.3 * (points[0.5] - points[0.2])
+    monkeypatch.setattr(model.brownout, "level", level)
+    monkeypatch.setattr(model.brownout, "observe", lambda *_: None)
+    monkeypatch.setattr(model.brownout, "_accuracy_loss", 0.03)
+    monkeypatch.setattr(model.brownout, "_bounds", {})
+    wanted = 2.5 if outcome == "target_timesteps" else points[0.2]
+    inputs = base64.b64encode(png).decode()
+    document = {"inputs": inputs, "parameters": {outcome: wanted}}
+    one = calibrated.post(f"/classify?{outcome}={wanted!r}", content=png).json()
+    batch = calibrated.post("/classify/batch", json={"items": [document] * 2}).json()["results"]
+    stream = calibrated.post("/classify/stream", json=document).text.rpartition("data: ")[2]
+    for answer in (one, *(item["classification"] for item in batch), json.loads(stream)):
+        assert answer["entropy_threshold"] == pytest.approx(used)
+        assert answer["requested_entropy_threshold"] == 0.2
+        assert answer["expected"] == pytest.approx(
+            {"accuracy": accuracy, "average_timesteps": timesteps, "energy_pj": energy}
+        )
+    image = {"name": "image", "datatype": "BYTES", "shape": [2], "data": [inputs] * 2}
+    infer = {"inputs": [image], "parameters": {outcome: wanted}}
+    told = calibrated.post("/v2/models/tiny/infer", json=infer).json()["parameters"]
+    assert told["requested_entropy_threshold"] == 0.2
+    for part, expected in one["expected"].items():
+        assert told[f"expected_{part}"] == pytest.approx(expected)
 
 
 def test_null_is_as_good_as_left_out(calibrated: TestClient, png: bytes) -> None:

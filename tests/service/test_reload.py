@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import threading
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -13,12 +15,14 @@ from fastapi.testclient import TestClient
 
 from spikeserve.models.bundle import load_bundle, save_manifest
 from spikeserve.service.app import create_app
+from spikeserve.service.classification import Classifier, Ticket
 from spikeserve.service.errors import InferenceFailed
 from spikeserve.service.keys import key_hash
 from spikeserve.service.settings import Settings
 from tests.load.servers import Service, served
 from tests.processes import wait_until
 from tests.programs import save_tiny_bundle
+from tests.service.openinference import INFER, Images, as_json, expected, outputs
 
 ADMIN = {"Authorization": "Bearer operator"}
 
@@ -84,6 +88,61 @@ def test_reload_swaps_all_or_nothing_and_no_request_is_lost(tmp_path: Path, png:
         assert reloaded.json()["models"][0]["version"] == "2"
         assert set(statuses) <= {200}
         assert client.post("/classify", content=png).json()["model"]["version"] == "2"
+
+
+@pytest.mark.parametrize("datatype", ["BYTES", "UINT8"])
+def test_a_batch_that_a_reload_meets_is_finished_by_the_model_it_began_with(
+    tmp_path: Path, images: Images, monkeypatch: pytest.MonkeyPatch, datatype: str
+) -> None:
+    folder = save_version(tmp_path / "tiny", "1", 0)
+    app, few, submit = (
+        create_app(Settings(bundles=(folder,), slots=2)),
+        images[:4],
+        Classifier.submit,
+    )
+    registry = app.state.registry
+    reload = threading.Thread(target=registry.reload)
+
+    async def submit_during_a_reload(*asked: Any, **more: Any) -> Ticket:
+        ticket = await submit(*asked, **more)
+        await ticket.future  # so that its worker has nothing left to do
+        if not reload.ident:
+            save_version(folder, "2", 2)
+            reload.start()
+            while registry.get().version == "1":
+                await asyncio.sleep(0.001)
+        return ticket
+
+    with TestClient(app) as client:
+        of_the_old = expected(client, few)
+        monkeypatch.setattr(Classifier, "submit", submit_during_a_reload)
+        answer = client.post(INFER, json=as_json(few, datatype))
+        assert (answer.json()["model_version"], outputs(answer)) == ("1", of_the_old)
+        reload.join()
+        assert client.post(INFER, json=as_json(few, datatype)).json()["model_version"] == "2"
+        assert app.state.admission.inside == 0
+
+
+def test_batches_go_on_while_models_are_replaced(tmp_path: Path, images: Images) -> None:
+    folder = save_version(tmp_path / "tiny", "0", 0)
+    app = create_app(Settings(bundles=(folder,), slots=2))
+    document, statuses, stop = as_json(images[:8], "UINT8"), list[int](), threading.Event()
+
+    def ask(client: TestClient) -> None:
+        while not stop.is_set():
+            statuses.append(client.post(INFER, json=document).status_code)
+
+    with TestClient(app) as client:
+        clients = [threading.Thread(target=ask, args=(client,)) for _ in range(3)]
+        for thread in clients:
+            thread.start()
+        for version in range(1, 6):
+            save_version(folder, str(version), version)
+            app.state.registry.reload()
+        stop.set()
+        for thread in clients:
+            thread.join()
+    assert set(statuses) == {200}
 
 
 def test_a_refused_reload_leaves_no_series(tmp_path: Path) -> None:

@@ -45,6 +45,12 @@ def test_timesteps_lead_to_the_same_answer(client: TestClient, png: bytes) -> No
     )
 
 
+def test_energies_are_left_out_where_nobody_wants_them(client: TestClient, png: bytes) -> None:
+    *steps, (_, result) = events(client.post("/classify/stream?energy=off", content=png))
+    assert steps
+    assert {step["energy_pj"] for _, step in steps} == {result["energy"]} == {None}
+
+
 @pytest.mark.parametrize(("query", "body", "status"), [("", b"text", 415), ("?top_k=0", b"", 422)])
 def test_what_is_wrong_from_the_start_is_a_plain_problem(
     client: TestClient, query: str, body: bytes, status: int
