@@ -44,8 +44,8 @@ class JsonAnswer(Response):
 class DirectRoute(APIRoute):
     """Calls ``endpoint(request, parameters)``, which returns a ``Response``.
 
-    By the usual way FastAPI calls it, so a router of such routes has ``allowed`` among its
-    dependencies; :meth:`answer` asks the gate itself.
+    By the usual way FastAPI calls it, so a router of such routes has ``allowed`` and ``once`` among
+    its dependencies; :meth:`answer` asks the gate itself and reads the query strictly.
     """
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:

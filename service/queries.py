@@ -43,3 +43,8 @@ def reads(*names: str) -> Callable[[Request], Awaitable[None]]:
         check_query(request, *names)
 
     return check
+
+
+async def once(request: Request) -> None:
+    """A dependency of routes whose query FastAPI reads: it would take the last of several."""
+    query(request)

@@ -21,6 +21,7 @@ from spikeserve.service.errors import (
     problem_document,
 )
 from spikeserve.service.metrics import BATCH
+from spikeserve.service.queries import once
 from spikeserve.service.routes.classify import BINARY, COMPRESSED, DOCUMENT, PROBLEMS
 from spikeserve.service.routes.models import allowed
 from spikeserve.service.schemas import (
@@ -31,7 +32,7 @@ from spikeserve.service.schemas import (
     problems,
 )
 
-router = APIRouter(route_class=DirectRoute, dependencies=[Depends(allowed)])
+router = APIRouter(route_class=DirectRoute, dependencies=[Depends(allowed), Depends(once)])
 
 BODY: dict[str, Any] = {
     "requestBody": {

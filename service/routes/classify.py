@@ -10,10 +10,11 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from spikeserve.service.bodies import read_image
 from spikeserve.service.classification import answer, due, finished
 from spikeserve.service.direct import DirectRoute, JsonAnswer
+from spikeserve.service.queries import once
 from spikeserve.service.routes.models import allowed
 from spikeserve.service.schemas import BASE64, Classification, ClassifyParameters, problems
 
-router = APIRouter(route_class=DirectRoute, dependencies=[Depends(allowed)])
+router = APIRouter(route_class=DirectRoute, dependencies=[Depends(allowed), Depends(once)])
 
 BINARY = {"type": "string", "format": "binary"}
 DOCUMENT: dict[str, Any] = {

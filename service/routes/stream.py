@@ -29,11 +29,12 @@ from spikeserve.service.errors import (
 )
 from spikeserve.service.jobs import Progress
 from spikeserve.service.presence import while_present
+from spikeserve.service.queries import once
 from spikeserve.service.routes.classify import BODY, PROBLEMS
 from spikeserve.service.routes.models import allowed
 from spikeserve.service.schemas import ClassifyParameters, Problem, Timestep, problems
 
-router = APIRouter(route_class=DirectRoute, dependencies=[Depends(allowed)])
+router = APIRouter(route_class=DirectRoute, dependencies=[Depends(allowed), Depends(once)])
 
 HEADERS = (
     (b"content-type", b"text/event-stream"),
