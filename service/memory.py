@@ -18,7 +18,7 @@ TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 LARGE_BYTES = 1 << 20
 KEPT_BYTES = 8 << 20
 """What may stay free at the end of the heap: without, it would grow and shrink all the time."""
-CROWD_BYTES, CALM_BYTES = 64 << 20, 1 << 20
+CROWD_BYTES, CALM_BYTES = 16 << 20, 1 << 20
 
 
 def return_large_blocks() -> None:

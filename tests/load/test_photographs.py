@@ -28,7 +28,7 @@ MAX_UPLOADS = 96 * MIB
 MAX_DECODES = 384 * MIB
 TRANSIENT = 3 * MAX_BODY + 48 * MIB
 """One body in the act of being joined or taken apart; connections, answers, rows, heaps."""
-KEPT = 32 * MIB
+KEPT = 64 * MIB
 FLAGS = (
     *("--max-body-bytes", str(MAX_BODY), "--max-total-upload-bytes", str(MAX_UPLOADS)),
     *("--max-decode-bytes", str(MAX_DECODES), "--decode-queue-seconds", "1"),
@@ -133,7 +133,7 @@ def empty(service: Service) -> bool:
     ("world", "sizes", "turns", "longest_behind_s"),
     [
         ("tiny", SMALL, 2, None),
-        pytest.param("tiny", CAMERA, 12, 0.25, marks=pytest.mark.verify),
+        pytest.param("tiny", CAMERA, 6, 0.25, marks=pytest.mark.verify),
     ],
     indirect=["world"],
 )
