@@ -192,8 +192,8 @@ def _each_once(members: list[tuple[str, Any]]) -> dict[str, Any]:
     return content
 
 
-def validated(content: object, model: type[Model], *, strict: bool = True) -> Model:
-    """Untrusted content as a model; a query is text, and not ``strict`` about types.
+def validated(content: object, model: type[Model]) -> Model:
+    """Untrusted content as a model, types taken as they are.
 
     Raises:
         InvalidParameter: names what is wrong.
@@ -203,7 +203,7 @@ def validated(content: object, model: type[Model], *, strict: bool = True) -> Mo
         if key not in model.model_fields:
             raise InvalidParameter(f"unknown parameter {key[:100]!r}")
     try:
-        return model.model_validate(content, strict=strict)
+        return model.model_validate(content, strict=True)
     except ValidationError as error:
         raise InvalidParameter(describe(error.errors())) from error
 

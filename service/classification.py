@@ -26,7 +26,7 @@ from spikeserve.service.errors import (
     NotReady,
     OutcomeUnreachable,
 )
-from spikeserve.service.images import decode_image, inspect
+from spikeserve.service.images import Inspection, decoded_or_inspected
 from spikeserve.service.jobs import Job, Progress
 from spikeserve.service.presence import while_present
 from spikeserve.service.registry import Registry, ServedModel
@@ -134,11 +134,11 @@ class Classifier:
         self, file: File, model: ServedModel, receive: Receive, deadline: float
     ) -> Pixels:
         shape = model.input_shape
-        inspection = inspect(file.data, self._max_pixels, shape)
-        if inspection.small:
-            return decode_image(file.data, shape, self._max_pixels)
+        found = decoded_or_inspected(file.data, shape, self._max_pixels)
+        if not isinstance(found, Inspection):
+            return found
         try:
-            return await self._decoders.decoded(file, inspection, shape, receive, deadline)
+            return await self._decoders.decoded(file, found, shape, receive, deadline)
         except ClientDisconnect:
             attempted("counting", model.metrics.cancelled, "decoding")
             raise

@@ -14,14 +14,14 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.routing import APIRoute
+from pydantic import ValidationError
 from starlette.requests import ClientDisconnect
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from spikeserve.service.bodies import validated
 from spikeserve.service.context import RequestContext
 from spikeserve.service.documentation import secured
-from spikeserve.service.errors import ServiceError, refusal, unexpected
+from spikeserve.service.errors import InvalidParameter, ServiceError, describe, refusal, unexpected
 from spikeserve.service.metrics import Metrics
 from spikeserve.service.queries import query
 from spikeserve.service.schemas import ClassifyParameters
@@ -167,4 +167,7 @@ def parameters_of(request: Request) -> ClassifyParameters:
     """
     if not request.scope["query_string"]:
         return DEFAULTS
-    return validated(query(request), ClassifyParameters, strict=False)
+    try:
+        return ClassifyParameters.model_validate(query(request))
+    except ValidationError as error:
+        raise InvalidParameter(describe(error.errors())) from error

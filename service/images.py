@@ -41,12 +41,18 @@ def inspect(data: bytes, max_pixels: int, shape: Shape = USUAL_SHAPE) -> Inspect
         UnsupportedMedia: not one of ``FORMATS``.
         UnusableImage: damaged in its head, more than ``max_pixels``, or surely too much work.
     """
+    return _inspection(_container(data, max_pixels), shape)
+
+
+def decoded_or_inspected(data: bytes, shape: Shape, max_pixels: int) -> Pixels | Inspection:
+    """A small file's pixels, and for all others what they will cost.
+
+    Raises:
+        UnsupportedMedia, UnusableImage: see :func:`inspect` and :func:`decode_image`.
+    """
     container = _container(data, max_pixels)
-    small = _is_small(container)
-    memory = WORKSPACE_BYTES if small else container.memory_bytes(shape)
-    return Inspection(
-        container.format, container.width, container.height, memory, container.work, small
-    )
+    inspection = _inspection(container, shape)
+    return _decoded(container, shape) if inspection.small else inspection
 
 
 def decode_image(data: bytes, shape: Shape, max_pixels: int) -> Pixels:
@@ -58,7 +64,17 @@ def decode_image(data: bytes, shape: Shape, max_pixels: int) -> Pixels:
         UnsupportedMedia: not one of ``FORMATS``.
         UnusableImage: damaged, animated, more than ``max_pixels``, or too much work.
     """
-    container = _container(data, max_pixels)
+    return _decoded(_container(data, max_pixels), shape)
+
+
+def _inspection(container: Container, shape: Shape) -> Inspection:
+    small = _is_small(container)
+    memory = WORKSPACE_BYTES if small else container.memory_bytes(shape)
+    width, height = container.width, container.height
+    return Inspection(container.format, width, height, memory, container.work, small)
+
+
+def _decoded(container: Container, shape: Shape) -> Pixels:
     try:
         essence = container.essence()
         _refuse_work(container)  # its scans are counted now
