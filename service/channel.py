@@ -34,12 +34,22 @@ class Place(NamedTuple):
 
 
 class Channel:
-    """The end of it that lies in the serving process, for its event loop."""
+    """The end of it that lies in the serving process, for its event loop.
+
+    Args:
+        broken: names what does not work and never will again.
+        leave: has this process finish and end, for the reason given.
+    """
 
     def __init__(
-        self, connection: Connection, registry: Registry, leave: Callable[[str], None]
+        self,
+        connection: Connection,
+        registry: Registry,
+        broken: Callable[[], Sequence[str]],
+        leave: Callable[[str], None],
     ) -> None:
-        self._connection, self._registry, self._leave = connection, registry, leave
+        self._connection, self._registry = connection, registry
+        self._broken, self._leave = broken, leave
         self._prepared: Prepared | None = None
         self._unwell = False
         self._asked: list[asyncio.Future[str]] = []
@@ -54,10 +64,10 @@ class Channel:
         await self._clear
 
     def look(self) -> None:
-        """Say once if an engine is broken: nobody else can see it, and it attracts requests, which
-        it refuses faster than others answer them.
+        """Say once if something is broken: nobody else can see it, and this process attracts
+        requests, which it refuses faster than others answer them.
         """
-        broken = [model.name for model in self._registry if not model.worker.healthy]
+        broken = self._broken()
         if broken and not self._unwell:
             self._say("unwell", ", ".join(broken))
         self._unwell = bool(broken)

@@ -32,7 +32,7 @@ class Child:
         self.silent = 0
         """At how many looks in a row it owed an answer."""
         self.overdue = 0
-        """At how many looks it was still there, having been told to leave."""
+        """At how many looks it had not done yet what it was to do: load, or leave."""
         self.due = 0.0
         """When to start the next process, monotonic."""
         self.served = False
@@ -77,7 +77,7 @@ class Child:
     def leave(self, why: str) -> None:
         """Finish what is inside and end."""
         self.tell("leave", why)
-        self.phase = "leaving"
+        self._goes()
 
     def look(self) -> None:
         """To be called at even intervals: counts looks, so that a machine that slept or stalled
@@ -85,7 +85,7 @@ class Child:
         """
         if self.phase == "serving" and time.monotonic() - self._since >= QUICK_DEATH_S:
             self.lasted, self._failures = True, 0
-        if self.phase == "leaving":
+        if self.phase in {"loading", "leaving"}:
             self.overdue += 1
         self._looks += 1
         if self._pinged:
@@ -122,7 +122,7 @@ class Child:
     def terminate(self, sig: int = signal.SIGTERM) -> None:
         self.send(sig)
         if self.phase != "away":
-            self.phase = "leaving"
+            self._goes()
 
     def kill(self) -> None:
         self.send(signal.SIGKILL)
@@ -141,6 +141,10 @@ class Child:
     def forgive(self) -> None:
         """Whatever kept it from serving is mended."""
         self._failures, self.due = 0, 0.0
+
+    def _goes(self) -> None:
+        if self.phase != "leaving":
+            self.phase, self.overdue = "leaving", 0
 
     def _hang_up(self) -> None:
         if self.connection:

@@ -32,6 +32,7 @@ from spikeserve.service.signals import before_serving, leave_at_once, remembered
 
 logger = logging.getLogger("spikeserve")
 
+LAST_CALL_S = 0.5  # for requests on connections that were accepted just before a process leaves
 LAST_WORDS_S = 2  # for answers that are on their way when the drain's time is up
 POLL_S = 0.005
 SWITCH_S = 0.0005
@@ -91,7 +92,8 @@ class Server(uvicorn.Server):
             self._loop.add_signal_handler(signal.SIGHUP, self._start, self._reload)
             remembered()
             return
-        self._channel = Channel(self._place.connection, self._app.state.registry, self._leave)
+        registry = self._app.state.registry
+        self._channel = Channel(self._place.connection, registry, self._broken, self._leave)
         self._app.state.reload = self._channel.reload
         await self._channel.cleared()
         await super().startup([])
@@ -139,6 +141,10 @@ class Server(uvicorn.Server):
     def _protocols(self) -> Collection[Protocol]:
         return self.server_state.connections  # type: ignore[return-value]
 
+    def _broken(self) -> list[str]:
+        registry = self._app.state.registry
+        return [model.name for model in registry if not model.worker.healthy]
+
     def _leave(self, why: str) -> None:
         """Stop without a signal: the others stay, so new connections are theirs at once."""
         logger.error("this process leaves: %s", why)
@@ -147,18 +153,19 @@ class Server(uvicorn.Server):
         self._app.state.admission.closing = f"this process leaves: {why}; ask again"
         if self._door:
             self._door.close()
-        for connection in list(self.server_state.connections):
-            connection.shutdown()
+        for connection in list(self._protocols):
+            if connection.cycle:  # who has only just come is answered first
+                connection.shutdown()
         if not self._draining_since:
             self._draining_since = time.monotonic()
-            self._start(self._drain)
+            self._start(self._drain, LAST_CALL_S)
 
     def _start(self, work, *arguments) -> None:  # type: ignore[no-untyped-def]
         task = asyncio.get_running_loop().create_task(work(*arguments))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _drain(self, delay: float = 0.0) -> None:
+    async def _drain(self, delay: float) -> None:
         """Whatever a drain meets, the process ends."""
         try:
             await self._finish(delay)

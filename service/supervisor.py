@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import logging.config
+import math
 import multiprocessing
 import os
 import signal
@@ -43,6 +44,7 @@ FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 LOOK_S = 0.2
 SILENCE_S = 5.0
 """An event loop may be busy for so long, whatever a timestep may take."""
+LONGEST_LOAD_S = 600.0
 MARGIN_S = 5.0
 SHARED_MEMORY = "/dev/shm"
 MOST_FAILURES = 3
@@ -79,7 +81,7 @@ class Supervisor:
         self._listeners = self._sockets.enter_context(listeners(settings))
         self._silent_looks = max(SILENCE_S, settings.step_timeout_seconds) / LOOK_S
         drain = settings.drain_delay_seconds + settings.drain_seconds + LAST_WORDS_S + MARGIN_S
-        self._overdue_looks = drain / LOOK_S
+        self._overdue_looks = {"loading": LONGEST_LOAD_S / LOOK_S, "leaving": drain / LOOK_S}
         self._next_look = 0.0
         self._signals: list[int] = []
         self._stopping = 0
@@ -167,8 +169,8 @@ class Supervisor:
         if child.silent > self._silent_looks:
             logger.error("process %d shows no sign of life and is killed", child.pid)
             child.kill()
-        elif child.overdue > self._overdue_looks:
-            logger.error("process %d did not leave and is killed", child.pid)
+        elif child.overdue > self._overdue_looks.get(child.phase, math.inf):
+            logger.error("process %d was %s for too long and is killed", child.pid, child.phase)
             child.kill()
 
     def _bury(self, child: Child) -> None:
@@ -214,8 +216,7 @@ class Supervisor:
             if child.phase == "loaded":
                 self._admit(child)
         members = [child for child in self._children if child.phase == "serving"]
-        loading = any(child.phase == "loading" for child in self._children)
-        if self._reload_due and members and not loading:
+        if self._reload_due and members:  # who loads meanwhile is compared when it has
             self._reload = Reload(members, self._askers)
             self._reload_due, self._askers = False, []
 
@@ -224,8 +225,8 @@ class Supervisor:
         others = any(other.phase == "serving" for other in self._children)
         if others and child.identity != self._identity:
             logger.error(
-                "the bundles have changed, and process %d must not serve them beside those there "
-                "were; reload, or put the old ones back", child.pid,
+                "process %d has loaded other bundles than the others serve and must not serve them "
+                "beside; reload, or put the old ones back", child.pid,
             )  # fmt: skip
             child.terminate()
         else:

@@ -101,7 +101,7 @@ def test_nobody_serves_other_bundles_than_the_others(
     with supervisor._sockets:
         supervisor._proceed()
         assert [process.phase for process in processes] == ["serving", "serving", "leaving"]
-        assert "bundles have changed" in caplog.text
+        assert "other bundles" in caplog.text
         for process in processes[:2]:
             process.bury()
         processes[2].phase = "loaded"
@@ -129,3 +129,15 @@ def test_silence_is_counted_in_looks(processes: list[Process]) -> None:
     process.answered()
     assert process.silent == 0
     assert process.told == ["serve", "ping"]
+
+
+def test_who_loads_or_leaves_is_waited_for_so_long(processes: list[Process]) -> None:
+    process = processes[0]
+    process.phase = "loading"
+    for looks in range(1, 4):
+        process.look()
+        assert process.overdue == looks
+    process.leave("enough")
+    assert process.overdue == 0
+    process.look()
+    assert process.overdue == 1
