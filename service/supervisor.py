@@ -22,7 +22,6 @@ import time
 from contextlib import ExitStack
 from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
-from pathlib import Path
 
 from prometheus_client.multiprocess import mark_process_dead
 
@@ -178,9 +177,6 @@ class Supervisor:
         pause = child.bury()
         self._crowds[child.number] = ABSENT
         mark_process_dead(pid)  # type: ignore[no-untyped-call]
-        if not served:  # it has counted nothing
-            for file in Path(os.environ[FOLDER]).glob(f"*_{pid}.db"):
-                file.unlink()
         if self._reload:
             self._reload.lost(child)
         if self._stopping:
@@ -190,7 +186,7 @@ class Supervisor:
             self._refuse_clients()
         refused = not served and 0 < (status or 0) < 128  # a bundle, say; not killed by somebody
         failed = refused or child.failures >= MOST_FAILURES
-        if failed and not any(other.lasted for other in self._children):
+        if failed and not any(c.lasted or c.phase == "serving" for c in self._children):
             print("spikeserve: a process ends right after it starts", file=sys.stderr)
             self._status = 1
             self._obey(signal.SIGTERM)
