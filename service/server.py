@@ -27,6 +27,7 @@ from spikeserve.service.door import Door
 from spikeserve.service.errors import NotReady
 from spikeserve.service.listeners import addresses, listeners
 from spikeserve.service.protocol import Protocol
+from spikeserve.service.routes.health import broken_parts
 from spikeserve.service.settings import Settings
 from spikeserve.service.signals import before_serving, leave_at_once, remembered
 
@@ -142,8 +143,7 @@ class Server(uvicorn.Server):
         return self.server_state.connections  # type: ignore[return-value]
 
     def _broken(self) -> list[str]:
-        registry = self._app.state.registry
-        return [model.name for model in registry if not model.worker.healthy]
+        return broken_parts(self._app.state)
 
     def _leave(self, why: str) -> None:
         """Stop without a signal: the others stay, so new connections are theirs at once."""
@@ -165,7 +165,7 @@ class Server(uvicorn.Server):
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _drain(self, delay: float) -> None:
+    async def _drain(self, delay: float = 0.0) -> None:
         """Whatever a drain meets, the process ends."""
         try:
             await self._finish(delay)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client.exposition import choose_encoder
+from starlette.datastructures import State
 
 from spikeserve.service.errors import NotReady, problem
 from spikeserve.service.schemas import problems
@@ -45,8 +46,12 @@ async def metrics(request: Request) -> Response:
 
 
 def broken(request: Request) -> list[str]:
-    """What does not work, by name: models, and who watches over them."""
-    state = request.app.state
+    """See :func:`broken_parts`."""
+    return broken_parts(request.app.state)
+
+
+def broken_parts(state: State) -> list[str]:
+    """What does not work and never will again, by name: models, and who watches over them."""
     names = [m.name for m in state.registry if not m.worker.healthy]
     if state.watchdog is not None and state.watchdog.done():
         names.append("the watchdog")
