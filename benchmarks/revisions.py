@@ -5,8 +5,8 @@
 
 Engines first: a process a checkout, which take turns repetition by repetition on the same images.
 Then servers: both under a closed loop, in turns as well, with one core for the server and one for
-the load, and with two that they share. Ratios are new over old within a repetition: time above 1
-and capacity below 1 are losses.
+the load, and with two that they share. Ratios are new over old within a repetition: times above 1
+and capacities below 1 are losses.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def engine_lines(checkouts: tuple[Path, Path], images: Path, repetitions: int) -
 
 
 def server_lines(checkouts: tuple[Path, Path], folder: Path, repetitions: int) -> list[str]:
-    """Answers a second of both, and their ratio, a line a setting."""
+    """Answers a second of both, the slowest hundredth's milliseconds, and ratios; a line a setting."""
     bundle = load_bundle(DEFAULT_BUNDLE)
     pictures, logs = folder / "pictures", folder / "logs"
     pictures.mkdir()
@@ -131,12 +131,19 @@ def server_lines(checkouts: tuple[Path, Path], folder: Path, repetitions: int) -
             for process in processes.values():
                 check(process, load, bundle, images, ())
             runs = repeated(closed_turns(list(processes.values()), load, ()), repetitions)
-        new, old = ([run["rate"] for run in runs[name]] for name in ("new", "old"))
+        rates = [[run["rate"] for run in runs[name]] for name in ("new", "old")]
+        slowest = [[run["ms"]["p99"] for run in runs[name]] for name in ("new", "old")]
         lines.append(
-            f"Capacity a second, {where}, {plan.connections} connections: old "
-            f"{statistics.median(old):.0f}, new {statistics.median(new):.0f}, {ratio(new, old)}."
+            f"{where}, {plan.connections} connections: answers a second {compared(*rates, digits=0)}; "
+            f"99th percentile in ms {compared(*slowest, digits=1)}."
         )
     return lines
+
+
+def compared(new: Sequence[float], old: Sequence[float], digits: int) -> str:
+    """Medians, and the ratio within repetitions."""
+    before, after = statistics.median(old), statistics.median(new)
+    return f"old {before:.{digits}f}, new {after:.{digits}f}, {ratio(new, old)}"
 
 
 def ratio(new: Sequence[float], old: Sequence[float]) -> str:
@@ -151,13 +158,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, default=Path("data"))
     parser.add_argument("--images", type=int, default=64)
     parser.add_argument("--repetitions", type=int, default=30)
+    parser.add_argument("--servers-only", action="store_true", help="where no engine has changed")
     options = parser.parse_args(arguments)
     checkouts = (Path.cwd(), options.other.resolve())
     test = DATASETS["cifar10"].test(options.data).images
     with tempfile.TemporaryDirectory(prefix="revisions-") as name:
         folder = Path(name)
         np.save(folder / "images.npy", test[:: len(test) // options.images][: options.images])
-        print(*engine_lines(checkouts, folder / "images.npy", options.repetitions), sep="\n")
+        if not options.servers_only:
+            print(*engine_lines(checkouts, folder / "images.npy", options.repetitions), sep="\n")
         print("", *server_lines(checkouts, folder, options.repetitions), sep="\n")
     facts = machine()
     print(f"\n{facts['processor']}, {facts['cores']} cores, {options.repetitions} repetitions.")
