@@ -134,13 +134,13 @@ def server_lines(checkouts: tuple[Path, Path], folder: Path, repetitions: int) -
         rates = [[run["rate"] for run in runs[name]] for name in ("new", "old")]
         slowest = [[run["ms"]["p99"] for run in runs[name]] for name in ("new", "old")]
         lines.append(
-            f"{where}, {plan.connections} connections: answers a second {compared(*rates, digits=0)}; "
-            f"99th percentile in ms {compared(*slowest, digits=1)}."
+            f"{where}, {plan.connections} connections: answers a second {compared(0, *rates)}; "
+            f"99th percentile in ms {compared(1, *slowest)}."
         )
     return lines
 
 
-def compared(new: Sequence[float], old: Sequence[float], digits: int) -> str:
+def compared(digits: int, new: Sequence[float], old: Sequence[float]) -> str:
     """Medians, and the ratio within repetitions."""
     before, after = statistics.median(old), statistics.median(new)
     return f"old {before:.{digits}f}, new {after:.{digits}f}, {ratio(new, old)}"
