@@ -110,7 +110,7 @@ def engine_lines(checkouts: tuple[Path, Path], images: Path, repetitions: int) -
 
 
 def server_lines(checkouts: tuple[Path, Path], folder: Path, repetitions: int) -> list[str]:
-    """Answers a second of both, the slowest hundredth's milliseconds, and ratios; a line a setting."""
+    """Answers a second of both, their 99th percentiles, and ratios; a line a setting."""
     bundle = load_bundle(DEFAULT_BUNDLE)
     pictures, logs = folder / "pictures", folder / "logs"
     pictures.mkdir()
