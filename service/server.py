@@ -238,7 +238,7 @@ def serve(settings: Settings, place: Place | None = None) -> int:
         with before_serving():
             server = Server(create_app(settings), settings)
             with listeners(settings) as sockets:
-                logger.info("serving on %s", addresses(settings, sockets))
+                logger.info("loading, to serve on %s", addresses(settings, sockets))
                 server.run(sockets)
     if not server.started:
         return 3  # uvicorn has logged why
