@@ -200,7 +200,7 @@ def _parser() -> argparse.ArgumentParser:
                     "--bundle", action="append", dest=field, metavar="FOLDER", help=ABOUT_BUNDLE
                 )
             else:
-                default = "" if info.default in (None, ()) else f" (default: {info.default})"
+                default = "" if info.default in (None, (), "") else f" (default: {info.default})"
                 sub.add_argument(_flag(field), help=f"{info.description}{default}")
         return sub
 

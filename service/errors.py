@@ -258,5 +258,6 @@ def describe(errors: Sequence[Any]) -> str:
         if error["type"] == "extra_forbidden":
             parts.append(f"unknown parameter {where!r}")
         else:
-            parts.append(f"{where}: {error['msg']}" if where else error["msg"])
+            said = error["msg"].removeprefix("Value error, ")  # pydantic's, before a text of ours
+            parts.append(f"{where}: {said}" if where else said)
     return "; ".join(parts)

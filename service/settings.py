@@ -52,7 +52,7 @@ def _origin(text: str) -> str:
 def _prefix(text: str) -> str:
     path = text.rstrip("/")
     if path and not PATH.fullmatch(path):
-        raise ValueError("not a path: it begins with / and has no query, as in /vision")
+        raise ValueError("not a path, which begins with / and has no query, as in /vision")
     if path[1:] in OWN_PATHS:
         raise ValueError(f"{path} is a path of the service itself; take another, as in /vision")
     return path
@@ -76,7 +76,8 @@ class Settings(BaseSettings):
         "", description="prefix below which a proxy shows the service, stripped or not: /vision"
     )
     cors_origins: Annotated[tuple[Origin, ...], NoDecode] = Field(
-        (), description="origins whose pages may call: https://example.org; *: all; none: none"
+        (),
+        description="origins whose pages may call: https://example.org; *: all; default: none",
     )
     uds: Path | None = Field(None, description="unix socket to listen on, instead of host and port")
     bundles: Annotated[tuple[Path, ...], NoDecode] = Field(
@@ -95,7 +96,9 @@ class Settings(BaseSettings):
     queue_timesteps: int = Field(
         512, ge=1, description="expected timesteps that may wait for slots, per model"
     )
-    brownout: bool = Field(False, description="raise entropy thresholds as the queue grows")
+    brownout: bool = Field(
+        False, description="on or off: raise entropy thresholds as the queue grows"
+    )
     brownout_accuracy_loss: float = Field(
         0.01, ge=0, le=1, description="calibrated accuracy that brownout may cost"
     )
@@ -113,7 +116,7 @@ class Settings(BaseSettings):
         10, gt=0, description="how long a request's body may take to arrive"
     )
     send_timeout_seconds: float = Field(
-        10, gt=0, description="how long a client may take to read one event of a stream"
+        10, gt=0, description="how long a client may read nothing of an answer"
     )
     max_connections: int = Field(
         0,
