@@ -38,7 +38,7 @@ def inspect(data: bytes, max_pixels: int, shape: Shape = USUAL_SHAPE) -> Inspect
     A JPEG takes the less memory, the smaller the network's ``shape``.
 
     Raises:
-        UnsupportedMedia: not one of ``FORMATS``.
+        UnsupportedMedia: not one of ``containers.FORMATS``.
         UnusableImage: damaged in its head, more than ``max_pixels``, or surely too much work.
     """
     return _inspection(_container(data, max_pixels), shape)
@@ -61,7 +61,7 @@ def decode_image(data: bytes, shape: Shape, max_pixels: int) -> Pixels:
     Format, size and work are limited before a pixel is decoded.
 
     Raises:
-        UnsupportedMedia: not one of ``FORMATS``.
+        UnsupportedMedia: not one of ``containers.FORMATS``.
         UnusableImage: damaged, animated, more than ``max_pixels``, or too much work.
     """
     return _decoded(_container(data, max_pixels), shape)

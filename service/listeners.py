@@ -47,9 +47,12 @@ def addresses(settings: Settings, sockets: Sequence[socket.socket]) -> str:
 
 def tcp_sockets(settings: Settings) -> list[socket.socket]:
     """One for each address that the host has here; ``::`` is every address of both families."""
-    found = socket.getaddrinfo(
-        settings.host or None, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )
+    try:
+        found = socket.getaddrinfo(
+            settings.host or None, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except socket.gaierror as error:
+        raise OSError(error.errno, f"{error.strerror}: {settings.host}") from error
     wanted = list(dict.fromkeys((family, address) for family, _, _, _, address in found))
     sockets: list[socket.socket] = []
     port = settings.port
@@ -92,7 +95,8 @@ def unix_socket(path: Path) -> socket.socket:
         path.chmod(EVERYBODY)
     except OSError as error:
         one.close()
-        raise OSError(error.errno, f"{error.strerror or error}: {path}") from error
+        said = f"{error.strerror or error}: {path}"  # one of Python's own has no number
+        raise (OSError(error.errno, said) if error.errno else OSError(said)) from error
     return one
 
 
