@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from spikeserve.service.channel import Said
+from spikeserve.service.channel import Order, Said
 from spikeserve.service.child import Child
 
 
@@ -54,7 +54,7 @@ class Reload:
             self._committing = True
             self._ask("commit")
 
-    def _ask(self, order: str) -> None:
+    def _ask(self, order: Order) -> None:
         self._waiting = set(self._members)
         for member in self._members:
-            member.tell("prepare" if order == "prepare" else "commit")
+            member.tell(order)
