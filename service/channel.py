@@ -84,6 +84,13 @@ class Channel:
         if refusal := await outcome:
             raise ReloadRefused(refusal)
 
+    def answer_reloads(self, refusal: str) -> None:
+        """Everybody who has asked for one so far; an empty refusal: it is done."""
+        asked, self._asked = self._asked, []
+        for outcome in asked:
+            if not outcome.done():
+                outcome.set_result(refusal)
+
     def _hear(self) -> None:
         try:
             while self._connection.poll():
@@ -105,10 +112,7 @@ class Channel:
             case "abort":
                 self._prepared = None
             case "reloaded":
-                asked, self._asked = self._asked, []
-                for outcome in asked:
-                    if not outcome.done():
-                        outcome.set_result(detail)
+                self.answer_reloads(detail)
             case "leave":
                 self._leave(detail)
 

@@ -194,6 +194,8 @@ class Server(uvicorn.Server):
             for model in state.registry:
                 attempted("giving up", model.worker.give_up, stopped)
             await asyncio.sleep(POLL_S)  # their answers leave
+        if self._channel:  # a supervisor that is gone, or waits for others, would not say it
+            self._channel.answer_reloads("this process stopped before it was done")
 
     async def _reload(self) -> None:
         try:

@@ -46,6 +46,7 @@ SILENCE_S = 5.0
 LONGEST_LOAD_S = 600.0
 MARGIN_S = 5.0
 SHARED_MEMORY = "/dev/shm"
+STOPPING = "the service is shutting down"
 MOST_FAILURES = 3
 """In a row, where no process has lasted: a bundle that kills them, say."""
 
@@ -136,7 +137,7 @@ class Supervisor:
         for listener in self._listeners:  # or who connects now would wait for nobody
             listener.close()
         for child in (*self._askers, *(self._reload.askers if self._reload else ())):
-            child.tell("reloaded", "the service is shutting down")
+            child.tell("reloaded", STOPPING)
         for child in self._children:
             child.terminate(signal.SIGTERM if self._stopping == 1 else sig)
 
@@ -149,6 +150,8 @@ class Supervisor:
             case "unwell" if child.phase == "serving":  # engines do not recover
                 logger.error("process %d is replaced; its engine fails: %s", child.pid, detail)
                 child.leave(f"the engine hangs or fails: {detail}")
+            case "reload" if self._stopping:
+                child.tell("reloaded", STOPPING)
             case "reload":
                 self._reload_due = True
                 self._askers.append(child)

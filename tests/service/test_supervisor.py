@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 from pathlib import Path
 
@@ -141,3 +142,14 @@ def test_who_loads_or_leaves_is_waited_for_so_long(processes: list[Process]) -> 
     assert process.overdue == 0
     process.look()
     assert process.overdue == 1
+
+
+def test_who_asks_for_a_reload_while_all_stop_is_told_at_once(
+    bundle_folder: Path, processes: list[Process]
+) -> None:
+    """While load balancers look away requests are still taken; one must not wait for the end."""
+    supervisor = Supervisor(Settings(bundles=(bundle_folder,), workers=3, port=0))
+    with supervisor._sockets:
+        supervisor._obey(signal.SIGTERM)
+        supervisor._heard(processes[0], "reload", "")
+    assert processes[0].told == ["reloaded the service is shutting down"]
