@@ -58,6 +58,12 @@ def _prefix(text: str) -> str:
     return path
 
 
+LONGEST_S = 366 * 86_400
+"""Whatever takes longer would be without end."""
+Seconds = Annotated[float, Field(le=LONGEST_S)]
+Count = Annotated[int, Field(le=1 << 53)]
+"""Up to there every whole number is a float as well, as metrics want it."""
+Threads = Annotated[int, Field(le=4096)]
 Origin = Annotated[str, AfterValidator(_origin)]
 KeyHash = Annotated[str, AfterValidator(_hash)]
 DEFAULT_BUNDLE = ZOO / "early-exit-vgg8-cifar10"
@@ -87,13 +93,13 @@ class Settings(BaseSettings):
         f"{os.pathsep!r} between several",
     )
     engine: EngineChoice = Field("auto", description="auto, event, onnx, torch or reference")
-    engine_threads: int = Field(
+    engine_threads: Threads = Field(
         0,
         ge=0,
         description="threads of the event or onnx engine; 0: all cores, shared out among workers",
     )
     slots: int = Field(0, ge=0, le=4096, description="rows stepped together; 0: measured at load")
-    queue_timesteps: int = Field(
+    queue_timesteps: Count = Field(
         512, ge=1, description="expected timesteps that may wait for slots, per model"
     )
     brownout: bool = Field(
@@ -106,19 +112,19 @@ class Settings(BaseSettings):
         DEFAULT_PROFILE,
         description="hardware profile of energy estimates: a shipped name or a .toml file",
     )
-    max_body_bytes: int = Field(10 << 20, ge=1, description="largest accepted request body")
-    max_total_upload_bytes: int = Field(
+    max_body_bytes: Count = Field(10 << 20, ge=1, description="largest accepted request body")
+    max_total_upload_bytes: Count = Field(
         256 << 20,
         ge=1,
         description="most that all request bodies may hold together, until each is decoded",
     )
-    body_timeout_seconds: float = Field(
+    body_timeout_seconds: Seconds = Field(
         10, gt=0, description="how long a request's body may take to arrive"
     )
-    send_timeout_seconds: float = Field(
+    send_timeout_seconds: Seconds = Field(
         10, gt=0, description="how long a client may read nothing of an answer"
     )
-    max_connections: int = Field(
+    max_connections: Count = Field(
         0,
         ge=0,
         description="most open connections of a process; 0: 4096, or what its open files allow",
@@ -126,22 +132,24 @@ class Settings(BaseSettings):
     max_pixels: int = Field(
         64_000_000, ge=1, le=89_000_000, description="largest accepted image, in pixels"
     )
-    decode_threads: int = Field(2, ge=1, description="threads that decode images")
-    decode_queue_seconds: float = Field(
+    decode_threads: Threads = Field(2, ge=1, description="threads that decode images")
+    decode_queue_seconds: Seconds = Field(
         2, gt=0, description="expected wait for such a thread beyond which images are refused"
     )
-    max_decode_bytes: int = Field(
+    max_decode_bytes: Count = Field(
         512 << 20, ge=1, description="memory that the images being decoded may take together"
     )
-    max_batch_items: int = Field(64, ge=1, description="most images in one batch request")
+    max_batch_items: Count = Field(64, ge=1, description="most images in one batch request")
     workers: int = Field(1, ge=1, le=256, description="processes, each with its own engines")
-    step_timeout_seconds: float = Field(
+    step_timeout_seconds: Seconds = Field(
         10, gt=0, description="how long one timestep may take before the engine counts as hung"
     )
-    drain_delay_seconds: float = Field(
+    drain_delay_seconds: Seconds = Field(
         0, ge=0, description="time between turning unready and refusing requests, at shutdown"
     )
-    drain_seconds: int = Field(30, ge=0, description="time to finish requests at shutdown")
+    drain_seconds: int = Field(
+        30, ge=0, le=LONGEST_S, description="time to finish requests at shutdown"
+    )
     api_key_hashes: Annotated[tuple[KeyHash, ...], NoDecode] = Field(
         (), description="sha256 of the API keys that may classify; none: everybody may"
     )
@@ -149,9 +157,9 @@ class Settings(BaseSettings):
         None, description="sha256 of the key for /v1/admin; none: no admin endpoints"
     )
     rate_limit_images_per_second: float = Field(
-        0, ge=0, description="images a second for each API key; 0: no limit"
+        0, ge=0, allow_inf_nan=False, description="images a second for each API key; 0: no limit"
     )
-    rate_burst_images: int = Field(10, ge=1, description="images an API key may send at once")
+    rate_burst_images: Count = Field(10, ge=1, description="images an API key may send at once")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="debug, info, warning or error"
     )

@@ -61,6 +61,10 @@ def test_models_lists_bundles(bundle_folder: Path, capsys: pytest.CaptureFixture
         (["serve", "--port", "99999"], "port"),
         (["serve", "--engine", "abacus"], "engine"),
         (["serve", "--log-level", "loud"], "log_level"),
+        (["serve", "--drain-delay-seconds", "inf"], "drain_delay_seconds"),
+        (["serve", "--drain-seconds", f"1{'0' * 400}"], "drain_seconds"),
+        (["serve", "--queue-timesteps", f"1{'0' * 400}"], "queue_timesteps"),
+        (["serve", "--decode-threads", "1000000"], "decode_threads"),
         (["serve", "--api-keys", "secret"], "spikeserve key"),
     ],
 )
