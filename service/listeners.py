@@ -15,6 +15,8 @@ from spikeserve.service.settings import Settings
 ABSENT = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 EVERYBODY = 0o666
 """On a unix socket; its folder's permissions say who gets there."""
+KNOWN = Path("/proc/net/unix")
+"""Every unix socket that is bound, on Linux."""
 
 
 @contextmanager
@@ -101,7 +103,7 @@ def unix_socket(path: Path) -> socket.socket:
 
 
 def _abandoned(path: Path) -> bool:
-    """A socket that nobody listens on."""
+    """A socket that nobody listens on, or is about to."""
     if _identity(path) is None:
         return False
     with socket.socket(socket.AF_UNIX) as client:
@@ -109,10 +111,22 @@ def _abandoned(path: Path) -> bool:
         try:
             client.connect(str(path))
         except ConnectionRefusedError:
-            return True
+            return not _held(path)
         except OSError:  # too busy to answer, or not ours to ask
             return False
     return False
+
+
+def _held(path: Path) -> bool:
+    """Somebody has it and does not listen yet: a service that still loads. By its whole path,
+    since the short one of another folder would look the same.
+    """
+    try:
+        sockets = KNOWN.read_bytes().splitlines()
+    except OSError:
+        return False
+    name = os.fsencode(path)
+    return path.is_absolute() and any(one.split(maxsplit=7)[7:] == [name] for one in sockets)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

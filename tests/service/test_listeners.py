@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from spikeserve.service.listeners import listeners
+from spikeserve.service.listeners import KNOWN, listeners
 from spikeserve.service.settings import Settings
 
 
@@ -75,6 +75,18 @@ def test_what_another_service_has_stays(tmp_path: Path) -> None:
         with pytest.raises(OSError, match=f"in use: {path}"), listeners(at(path)):
             pass
     assert path.is_socket()
+
+
+@pytest.mark.skipif(not KNOWN.exists(), reason="only Linux tells who has a socket")
+def test_what_another_service_has_not_opened_yet_stays(tmp_path: Path) -> None:
+    """It still loads; afterwards nobody would find it."""
+    path = tmp_path / "socket"
+    with listeners(at(path)) as (one,):
+        with pytest.raises(OSError, match="in use"), listeners(at(path)):
+            pass
+        one.listen()
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
 
 
 def test_a_successor_keeps_its_file(tmp_path: Path) -> None:
