@@ -94,11 +94,17 @@ class Connections:
         self.limits = limits
         self.metrics = metrics
 
-    def admit(self, connections: Collection[Connection], now: float) -> bool:
+    def admit(
+        self,
+        connections: Collection[Connection],
+        now: float,
+        speaker: Connection | None = None,
+    ) -> bool:
         """Make room for a newcomer, which is among ``connections`` already.
 
         False where there is none: then it may be a probe. Where the reserve is used up as well, it
-        gives way itself.
+        gives way itself. A ``speaker`` has sent a whole head: for it, those give way too that have
+        only just come.
         """
         limits = self.limits
         if len(connections) <= limits.most:
@@ -107,8 +113,13 @@ class Connections:
         excess = len(still) - limits.most
         if excess <= 0:
             return True
-        youngest = now if excess > limits.reserve else now - limits.young_seconds
-        waiting = [one for one in still if one.phase < Phase.ANSWER and one.since <= youngest]
+        urgent = speaker is not None or excess > limits.reserve
+        youngest = now if urgent else now - limits.young_seconds
+        waiting = [
+            one
+            for one in still
+            if one.phase < Phase.ANSWER and one.since <= youngest and one is not speaker
+        ]
         number = max(excess, limits.most // SHARE_EVICTED)
         evicted = nsmallest(number, waiting, key=lambda one: (one.phase, one.since))
         for one in evicted:

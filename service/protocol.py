@@ -166,7 +166,9 @@ class Protocol(HttpToolsProtocol):
         if self.url[:1] != b"/":
             self.url = origin_form(self.url)
         if self._surplus and not PROBES.fullmatch(self.url):
-            raise Crowded("too many connections; retry later")
+            self._surplus = not self._rules.admit(self._everybody, self.loop.time(), self)
+            if self._surplus:
+                raise Crowded("too many connections; retry later")
         if version == "1.0":
             self.expect_100_continue = False  # its clients know no answer before the answer
         super().on_headers_complete()

@@ -207,6 +207,15 @@ def test_who_has_only_just_come_gives_way_only_where_the_reserve_is_used_up() ->
     assert evicted(young, now) == (True, [0, 1, 2])
 
 
+def test_who_has_only_just_come_gives_way_to_who_speaks() -> None:
+    now = 100.0
+    young = [Waiting(Phase.HEAD, now - 1) for _ in range(9)]
+    assert Connections(LIMITS, Metrics()).admit(young, now, young[0])
+    assert [number for number, one in enumerate(young) if one.gone] == [1]
+    busy = [Waiting(Phase.HEAD, now), *(Waiting(Phase.ANSWER, 0.0) for _ in range(8))]
+    assert not Connections(LIMITS, Metrics()).admit(busy, now, busy[0])
+
+
 def test_open_files_bound_the_number(monkeypatch: pytest.MonkeyPatch) -> None:
     import resource
 
