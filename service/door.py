@@ -15,6 +15,8 @@ COURTESY_S = 0.001
 """How long another process with fewer connections has to take the next one."""
 EXHAUSTED_S = 0.1
 """Until the next attempt where this process may open no more files."""
+MOST_AT_ONCE = 64
+"""Connections taken in one turn of the loop: turns are long while many bodies arrive."""
 ABSENT = 1 << 30
 """Connections of a process that takes none."""
 
@@ -69,22 +71,32 @@ class Door:
 
     def _knock(self, listener: socket.socket) -> None:
         self.count()
-        if self._crowds[self._number] > min(self._crowds):
+        if self._crowded():
             self._pause(listener, COURTESY_S, self._accept)
         else:
             self._accept(listener)
 
+    def _crowded(self) -> bool:
+        return self._crowds[self._number] > min(self._crowds)
+
     def _accept(self, listener: socket.socket) -> None:
-        """Take one connection, so that a crowd is shared out."""
+        """Take those who wait, as long as no other process has fewer, so that a crowd is shared."""
+        for _ in range(MOST_AT_ONCE):
+            if not self._take(listener) or self._crowded():
+                return
+
+    def _take(self, listener: socket.socket) -> bool:
+        """Whether there was a connection to take."""
         if not self._open:
-            return
+            return False
         try:
             connection, _ = listener.accept()
         except (BlockingIOError, ConnectionAbortedError):
-            return  # another process was faster, or the client left
+            return False  # another process was faster, or the client left
         except OSError:
             self._pause(listener, EXHAUSTED_S)
-            return
+            return False
+        self._crowds[self._number] += 1  # until they are counted
         connection.setblocking(False)
         if listener.family != socket.AF_UNIX:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -93,6 +105,7 @@ class Door:
         )
         self._arrivals.add(arrival)
         arrival.add_done_callback(self._arrived)
+        return True
 
     def _arrived(self, arrival: asyncio.Task[object]) -> None:
         self._arrivals.discard(arrival)

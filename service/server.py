@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Collection, MutableSequence, Sequence
 from functools import partial
 from types import FrameType
 from typing import Any, cast
@@ -23,7 +23,7 @@ from spikeserve.service.app import create_app
 from spikeserve.service.attempts import attempted
 from spikeserve.service.channel import Channel, Place
 from spikeserve.service.connections import KEEP_ALIVE_S, Connections, Limits, most_connections
-from spikeserve.service.door import Door
+from spikeserve.service.door import ABSENT, Door
 from spikeserve.service.errors import NotReady
 from spikeserve.service.listeners import addresses, listeners
 from spikeserve.service.memory import return_large_blocks
@@ -90,7 +90,10 @@ class Server(uvicorn.Server):
         gc.set_threshold(*GC_THRESHOLDS)
         self._start(lambda: self._connections.watch(self._protocols))
         if self._place is None:
-            await super().startup(sockets)
+            await super().startup([] if sockets else None)
+            if sockets:
+                # uvloop would take one connection a turn, and probes wait while bodies arrive.
+                self._door = self._new_door(sockets, [ABSENT], 0)
             self._loop.add_signal_handler(signal.SIGHUP, self._start, self._reload)
             remembered()
             return
@@ -99,13 +102,16 @@ class Server(uvicorn.Server):
         self._app.state.reload = self._channel.reload
         await self._channel.cleared()
         await super().startup([])
-        self._door = Door(
-            self._place.listeners,
-            self._place.crowds,
-            self._place.number,
-            lambda: len(self.server_state.connections),
-            self._new_protocol,
-        )
+        place = self._place
+        self._door = self._new_door(place.listeners, place.crowds, place.number)
+
+    def _new_door(
+        self, listeners: Sequence[socket.socket], crowds: MutableSequence[int], number: int
+    ) -> Door:
+        def crowd() -> int:
+            return len(self.server_state.connections)
+
+        return Door(listeners, crowds, number, crowd, self._new_protocol)
 
     async def on_tick(self, counter: int) -> bool:
         if self._door and self._channel:

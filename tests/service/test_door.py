@@ -57,3 +57,23 @@ def test_connections_are_shared_out_and_left_to_those_who_accept() -> None:
     both, one = asyncio.run(scene())
     assert both == [10, 10]
     assert one == [30, 10]
+
+
+async def taken_in_one_turn(waiting: int) -> int:
+    """How many of those who wait a lone door takes the first time it is looked at."""
+    with socket.create_server(("127.0.0.1", 0), backlog=waiting) as listener:
+        clients = [socket.create_connection(listener.getsockname()) for _ in range(waiting)]
+        room: list[Guest] = []
+        crowds = [ABSENT]
+        door = Door([listener.dup()], crowds, 0, lambda: len(room), lambda: Guest(room))
+        while not crowds[0]:
+            await asyncio.sleep(0)
+        taken = crowds[0]
+        door.close()
+        for client in clients:
+            client.close()
+        return taken
+
+
+def test_a_crowd_is_let_in_at_once_so_that_probes_do_not_wait_for_a_turn_each() -> None:
+    assert asyncio.run(taken_in_one_turn(30)) == 30
