@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 
-from spikeserve.service.signals import before_serving
+from spikeserve.service.processes.signals import before_serving
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -16,16 +16,16 @@ from spikeserve.service.admission import Admission
 from spikeserve.service.attempts import attempted
 from spikeserve.service.classification import Classifier
 from spikeserve.service.context import RequestContext
-from spikeserve.service.cross_origin import CrossOriginApplication
 from spikeserve.service.decoders import Decoders
 from spikeserve.service.decoding import DecodeQueue
 from spikeserve.service.direct import Application
 from spikeserve.service.errors import install_handlers
+from spikeserve.service.http.cross_origin import CrossOriginApplication
+from spikeserve.service.http.redirects import Redirects
 from spikeserve.service.images import decode_image
 from spikeserve.service.keys import Gate
 from spikeserve.service.memory import Crowds
 from spikeserve.service.metrics import Metrics
-from spikeserve.service.redirects import Redirects
 from spikeserve.service.registry import Registry
 from spikeserve.service.routes import admin, batch, classify, health, models, openinference, stream
 from spikeserve.service.settings import Settings

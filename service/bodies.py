@@ -15,7 +15,6 @@ from pydantic_core import from_json
 from starlette.requests import ClientDisconnect, Request
 
 from spikeserve.service.admission import File, Upload
-from spikeserve.service.codings import coding, inflated
 from spikeserve.service.errors import (
     BodyTooLarge,
     InvalidParameter,
@@ -23,7 +22,8 @@ from spikeserve.service.errors import (
     UnsupportedMedia,
     describe,
 )
-from spikeserve.service.forms import files
+from spikeserve.service.http.codings import coding, inflated
+from spikeserve.service.http.forms import files
 from spikeserve.service.schemas import ClassifyDocument, ClassifyParameters
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -22,8 +22,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from spikeserve.service.context import RequestContext
 from spikeserve.service.documentation import secured
 from spikeserve.service.errors import InvalidParameter, ServiceError, describe, refusal, unexpected
+from spikeserve.service.http.queries import query
 from spikeserve.service.metrics import Metrics
-from spikeserve.service.queries import query
 from spikeserve.service.schemas import ClassifyParameters
 
 DEFAULTS = ClassifyParameters()

@@ -239,7 +239,10 @@ def install_handlers(app: FastAPI) -> None:
 
     async def http_exception(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
-        return problem(request, error.status_code, error.detail, error.headers)
+        headers = dict(error.headers or {})
+        if headers.get("Allow") == "GET":
+            headers["Allow"] = "GET, HEAD"  # see RequestContext
+        return problem(request, error.status_code, error.detail, headers)
 
     async def any_other(request: Request, error: Exception) -> JSONResponse:
         return unexpected(request, error)

@@ -21,16 +21,16 @@ from uvicorn.config import LOGGING_CONFIG
 from spikeserve.models.errors import ModelError
 from spikeserve.service.app import create_app
 from spikeserve.service.attempts import attempted
-from spikeserve.service.channel import Channel, Place
-from spikeserve.service.connections import KEEP_ALIVE_S, Connections, Limits, most_connections
-from spikeserve.service.door import ABSENT, Door
 from spikeserve.service.errors import NotReady
-from spikeserve.service.listeners import addresses, listeners
+from spikeserve.service.http.connections import KEEP_ALIVE_S, Connections, Limits, most_connections
+from spikeserve.service.http.protocol import Protocol
 from spikeserve.service.memory import return_large_blocks
-from spikeserve.service.protocol import Protocol
+from spikeserve.service.processes.channel import Channel, Place
+from spikeserve.service.processes.door import ABSENT, Door
+from spikeserve.service.processes.listeners import addresses, listeners
+from spikeserve.service.processes.signals import before_serving, leave_at_once, remembered
 from spikeserve.service.routes.health import broken_parts
 from spikeserve.service.settings import Settings
-from spikeserve.service.signals import before_serving, leave_at_once, remembered
 
 logger = logging.getLogger("spikeserve")
 

@@ -28,14 +28,14 @@ from prometheus_client.multiprocess import mark_process_dead
 from spikeserve.models.engines.cores import usable_cores
 from spikeserve.models.engines.kernels import SHARED_VARIABLE
 from spikeserve.models.errors import ModelError
-from spikeserve.service.channel import Place, Said
-from spikeserve.service.child import Child, Launched
-from spikeserve.service.door import ABSENT
-from spikeserve.service.listeners import addresses, listeners
-from spikeserve.service.reload import Reload
+from spikeserve.service.processes.channel import Place, Said
+from spikeserve.service.processes.child import Child, Launched
+from spikeserve.service.processes.door import ABSENT
+from spikeserve.service.processes.listeners import addresses, listeners
+from spikeserve.service.processes.reload import Reload
+from spikeserve.service.processes.signals import kept_from_children, remembered, supervised
 from spikeserve.service.server import LAST_WORDS_S, logging_config, serve
 from spikeserve.service.settings import Settings
-from spikeserve.service.signals import kept_from_children, remembered, supervised
 
 logger = logging.getLogger("spikeserve")
 

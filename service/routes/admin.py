@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Request
 from spikeserve.models.errors import ModelError
 from spikeserve.service.bodies import read_document
 from spikeserve.service.errors import ReloadRefused
-from spikeserve.service.queries import reads
+from spikeserve.service.http.queries import reads
 from spikeserve.service.routes.models import summaries
 from spikeserve.service.schemas import BODY_PROBLEMS, ModelList, NothingMore, problems
 

@@ -20,8 +20,8 @@ from spikeserve.service.errors import (
     frameless,
     problem_document,
 )
+from spikeserve.service.http.queries import once
 from spikeserve.service.metrics import BATCH
-from spikeserve.service.queries import once
 from spikeserve.service.routes.classify import BINARY, COMPRESSED, DOCUMENT, PROBLEMS
 from spikeserve.service.routes.models import allowed
 from spikeserve.service.schemas import (

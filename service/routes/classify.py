@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from spikeserve.service.bodies import read_image
 from spikeserve.service.classification import answer, due, finished
 from spikeserve.service.direct import DirectRoute, JsonAnswer
-from spikeserve.service.queries import once
+from spikeserve.service.http.queries import once
 from spikeserve.service.routes.models import allowed
 from spikeserve.service.schemas import BASE64, Classification, ClassifyParameters, problems
 

@@ -8,7 +8,7 @@ from prometheus_client.exposition import choose_encoder
 from starlette.datastructures import State
 
 from spikeserve.service.errors import NotReady, problem
-from spikeserve.service.queries import reads
+from spikeserve.service.http.queries import reads
 from spikeserve.service.schemas import problems
 
 router = APIRouter(dependencies=[Depends(reads())])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Depends, Request
 
 from spikeserve.models.manifest import Manifest
-from spikeserve.service.queries import reads
+from spikeserve.service.http.queries import reads
 from spikeserve.service.registry import Registry, ServedModel
 from spikeserve.service.schemas import (
     Calibration,

@@ -31,8 +31,8 @@ from spikeserve.service.errors import (
     ServiceError,
     count,
 )
+from spikeserve.service.http.queries import check_query, reads
 from spikeserve.service.outputs import output, summary
-from spikeserve.service.queries import check_query, reads
 from spikeserve.service.registry import ServedModel
 from spikeserve.service.routes.classify import BINARY, COMPRESSED, PROBLEMS
 from spikeserve.service.routes.health import RETRY, broken, unready

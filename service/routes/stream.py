@@ -27,9 +27,9 @@ from spikeserve.service.errors import (
     count,
     problem_document,
 )
+from spikeserve.service.http.queries import once
 from spikeserve.service.jobs import Progress
 from spikeserve.service.presence import while_present
-from spikeserve.service.queries import once
 from spikeserve.service.routes.classify import BODY, PROBLEMS
 from spikeserve.service.routes.models import allowed
 from spikeserve.service.schemas import ClassifyParameters, Problem, Timestep, problems

@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 
 from spikeserve.service.app import create_app
 from spikeserve.service.errors import MalformedRequest
-from spikeserve.service.forms import files
+from spikeserve.service.http.forms import files
 from spikeserve.service.schemas import ClassifyParameters
 from spikeserve.service.settings import Settings
 from tests.hostile.test_bad_input import assert_alive

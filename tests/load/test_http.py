@@ -218,6 +218,12 @@ def test_head_is_get_without_a_body(tiny_service: Service, path: bytes) -> None:
     assert [line.partition(b":")[0] for line in head.split(b"\r\n")[1:-2]] == names
 
 
+def test_head_is_among_the_methods_that_are_allowed(tiny_service: Service) -> None:
+    answer = talk(tiny_service.port, b"PUT /livez HTTP/1.1\r\n" + HOST + CLOSE + b"\r\n")
+    assert statuses(answer) == [405]
+    assert b"allow: GET, HEAD" in answer
+
+
 @pytest.mark.parametrize("times", [1, 3])
 def test_a_client_that_closes_its_own_side_is_answered(
     tiny_service: Service, image: bytes, times: int

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from spikeserve.service.child import QUICK_DEATH_S
+from spikeserve.service.processes.child import QUICK_DEATH_S
 from tests.load.answers import World
 from tests.load.clients import LOST, Connection, ask, connected
 from tests.load.servers import Service, served

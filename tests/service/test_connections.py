@@ -14,14 +14,14 @@ from starlette.types import Receive, Scope, Send
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from spikeserve.service.connections import (
+from spikeserve.service.http.connections import (
     Connections,
     Limits,
     Phase,
     most_connections,
 )
+from spikeserve.service.http.protocol import Protocol
 from spikeserve.service.metrics import Metrics
-from spikeserve.service.protocol import Protocol
 
 LIMITS = Limits(
     most=8, reserve=2, body_seconds=-0.9, send_seconds=0.1, discarded_bytes=1000, head_seconds=0.1,

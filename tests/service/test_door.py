@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 
-from spikeserve.service.door import ABSENT, Door
+from spikeserve.service.processes.door import ABSENT, Door
 
 
 class Guest(asyncio.Protocol):

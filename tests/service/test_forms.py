@@ -9,7 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from spikeserve.service.errors import MalformedRequest
-from spikeserve.service.forms import MAX_HEAD, files
+from spikeserve.service.http.forms import MAX_HEAD, files
 
 FORM = "multipart/form-data; boundary=XX"
 FILE = b'; name="file"; filename="a.png"'

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from spikeserve.service.listeners import KNOWN, listeners
+from spikeserve.service.processes.listeners import KNOWN, listeners
 from spikeserve.service.settings import Settings
 
 

@@ -9,11 +9,11 @@ import sys
 
 import pytest
 
-from spikeserve.service.signals import before_serving, leave_at_once
+from spikeserve.service.processes.signals import before_serving, leave_at_once
 
 LOADING = """
 import time
-from spikeserve.service.signals import before_serving
+from spikeserve.service.processes.signals import before_serving
 with before_serving():
     print("loading", flush=True)
     time.sleep(60)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from spikeserve.service.child import LONGEST_PAUSE_S, PING_LOOKS, Child
-from spikeserve.service.reload import Reload
+from spikeserve.service.processes.child import LONGEST_PAUSE_S, PING_LOOKS, Child
+from spikeserve.service.processes.reload import Reload
 from spikeserve.service.settings import Settings
 from spikeserve.service.supervisor import Supervisor
 

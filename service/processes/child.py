@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Literal
 
-from spikeserve.service.channel import Order, Said
+from spikeserve.service.processes.channel import Order, Said
 
 QUICK_DEATH_S = 5.0
 """Who ends earlier, counted from when it serves, has not lasted."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from spikeserve.service.channel import Order, Said
-from spikeserve.service.child import Child
+from spikeserve.service.processes.channel import Order, Said
+from spikeserve.service.processes.child import Child
 
 
 class Reload:

@@ -121,7 +121,13 @@ class Connections:
             if one.phase < Phase.ANSWER and one.since <= youngest and one is not speaker
         ]
         number = max(excess, limits.most // SHARE_EVICTED)
-        evicted = nsmallest(number, waiting, key=lambda one: (one.phase, one.since))
+
+        def turn(one: Connection) -> tuple[bool, int, float]:
+            """Of those who have only just come nobody can say what they are at."""
+            young = one.since > now - limits.young_seconds
+            return young, 0 if young else one.phase, one.since
+
+        evicted = nsmallest(number, waiting, key=turn)
         for one in evicted:
             one.evict()
         return len(evicted) >= excess

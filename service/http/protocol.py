@@ -18,7 +18,6 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from spikeserve.service.connections import Connections, Phase
 from spikeserve.service.context import NAME, known_id
 from spikeserve.service.errors import (
     BadHttp,
@@ -28,7 +27,8 @@ from spikeserve.service.errors import (
     ServiceError,
     document,
 )
-from spikeserve.service.heads import (
+from spikeserve.service.http.connections import Connections, Phase
+from spikeserve.service.http.heads import (
     MAX_HEAD_BYTES,
     check_head,
     check_size,

@@ -1,0 +1,1 @@
+"""HTTP: what uvicorn leaves open, and what requests say besides their images."""

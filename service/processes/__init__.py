@@ -1,0 +1,1 @@
+"""Several serving processes, and the sockets and signals of any."""
