@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version
@@ -63,6 +64,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.state.decoders = decoders = Decoders(waiting, settings.max_pixels, decode_image)
         decoders.start(loop.call_soon_threadsafe)
         app.state.classifier = Classifier(registry, decoders, settings.max_pixels)
+        app.state.drawing = drawing = ThreadPoolExecutor(1, "drawing")
         watching = watch(registry, settings.step_timeout_seconds, refresh)
         app.state.watchdog = watchdog = asyncio.create_task(watching)
         app.state.ready = admission.open = True
@@ -74,6 +76,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         if not await asyncio.to_thread(registry.drain, settings.drain_seconds):
             logger.error("requests were still running after %d s", settings.drain_seconds)
         decoders.close()
+        drawing.shutdown(wait=False, cancel_futures=True)
 
     kind: Callable[..., Application] = Application
     if settings.cors_origins:

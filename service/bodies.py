@@ -27,6 +27,7 @@ from spikeserve.service.http.forms import files
 from spikeserve.service.schemas import ClassifyDocument, ClassifyParameters
 
 Model = TypeVar("Model", bound=BaseModel)
+Parameters = TypeVar("Parameters", bound=ClassifyParameters)
 
 MAX_JSON_CONTAINERS = 200_000  # a pixel of a tensor may be a list
 MAX_JSON_MEMBERS = 20_000  # more than a request has, besides
@@ -40,8 +41,8 @@ RAW_TYPES = ("", "application/octet-stream", URL_ENCODED)
 
 
 async def read_image(
-    request: Request, parameters: ClassifyParameters, max_bytes: int, deadline: float
-) -> tuple[File, ClassifyParameters]:
+    request: Request, parameters: Parameters, max_bytes: int, deadline: float
+) -> tuple[File, Parameters]:
     """The image file and the parameters, which a JSON body may add to.
 
     Raises:
@@ -56,7 +57,7 @@ async def read_image(
     if kind == "application/json":
         body = await read_body(request, max_bytes, deadline, one_image=True)
         document = validated(json_content(body), ClassifyDocument)
-        own = validated(document.parameters, ClassifyParameters)
+        own = validated(document.parameters, type(parameters))
         return new_file(decoded_base64(document.inputs)), merged(parameters, own)
     if kind.startswith("image/") or kind in RAW_TYPES:
         image = await read_body(request, max_bytes, deadline, one_image=True)
@@ -208,7 +209,7 @@ def validated(content: object, model: type[Model]) -> Model:
         raise InvalidParameter(describe(error.errors())) from error
 
 
-def merged(parameters: ClassifyParameters, own: ClassifyParameters) -> ClassifyParameters:
+def merged(parameters: Parameters, own: Parameters) -> Parameters:
     """Parameters from outside, with those given closer to the image instead."""
     return parameters.model_copy(update=own.model_dump(exclude_unset=True))
 

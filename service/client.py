@@ -22,8 +22,8 @@ from spikeserve.service.schemas import (
     Classification,
     ModelList,
     Problem,
-    Timestep,
 )
+from spikeserve.service.stream_schemas import Timestep
 
 Image = bytes | Path
 EVENT = "event: "
@@ -45,6 +45,12 @@ class Parameters(TypedDict, total=False):
     energy: Literal["on", "off", "full"]
     model: str
     version: str
+
+
+class StreamParameters(Parameters, total=False):
+    """Those of ``POST /classify/stream``."""
+
+    detail: Literal["none", "spikes"]
 
 
 class SpikeServeError(Exception):
@@ -84,7 +90,7 @@ class SpikeServeClient:
         return _classification(self._http.send(request))
 
     def stream(
-        self, image: Image, **parameters: Unpack[Parameters]
+        self, image: Image, **parameters: Unpack[StreamParameters]
     ) -> Iterator[Timestep | Classification]:
         """Every timestep as it happens, and the answer at the end.
 
@@ -157,7 +163,7 @@ class AsyncSpikeServeClient:
         return _classification(await self._http.send(request))
 
     async def stream(
-        self, image: Image, **parameters: Unpack[Parameters]
+        self, image: Image, **parameters: Unpack[StreamParameters]
     ) -> AsyncIterator[Timestep | Classification]:
         """See :meth:`SpikeServeClient.stream`."""
         request = _request(self._http, "/classify/stream", image, parameters)

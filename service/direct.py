@@ -9,8 +9,9 @@ FastAPI's router, with the same answers.
 
 from __future__ import annotations
 
+from functools import cached_property
 from operator import is_
-from typing import Any
+from typing import Any, get_type_hints
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.routing import APIRoute
@@ -25,8 +26,6 @@ from spikeserve.service.errors import InvalidParameter, ServiceError, describe, 
 from spikeserve.service.http.queries import query
 from spikeserve.service.metrics import Metrics
 from spikeserve.service.schemas import ClassifyParameters
-
-DEFAULTS = ClassifyParameters()
 
 
 class JsonAnswer(Response):
@@ -45,15 +44,21 @@ class DirectRoute(APIRoute):
     """Calls ``endpoint(request, parameters)``, which returns a ``Response``.
 
     By the usual way FastAPI calls it, so a router of such routes has ``allowed`` and ``once`` among
-    its dependencies; :meth:`answer` asks the gate itself and reads the query strictly.
+    its dependencies; :meth:`answer` asks the gate itself and reads the query strictly, as what the
+    endpoint says that ``parameters`` are.
     """
+
+    @cached_property
+    def _defaults(self) -> ClassifyParameters:
+        defaults: ClassifyParameters = get_type_hints(self.endpoint)["parameters"]()
+        return defaults
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The endpoint as an ASGI application."""
         request = Request(scope, receive, send)
         try:
             request.app.state.gate.check(request)
-            response = await self.endpoint(request, parameters_of(request))
+            response = await self.endpoint(request, parameters_of(request, self._defaults))
             await response(scope, receive, send)
         except ServiceError as error:
             await refusal(request, error)(scope, receive, send)
@@ -159,15 +164,15 @@ class Application(FastAPI):
             routes += behind
 
 
-def parameters_of(request: Request) -> ClassifyParameters:
-    """The query as parameters.
+def parameters_of(request: Request, defaults: ClassifyParameters) -> ClassifyParameters:
+    """The query as parameters of the same kind as ``defaults``, which an empty one gives.
 
     Raises:
         InvalidParameter: names each wrong one.
     """
     if not request.scope["query_string"]:
-        return DEFAULTS
+        return defaults
     try:
-        return ClassifyParameters.model_validate(query(request))
+        return type(defaults).model_validate(query(request))
     except ValidationError as error:
         raise InvalidParameter(describe(error.errors())) from error

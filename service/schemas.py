@@ -217,19 +217,6 @@ class Problem(BaseModel):
     request_id: str
 
 
-class Timestep(BaseModel):
-    """What a stream tells after every timestep."""
-
-    t: int
-    top_k: list[ScoredClass]
-    entropy: float
-    spikes: Annotated[int, Field(description="by all hidden neurons, so far")]
-    energy_pj: Annotated[
-        float | None,
-        Field(description="estimate, so far; null where it failed or energy=off"),
-    ]
-
-
 class BatchItem(BaseModel):
     """One image of a batch: an answer or a problem."""
 

@@ -88,10 +88,10 @@ class ReferenceEngine:
 
     name = "reference"
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, operations: NumpyOperations | None = None) -> None:
         self.program = program
         self.network: Network = program.network
-        self._operations = NumpyOperations()
+        self._operations = operations or NumpyOperations()
 
     def start(self, rows: int) -> State:
         lifs = self.network.lifs

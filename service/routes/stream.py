@@ -19,6 +19,7 @@ from starlette.types import Message, Receive, Scope, Send
 from spikeserve.service.attempts import attempted, complain
 from spikeserve.service.bodies import read_image
 from spikeserve.service.classification import Ticket, answer, cancel, due, ranking
+from spikeserve.service.details import Details, check_drawable
 from spikeserve.service.direct import DirectRoute
 from spikeserve.service.errors import (
     INTERNAL,
@@ -32,7 +33,8 @@ from spikeserve.service.jobs import Progress
 from spikeserve.service.presence import while_present
 from spikeserve.service.routes.classify import BODY, PROBLEMS
 from spikeserve.service.routes.models import allowed
-from spikeserve.service.schemas import ClassifyParameters, Problem, Timestep, problems
+from spikeserve.service.schemas import Problem, problems
+from spikeserve.service.stream_schemas import SpikeDetail, StreamParameters, Timestep
 
 router = APIRouter(route_class=DirectRoute, dependencies=[Depends(allowed), Depends(once)])
 
@@ -52,7 +54,7 @@ EVENTS: dict[int | str, dict[str, Any]] = {
     response_class=Response,
     responses={**problems(*PROBLEMS), **EVENTS},
 )
-async def stream(request: Request, parameters: Annotated[ClassifyParameters, Query()]) -> Response:
+async def stream(request: Request, parameters: Annotated[StreamParameters, Query()]) -> Response:
     """Classify one image and report every timestep as it happens."""
     return EventStream(request, parameters)
 
@@ -60,7 +62,7 @@ async def stream(request: Request, parameters: Annotated[ClassifyParameters, Que
 class EventStream(Response):
     """Holds the request's place for as long as it sends."""
 
-    def __init__(self, request: Request, parameters: ClassifyParameters) -> None:
+    def __init__(self, request: Request, parameters: StreamParameters) -> None:
         super().__init__()
         self._request = request
         self._parameters = parameters
@@ -74,17 +76,23 @@ class EventStream(Response):
             state.settings.max_body_bytes,
             due(self._parameters, arrived),
         )
-        request.state.model = state.registry.get(parameters.model, parameters.version).name
-        feed = Feed(receive)
+        model = state.registry.get(parameters.model, parameters.version)
+        request.state.model = model.name
+        if parameters.detail == "spikes":
+            check_drawable(model.bundle.program)
+        feed, details = Feed(receive), None
         with state.admission.place():
             ticket = await state.classifier.submit(
                 file, parameters, request.state.request_id, arrived, receive, feed.put
             )
             ticket.future.add_done_callback(lambda _: feed.put(None))
             try:
+                if parameters.detail == "spikes":
+                    details = Details(ticket, state.drawing, receive)
                 await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
                 while (step := await feed.next()) is not None:
-                    event = attempted("telling a timestep", _timestep, ticket, step)
+                    detail = await details.of(step.t) if details else None
+                    event = attempted("telling a timestep", _timestep, ticket, step, detail)
                     if event is not None:
                         await self._sent(send, _message(_event("timestep", event), more=True))
                 await self._sent(send, _message(self._last_event(ticket)))
@@ -143,7 +151,7 @@ class Feed:
         return step
 
 
-def _timestep(ticket: Ticket, step: Progress) -> Timestep:
+def _timestep(ticket: Ticket, step: Progress, detail: SpikeDetail | None) -> Timestep:
     estimate, energy = ticket.model.energy.estimate, None
     if ticket.parameters.energy != "off":
         energy = attempted("an energy estimate", estimate, step.active_pairs)
@@ -153,6 +161,8 @@ def _timestep(ticket: Ticket, step: Progress) -> Timestep:
         entropy=step.entropy,
         spikes=step.spikes,
         energy_pj=None if energy is None else energy.total_pj,
+        energy_interval_pj=None if energy is None else energy.interval_pj,
+        detail=detail,
     )
 
 

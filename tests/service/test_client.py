@@ -10,7 +10,8 @@ import httpx
 import pytest
 
 from spikeserve.service.client import AsyncSpikeServeClient, SpikeServeClient, SpikeServeError
-from spikeserve.service.schemas import Classification, Timestep
+from spikeserve.service.schemas import Classification
+from spikeserve.service.stream_schemas import Timestep
 from tests.processes import running_service
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,10 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
+from spikeserve.models.bundle import Bundle
+from spikeserve.models.encoding import Pixels
 from spikeserve.models.engines.contract import State, Step
+from spikeserve.models.spike_maps import SpikeMaps
 from spikeserve.service.app import create_app
 from spikeserve.service.settings import Settings
 
@@ -49,6 +54,104 @@ def test_energies_are_left_out_where_nobody_wants_them(client: TestClient, png: 
     *steps, (_, result) = events(client.post("/classify/stream?energy=off", content=png))
     assert steps
     assert {step["energy_pj"] for _, step in steps} == {result["energy"]} == {None}
+
+
+def test_no_energy_is_told_where_a_document_declines_it(client: TestClient, png: bytes) -> None:
+    document = {"inputs": base64.b64encode(png).decode(), "parameters": {"energy": "off"}}
+    *steps, (_, result) = events(client.post("/classify/stream", json=document))
+    assert result["energy"] is None
+    for _, step in steps:
+        assert step["energy_pj"] is step["energy_interval_pj"] is None
+
+
+def test_intervals_grow_to_the_answers(client: TestClient, png: bytes) -> None:
+    query = "?entropy_threshold=0"
+    *steps, (_, result) = events(client.post(f"/classify/stream{query}", content=png))
+    intervals = [step["energy_interval_pj"] for _, step in steps]
+    assert intervals == sorted(intervals)
+    assert intervals[-1] == result["energy"]["interval_pj"]
+    for (_, step), (low, high) in zip(steps, intervals, strict=True):
+        assert low < step["energy_pj"] < high
+
+
+def test_details_show_what_entered_and_what_fired(
+    client: TestClient, bundle: Bundle, images: Pixels, png: bytes
+) -> None:
+    *steps, _ = events(
+        client.post("/classify/stream?entropy_threshold=0&detail=spikes", content=png)
+    )
+    assert len(steps) == bundle.manifest.timesteps
+    before = 0
+    for _, step in steps:
+        shown, layers = step["detail"]["input"], step["detail"]["layers"]
+        frame = bundle.manifest.encoding.frame(images[0], step["t"])
+        assert base64.b64decode(shown["pixels"]) == frame.tobytes()
+        assert shown["shape"] == list(frame.shape)
+        for layer, lif in zip(layers, bundle.manifest.network.lifs, strict=True):
+            assert layer["name"] == lif.name
+            assert len(base64.b64decode(layer["map"])) == np.prod(layer["shape"])
+        assert sum(layer["spikes"] for layer in layers) == step["spikes"] - before
+        before = step["spikes"]
+
+
+def test_details_are_asked_for_in_a_document_too(client: TestClient, png: bytes) -> None:
+    document = {"inputs": base64.b64encode(png).decode(), "parameters": {"detail": "spikes"}}
+    (_, step), *_ = events(client.post("/classify/stream", json=document))
+    assert step["detail"]["layers"]
+    (_, step), *_ = events(client.post("/classify/stream", content=png))
+    assert step["detail"] is None
+
+
+@pytest.mark.parametrize("path", ["/classify", "/classify/batch"])
+def test_only_streams_have_details(client: TestClient, png: bytes, path: str) -> None:
+    response = client.post(f"{path}?detail=spikes", files={"file": png})
+    assert response.status_code == 422
+    assert "detail" in response.json()["detail"]
+    document = {"inputs": base64.b64encode(png).decode(), "parameters": {"detail": "spikes"}}
+    response = client.post("/classify", json=document)
+    assert response.status_code == 422
+
+
+def test_networks_that_take_too_much_memory_have_none(
+    client: TestClient, png: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spikeserve.service.details.MOST_BYTES", 1)
+    response = client.post("/classify/stream?detail=spikes", content=png)
+    assert response.status_code == 422
+    assert "MiB" in response.json()["detail"]
+    assert client.post("/classify/stream", content=png).status_code == 200
+
+
+def test_an_answer_is_not_lost_with_a_detail(
+    client: TestClient, png: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_: SpikeMaps) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(SpikeMaps, "step", fails)
+    *steps, (last, _) = events(client.post("/classify/stream?detail=spikes", content=png))
+    assert last == "result"
+    assert {step["detail"] for _, step in steps} == {None}
+
+
+def test_a_deadline_does_not_wait_for_details(
+    client: TestClient, png: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released = threading.Event()
+
+    def waits(_: SpikeMaps) -> None:
+        released.wait()
+        raise MemoryError
+
+    monkeypatch.setattr(SpikeMaps, "step", waits)
+    query = "?detail=spikes&entropy_threshold=0&deadline_ms=2000"
+    try:
+        *steps, (last, result) = events(client.post(f"/classify/stream{query}", content=png))
+    finally:
+        released.set()
+    assert last == "result"
+    assert result["stop_reason"] == "max_timesteps"  # all was computed long before
+    assert {step["detail"] for _, step in steps} == {None}
 
 
 @pytest.mark.parametrize(("query", "body", "status"), [("", b"text", 415), ("?top_k=0", b"", 422)])

@@ -1,0 +1,100 @@
+"""Spike maps say where the spikes were that engines count, on any network."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spikeserve.models.encoding import Encoding
+from spikeserve.models.engines.event import EventEngine
+from spikeserve.models.inference import trace
+from spikeserve.models.layers import Conv, Layer, Lif, Linear
+from spikeserve.models.network import Network
+from spikeserve.models.spike_maps import (
+    MAX_SIDE,
+    PATCH_BYTES,
+    SpikeMaps,
+    drawn,
+    memory,
+    thinned,
+)
+from tests.networks import any_program_of, layers
+from tests.programs import random_program
+
+TIMESTEPS = 4
+
+
+@settings(max_examples=25, deadline=None)
+@given(layers(), st.integers(0, 2**32 - 1), st.sampled_from(["direct", "hybrid"]))
+def test_maps_add_up_to_what_the_event_engine_counts(
+    sequence: tuple[Layer, ...], seed: int, kind: Literal["direct", "hybrid"]
+) -> None:
+    rng = np.random.default_rng(seed)
+    program = any_program_of(Network(sequence), rng, extreme=False)
+    encoding = Encoding(kind, TIMESTEPS)
+    image = rng.integers(0, 256, program.network.input_shape, np.uint8)
+    counted = trace(EventEngine(program, 1), encoding, image[None]).spikes[:, 0]
+    maps = SpikeMaps(program, encoding, image)
+    for t in range(TIMESTEPS):
+        shown = maps.step()
+        assert np.array_equal(shown.frame, encoding.frame(image, t + 1))
+        assert [spikes.sum() for spikes in shown.spikes] == counted[t].tolist()
+        for spikes, lif in zip(shown.spikes, program.network.lifs, strict=True):
+            assert spikes.shape == lif.in_shape
+    with pytest.raises(ValueError, match="outside"):
+        maps.step()
+
+
+@pytest.mark.parametrize(
+    ("shape", "cells"),
+    [
+        ((8, 8, 3), (8, 8)),
+        ((32, 5, 200), (32, 5)),
+        ((33, 64, 2), (17, 32)),  # two rows, and the last one alone
+        ((224, 100, 4), (32, 25)),
+        ((1, 1, 1), (1, 1)),
+        ((1, 1, 512), (23, 23)),
+        ((1, 1, 5000), (24, 24)),  # a grid of 71 × 71, three by three
+    ],
+)
+def test_drawn_maps_have_few_cells(shape: tuple[int, ...], cells: tuple[int, int]) -> None:
+    nobody, everybody = np.zeros(shape, np.bool_), np.ones(shape, np.bool_)
+    assert drawn(nobody).shape == cells
+    assert max(cells) <= MAX_SIDE
+    assert not drawn(nobody).any()
+    full = drawn(everybody)
+    assert full.dtype == np.uint8
+    assert full.ravel()[0] == 255
+
+
+def test_one_spike_among_thousands_shows() -> None:
+    spikes = np.zeros((64, 64, 512), np.bool_)
+    spikes[63, 0, 17] = True
+    cells = drawn(spikes)
+    assert cells[31, 0] == 1
+    assert cells.sum() == 1
+
+
+def test_large_frames_are_thinned_out() -> None:
+    frame = np.arange(224 * 130 * 3, dtype=np.uint32).astype(np.uint8).reshape(224, 130, 3)
+    assert thinned(frame).shape == (56, 44, 3)
+    assert np.array_equal(thinned(frame)[1, 1], frame[4, 3])
+    assert np.array_equal(thinned(frame[:64, :64]), frame[:64, :64])
+
+
+def test_memory_is_that_of_the_largest_layers_windows() -> None:
+    network = Network(
+        (
+            Conv("a", (8, 8, 3), 16, kernel=3, padding=1),
+            Lif("s", (8, 8, 16)),
+            Conv("b", (8, 8, 16), 4, kernel=5, padding=2),
+            Lif("t", (8, 8, 4)),
+            Linear("c", (8, 8, 4), 10),
+        )
+    )
+    windows, inputs = 8 * 8, 5 * 5 * 16
+    assert memory(random_program(network)) == windows * inputs * PATCH_BYTES
