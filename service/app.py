@@ -27,7 +27,16 @@ from spikeserve.service.keys import Gate
 from spikeserve.service.memory import Crowds
 from spikeserve.service.metrics import Metrics
 from spikeserve.service.registry import Registry
-from spikeserve.service.routes import admin, batch, classify, health, models, openinference, stream
+from spikeserve.service.routes import (
+    admin,
+    batch,
+    classify,
+    health,
+    models,
+    openinference,
+    page,
+    stream,
+)
 from spikeserve.service.settings import Settings
 from spikeserve.service.watchdog import watch
 
@@ -103,7 +112,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     Redirects(app.router)
     routers = (classify, stream, batch, models, health, openinference)
     privileged = (admin,) if settings.admin_key_hash else ()
-    app.complete(*(module.router for module in (*routers, *privileged)))
+    pages = (page,) if settings.page else ()
+    app.complete(*(module.router for module in (*routers, *privileged, *pages)))
     return app
 
 
