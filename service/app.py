@@ -31,6 +31,7 @@ from spikeserve.service.routes import (
     admin,
     batch,
     classify,
+    docs,
     health,
     models,
     openinference,
@@ -95,7 +96,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         summary="Spiking neural networks whose inference stops as soon as it is sure.",
         version=release,
         lifespan=lifespan,
+        docs_url=None,  # ours is served from the package's own files
+        redoc_url=None,
     )
+    app.router.routes += docs.ROUTES
     app.state.settings, app.state.metrics, app.state.registry = settings, metrics, registry
     app.state.admission, app.state.ready, app.state.watchdog = admission, False, None
     app.state.refresh = refresh

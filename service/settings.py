@@ -35,7 +35,7 @@ ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[^\s/?#,*]+", re.IGNORECASE)
 PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 OWN_PATHS = (
     *("/classify", "/v1/models", "/v1/admin", "/v2", "/livez", "/readyz", "/healthz", "/metrics"),
-    *("/docs", "/redoc", "/openapi.json", "/page"),
+    *("/docs", "/openapi.json", "/page"),
 )
 """A prefix that is one, or begins with one, could not be told from these."""
 
