@@ -34,8 +34,8 @@ SHA256 = re.compile("[0-9a-f]{64}")
 ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[^\s/?#,*]+", re.IGNORECASE)
 PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 OWN_PATHS = (
-    *("/classify", "/v1/models", "/v1/admin", "/v2", "/livez", "/readyz", "/healthz", "/metrics"),
-    *("/docs", "/openapi.json", "/page"),
+    *("/classify", "/v1/models", "/v1/admin", "/v1/status", "/v2"),
+    *("/livez", "/readyz", "/healthz", "/metrics", "/docs", "/openapi.json", "/page"),
 )
 """A prefix that is one, or begins with one, could not be told from these."""
 
