@@ -16,8 +16,10 @@ MEDIA_TYPES = {
     ".html": "text/html",
     ".jpg": "image/jpeg",
     ".js": "text/javascript",
+    ".json": "application/json",
     ".png": "image/png",
     ".svg": "image/svg+xml",
+    ".webp": "image/webp",
 }
 """By what a name ends with; other files are not shown. Of our own, since Python's table follows the
 operating system's, and browsers refuse a module of another type. Texts go out as UTF-8."""
