@@ -28,7 +28,17 @@ from spikeserve.service.keys import Gate
 from spikeserve.service.memory import Crowds
 from spikeserve.service.metrics import Metrics
 from spikeserve.service.registry import Registry
-from spikeserve.service.routes import admin, batch, classify, health, models, openinference, stream
+from spikeserve.service.routes import (
+    admin,
+    batch,
+    classify,
+    docs,
+    health,
+    models,
+    openinference,
+    page,
+    stream,
+)
 from spikeserve.service.settings import Settings
 from spikeserve.service.watchdog import watch
 
@@ -89,7 +99,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         summary="Spiking neural networks whose inference stops as soon as it is sure.",
         version=release,
         lifespan=lifespan,
+        docs_url=None,  # ours is served from the package's own files
+        redoc_url=None,
     )
+    app.router.routes += docs.ROUTES
     app.state.settings, app.state.metrics, app.state.registry = settings, metrics, registry
     app.state.admission, app.state.ready, app.state.watchdog = admission, False, None
     app.state.refresh = refresh
@@ -106,7 +119,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     Redirects(app.router)
     routers = (classify, stream, batch, models, health, openinference)
     privileged = (admin,) if settings.admin_key_hash else ()
-    app.complete(*(module.router for module in (*routers, *privileged)))
+    pages = (page,) if settings.page else ()
+    app.complete(*(module.router for module in (*routers, *privileged, *pages)))
     return app
 
 

@@ -49,8 +49,9 @@ JOULE_PER_PJ = 1e-12
 JOULES = (1e-7, 5e-4)
 """Of inferences of a model that is known without its chip."""
 MODEL = ("model", "version")
-MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR" in os.environ
-"""Set by the supervisor of several processes before they start."""
+FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+"""The variable of the folder in which several processes count, set before they start."""
+MULTIPROCESS = FOLDER in os.environ
 Phase = Literal["decoding", "queued", "running"]
 """Where an image is whose client leaves."""
 Processes = Literal["livesum", "livemax", "livemin"]

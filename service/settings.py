@@ -34,8 +34,8 @@ SHA256 = re.compile("[0-9a-f]{64}")
 ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[^\s/?#,*]+", re.IGNORECASE)
 PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 OWN_PATHS = (
-    *("/classify", "/v1/models", "/v1/admin", "/v2", "/livez", "/readyz", "/healthz", "/metrics"),
-    *("/docs", "/redoc", "/openapi.json"),
+    *("/classify", "/v1/models", "/v1/admin", "/v1/status", "/v2"),
+    *("/livez", "/readyz", "/healthz", "/metrics", "/docs", "/openapi.json", "/page"),
 )
 """A prefix that is one, or begins with one, could not be told from these."""
 
@@ -91,6 +91,9 @@ class Settings(BaseSettings):
     cors_origins: Annotated[tuple[Origin, ...], NoDecode] = Field(
         (),
         description="origins whose pages may call: https://example.org; *: all; default: none",
+    )
+    page: bool = Field(
+        True, description="on or off: the page at /, which shows how the service classifies"
     )
     uds: Path | None = Field(None, description="unix socket to listen on, instead of host and port")
     bundles: Annotated[tuple[Path, ...], NoDecode] = Field(

@@ -28,6 +28,7 @@ from prometheus_client.multiprocess import mark_process_dead
 from spikeserve.models.engines.cores import usable_cores
 from spikeserve.models.engines.kernels import SHARED_VARIABLE
 from spikeserve.models.errors import ModelError
+from spikeserve.service.metrics import FOLDER
 from spikeserve.service.processes.channel import Place, Said
 from spikeserve.service.processes.child import Child, Launched
 from spikeserve.service.processes.door import ABSENT
@@ -39,7 +40,6 @@ from spikeserve.service.settings import Settings
 
 logger = logging.getLogger("spikeserve")
 
-FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 LOOK_S = 0.2
 SILENCE_S = 5.0
 """An event loop may be busy for so long, whatever a timestep may take."""

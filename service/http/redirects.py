@@ -35,4 +35,4 @@ class Redirects:
         path = scope["path"].removeprefix(prefix)
         other = path.rstrip("/") if path.endswith("/") else f"{path}/"
         # Two slashes in front would name another host.
-        return "" if len(other) < 2 or other.startswith("//") else prefix + other
+        return "" if not other or other.startswith("//") else prefix + other

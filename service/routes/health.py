@@ -1,4 +1,4 @@
-"""Liveness, readiness and metrics: never limited, never queued."""
+"""Liveness, readiness, metrics and status: never limited, never queued."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from starlette.datastructures import State
 from spikeserve.service.errors import NotReady, problem
 from spikeserve.service.http.queries import reads
 from spikeserve.service.schemas import problems
+from spikeserve.service.status import Status, status_of
 
 router = APIRouter(dependencies=[Depends(reads())])
 RETRY = NotReady("").headers
@@ -44,6 +45,15 @@ async def metrics(request: Request) -> Response:
         encode, content_type = choose_encoder("")
     body: bytes = encode(request.app.state.metrics.registry)
     return Response(body, headers={"Content-Type": content_type})
+
+
+@router.get("/v1/status", responses=problems(422))
+async def status(request: Request) -> Status:
+    """Some numbers of /metrics as JSON: counters since the start, and what goes on now."""
+    state = request.app.state
+    state.refresh()
+    models = [model.manifest for model in state.registry]
+    return status_of(state.metrics, models, ready=unready(request) is None)
 
 
 def broken(request: Request) -> list[str]:

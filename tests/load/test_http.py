@@ -206,7 +206,7 @@ def test_a_refusal_reaches_a_client_that_still_sends(
     "path",
     [
         *(b"/livez", b"/readyz", b"/metrics", b"/v2/health/live", b"/v2/health/ready"),
-        *(b"/v2", b"/v1/models", b"/openapi.json"),
+        *(b"/v2", b"/v1/models", b"/openapi.json", b"/", b"/page/style.css"),
     ],
 )
 def test_head_is_get_without_a_body(tiny_service: Service, path: bytes) -> None:
@@ -216,6 +216,30 @@ def test_head_is_get_without_a_body(tiny_service: Service, path: bytes) -> None:
     assert head.endswith(b"\r\n\r\n")
     names = [line.partition(b":")[0] for line in get.partition(b"\r\n\r\n")[0].split(b"\r\n")[1:]]
     assert [line.partition(b":")[0] for line in head.split(b"\r\n")[1:-2]] == names
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("..", "../routes/page.py", "../../README.md", "..%2fapp.py", "%2e%2e/app.py"),
+        *(
+            "%2e%2e%2fapp.py",
+            "%252e%252e%252fapp.py",
+            "..%5capp.py",
+            "..\\app.py",
+            "%c0%ae/x",
+        ),
+        *("./style.css", "x/../style.css", "/style.css", "style.css/", "style.css%00", "%00"),
+        *("/etc/passwd", "%2fetc/passwd", "//etc/passwd", "file:///etc/passwd", "", "STYLE.CSS"),
+    ],
+)
+def test_no_path_leads_out_of_the_pages_folder(tiny_service: Service, path: str) -> None:
+    def asked(name: str) -> list[int]:
+        line = f"GET /page/{name} HTTP/1.1\r\n".encode()
+        return statuses(talk(tiny_service.port, line + HOST + CLOSE + b"\r\n"))
+
+    assert asked(path) == [404]
+    assert asked("style.css") == [200]
 
 
 def test_head_is_among_the_methods_that_are_allowed(tiny_service: Service) -> None:

@@ -103,7 +103,7 @@ def test_behind_a_proxy_that_strips_its_prefix_or_does_not(
 ) -> None:
     """``seen`` is what the proxy leaves of the prefix."""
     with serving(bundle_folder, root_path="/vision/") as client:
-        assert "'/vision/openapi.json'" in client.get(f"{seen}/docs").text
+        assert client.get(f"{seen}/docs/start.js").status_code == 200
         document = client.get(f"{seen}/openapi.json").json()
         assert document["servers"] == [{"url": "/vision"}]
         for path in ("/livez", "/readyz", "/metrics", "/v1/models", "/v2/health/live"):
@@ -130,7 +130,7 @@ def test_a_slash_too_many_is_told_by_path_alone(bundle_folder: Path, png: bytes)
         answer = client.post("/classify/?top_k=2", content=png, follow_redirects=False)
         assert (answer.status_code, answer.headers["location"]) == (307, "/classify?top_k=2")
         assert client.post("/classify/", content=png).status_code == 200  # followed
-        for path in ("//evil.example/", "/", "/nothing/"):
+        for path in ("http://testserver//evil.example/", "/nothing/"):
             assert client.get(path, follow_redirects=False).status_code == 404
 
 
