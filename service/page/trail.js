@@ -1,0 +1,35 @@
+// How many timesteps an image took while it was made harder: one bar an answer.
+
+import { element } from "./dom.js";
+import { timesteps } from "./numbers.js";
+
+const KEPT = 48;
+
+export class Trail {
+  #root;
+  #bars = element("ol", { className: "trail", ariaHidden: "true" });
+  #words = element("p", { className: "hint" });
+  #first = null;
+
+  constructor(root) {
+    this.#root = root;
+    root.append(this.#bars, this.#words);
+  }
+
+  clear() {
+    this.#first = null;
+    this.#bars.replaceChildren();
+    this.#words.textContent = "";
+  }
+
+  add(exit, all, label) {
+    this.#first ??= { exit, label };
+    const bar = element("li", { className: label === this.#first.label ? "" : "other" });
+    bar.style.height = `${(exit / all) * 100}%`;
+    this.#bars.append(bar);
+    if (this.#bars.children.length > KEPT) this.#bars.firstChild.remove();
+    const { exit: was, label: before } = this.#first;
+    const answer = label === before ? `still “\u2068${label}\u2069”` : `“\u2068${label}\u2069” instead of “\u2068${before}\u2069”`;
+    this.#words.textContent = `${timesteps(exit)}, ${was} at first; ${answer}.`;
+  }
+}
