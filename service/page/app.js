@@ -4,7 +4,7 @@
 
 import * as address from "./address.js";
 import { Camera } from "./camera.js";
-import { Columns } from "./columns.js";
+import { Columns, MOST_COLUMNS } from "./columns.js";
 import { Curve, about } from "./curve.js";
 import { byId, element, own } from "./dom.js";
 import { Easel } from "./easel.js";
@@ -21,7 +21,8 @@ import { snippets } from "./snippets.js";
 import { Trail } from "./trail.js";
 
 const CLASSES = 10; // that are asked for
-const SMALLER = 2048; // pixels a side, of the copy of a file that is too large
+const SMALLER = 1024; // pixels a side, of the copy of a file that is too large
+const LARGE = 1 << 20; // bytes; a smaller one would not get smaller
 
 const service = new Service();
 const easel = new Easel(byId("picture"), byId("distortions"));
@@ -49,24 +50,8 @@ let agreed = null; // the service's answer with this threshold
 
 const asking = new Latest(async ({ animate = false, live = false } = {}) => {
   if (!model || !source) return null;
-  let file = await easel.file();
-  const steps = [];
-  const parameters = {
-    ...chosenModel(), entropy_threshold: 0, brownout: false, top_k: Math.min(CLASSES, model.labels.length), detail: "spikes",
-  };
-  const ask = () => service.stream(file, parameters, (step) => steps.push(step));
   try {
-    let answer;
-    try {
-      answer = await ask();
-    } catch (error) {
-      if (error.status !== 413) throw error;
-      file = await easel.smaller(SMALLER);
-      if (!file) throw error;
-      answer = await ask();
-      say(`${error.message} A copy of at most ${SMALLER} pixels a side was sent instead.`);
-    }
-    run = { steps, answer, file, entropies: steps.map((step) => step.entropy) };
+    run = await wholeRun(await easel.file(), model.timesteps <= MOST_COLUMNS ? "spikes" : "none");
   } catch (error) {
     report(error);
     return error;
@@ -78,6 +63,26 @@ const asking = new Latest(async ({ animate = false, live = false } = {}) => {
   if (!live) await agreeing.ask();
   return null;
 });
+
+/** All timesteps of an image, and the answer after the last. */
+async function wholeRun(file, detail) {
+  const steps = [];
+  const top_k = Math.min(CLASSES, model.labels.length);
+  const parameters = { ...chosenModel(), entropy_threshold: 0, brownout: false, top_k, detail };
+  try {
+    const answer = await service.stream(file, parameters, (step) => {
+      steps.push(step);
+      if (steps.length > 4) said(byId("reason"), `Timestep ${step.t} of ${model.timesteps} …`);
+    });
+    return { steps, answer, file, entropies: steps.map((step) => step.entropy) };
+  } catch (error) {
+    if (error.status === 422 && detail !== "none") return wholeRun(file, "none"); // too large a network
+    const smaller = error.status === 413 && file.size > LARGE && (await easel.smaller(SMALLER));
+    if (!smaller) throw error;
+    say(`${error.message} A copy of at most ${SMALLER} pixels a side is sent instead.`);
+    return wholeRun(smaller, detail);
+  }
+}
 
 /** Ask the service with the threshold itself, and compare. */
 const agreeing = new Latest(async () => {
@@ -177,13 +182,15 @@ function layParts() {
   byId("parts").tBodies[0].replaceChildren(...parts(detail, agreed.energy.total_pj));
 }
 
-function say(words) {
+function say(words, { again = false } = {}) {
   byId("problem").querySelector("p").textContent = words;
   byId("problem").hidden = false;
+  byId("again").hidden = !again;
 }
 
 function report(error) {
-  say(error instanceof Refusal ? error.message : `This page failed: ${error.message}`);
+  const known = error instanceof Refusal;
+  say(known ? error.message : `This page failed: ${error.message}`, { again: known && error.passing });
   if (error.status === 401) askForKey();
   if (!run) said(byId("verdict"), "No answer yet");
 }
@@ -209,14 +216,20 @@ function use(value) {
 }
 
 async function take(file, { name = file.name || "image", example = null, live = false } = {}) {
+  const before = source;
   source = { file, name, example };
   await easel.load(file);
-  examples.mark(example);
-  trail.clear();
   byId("problem").hidden = true;
   const error = await asking.ask({ animate: !live && run !== null, live });
+  if (error && before && !error.passing) { // no image that can be asked about
+    source = before;
+    await easel.load(before.file);
+  }
+  examples.mark(source.example);
   if (error) return error;
-  if (example && run) examples.note(example, exitAt(run.entropies, threshold));
+  const exit = exitAt(run.entropies, threshold);
+  trail.begin(exit, run.steps[exit - 1].top_k[0].label);
+  if (example) examples.note(example, exit);
   return null;
 }
 
@@ -301,7 +314,11 @@ function listen() {
     service.key = byId("key").value.trim();
     connect();
   });
-  byId("problem").querySelector("button").addEventListener("click", () => { byId("problem").hidden = true; });
+  byId("close").addEventListener("click", () => { byId("problem").hidden = true; });
+  byId("again").addEventListener("click", () => {
+    byId("problem").hidden = true;
+    return run ? asking.ask() : connect();
+  });
   byId("play").addEventListener("click", () => (player.playing ? player.pause() : player.play()));
   byId("back").addEventListener("click", () => player.step(-1));
   byId("forth").addEventListener("click", () => player.step(1));
@@ -331,8 +348,7 @@ function listen() {
   });
   byId("mend").addEventListener("click", () => {
     easel.mend();
-    trail.clear();
-    asking.ask({ live: true });
+    asking.ask();
   });
   byId("film").addEventListener("click", () => {
     if (camera.running) return camera.stop();
@@ -374,7 +390,10 @@ async function copy(kind) {
   if (!source || !model || (kind === "json" && !agreed)) return;
   const parameters = { ...(model === models[0] ? {} : chosenModel()), entropy_threshold: threshold };
   const text = snippets[kind]({
-    url: document.baseURI, file: source.name, type: source.file.type || "image/jpeg", parameters, key: service.key !== "", answer: agreed,
+    url: document.baseURI,
+    file: easel.unchanged ? source.name : "picture.png", // as browsers save the picture
+    type: easel.unchanged ? source.file.type || "image/*" : "image/png",
+    parameters, key: service.key !== "", answer: agreed,
   });
   byId("snippet").textContent = text;
   byId("snippet").hidden = false;
@@ -387,7 +406,9 @@ async function copy(kind) {
 }
 
 listen();
-new Glance(service, byId("glance"), byId("exits")).watch();
+const glance = new Glance(service, { root: byId("glance"), exits: byId("exits"), title: byId("service-state") });
+glance.returned = () => model || connect();
+glance.watch();
 await examples.load();
 await connect();
 document.documentElement.dataset.ready = "true";

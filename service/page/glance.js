@@ -5,6 +5,7 @@ import { duration, short } from "./numbers.js";
 
 const EVERY_MS = 2000;
 const KEPT = 300; // ten minutes
+const SINCE = "since this page was opened, up to ten minutes";
 const SPARK = { width: 120, height: 28 };
 
 /** What is shown: a name, what it is made of, how it is written. */
@@ -20,17 +21,23 @@ const TILES = [
 ];
 
 export class Glance {
+  /** Called when the service answers after it had not. */
+  returned = () => {};
   #service;
   #root;
   #exits;
-  #looks = [];
+  #title;
+  #before = null; // the look before this one
+  #gone = false;
   #history = TILES.map(() => []);
   #sparks = [];
   #values = [];
 
-  constructor(service, root, exits) {
+  constructor(service, { root, exits, title }) {
     this.#service = service;
     this.#root = root;
+    this.#title = title;
+    title.textContent = SINCE;
     this.#exits = exits;
     for (const [name] of TILES) {
       const value = element("span", { className: "number", textContent: "–" });
@@ -54,13 +61,20 @@ export class Glance {
     try {
       status = await this.#service.status();
     } catch {
+      this.#gone = true;
+      this.#before = null;
+      this.#title.textContent = "does not answer; this page looks again every two seconds";
       this.#root.classList.add("stale");
-      this.#looks = [];
       return;
     }
-    this.#root.classList.remove("stale");
-    const before = this.#looks.at(-1);
-    this.#looks = [status];
+    if (this.#gone) {
+      this.#gone = false;
+      this.#title.textContent = SINCE;
+      this.#root.classList.remove("stale");
+      this.returned();
+    }
+    const before = this.#before;
+    this.#before = status;
     if (!before || status.time <= before.time) return;
     const now = between(before, status);
     TILES.forEach(([, of, written], k) => {

@@ -17,6 +17,11 @@ const WORDS = {
 
 /** What the service, or the way there, had against a request; `message` is for people. */
 export class Refusal extends Error {
+  /** Whether the same may be asked again, with another outcome. */
+  get passing() {
+    return [0, 408, 429, 500, 503, 504].includes(this.status);
+  }
+
   constructor(status, detail = "", retryAfter = 0) {
     const words = WORDS[status] ?? `The service answered ${status}.`;
     const again = retryAfter ? ` Again in ${retryAfter} s.` : "";
