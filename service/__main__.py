@@ -9,8 +9,8 @@ from contextlib import nullcontext
 
 from spikeserve.service.processes.signals import before_serving
 
-# Numpy's products are for maps of streams, one at a time, beside the engine: on every core they
-# would stand in its way, and take several times as long where cores are busy. Read when numpy loads.
+# Numpy's products are for maps of streams, beside the engine: on every core they would stand in
+# its way, and take several times as long where cores are busy. Read when numpy is loaded.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 

@@ -9,10 +9,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import math
+import os
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -36,13 +39,17 @@ from spikeserve.service.stream_schemas import InputMap, SpikeDetail, SpikeMap
 
 MOST_BYTES = 256 << 20
 """That one timestep may take, and that all images may keep between theirs."""
+NICENESS = 10
+"""A tenth of a core's time where an engine wants all of it."""
+
+Drawn = Future[SpikeDetail | None]
 
 
 class Drawing:
     """The thread that computes them, and what it may hold; it starts with the first image."""
 
     def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(1, "drawing")
+        self._thread = ThreadPoolExecutor(1, "drawing", _step_back)
         self._kept = 0
         self.open = True
 
@@ -68,9 +75,13 @@ class Drawing:
         finally:
             self._kept -= kept
 
-    def attempt(self, call: Callable[[int], SpikeDetail], t: int) -> Future[SpikeDetail | None]:
-        """Have the thread call, after those who came before."""
-        return self._thread.submit(attempted, "spike maps", call, t)
+    def attempt(self, call: Callable[[int], SpikeDetail], t: int) -> Drawn | None:
+        """Have the thread call, after those who came before; None where there is no thread."""
+
+        def submitted() -> Drawn:
+            return self._thread.submit(attempted, "spike maps", call, t)
+
+        return attempted("drawing", submitted) if self.open else None
 
     def close(self) -> None:
         """Streams go on without; what runs is left behind."""
@@ -96,9 +107,11 @@ class Details:
             ClientDisconnect: the client left.
         """
         deadline = self._ticket.job.deadline
-        if time.monotonic() >= deadline or not self._drawing.open:
+        if time.monotonic() >= deadline:
             return None
         computed = self._drawing.attempt(self._computed, t)
+        if computed is None:
+            return None
         waiting = asyncio.wrap_future(computed)
         alarm = Alarm(deadline, partial(_cancel, waiting)) if math.isfinite(deadline) else None
         try:
@@ -133,6 +146,13 @@ class Details:
                 for name, spikes in zip(self._names, shown.spikes, strict=True)
             ],
         )
+
+
+def _step_back() -> None:
+    """Engines go first where cores are busy; only on Linux has a thread a priority of its own."""
+    if sys.platform == "linux":
+        with suppress(OSError):  # a sandbox may refuse
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
 
 
 def _cancel(future: asyncio.Future[Any]) -> None:
