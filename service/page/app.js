@@ -58,9 +58,19 @@ const asking = new Latest(async ({ animate = false, live = false } = {}) => {
   if (animate && !stillness.matches) player.to(0);
   else player.to(player.length);
   if (animate && !stillness.matches) player.play();
-  if (!live) await agreeing.ask();
+  if (live) return null;
+  const { exit, label } = outcome();
+  trail.begin(exit, label);
+  if (source.example) examples.note(source.example, exit);
+  await agreeing.ask();
   return null;
 });
+
+/** When the image leaves, and as what. */
+function outcome() {
+  const exit = exitAt(run.entropies, threshold);
+  return { exit, label: run.steps[exit - 1].top_k[0].label };
+}
 
 /** A long run is no frozen page. */
 function told({ t }) {
@@ -196,11 +206,7 @@ async function take(file, { name = file.name || "image", example = null, live = 
     await easel.load(before.file);
   }
   examples.mark(source.example);
-  if (error) return error;
-  const exit = exitAt(run.entropies, threshold);
-  trail.begin(exit, run.steps[exit - 1].top_k[0].label);
-  if (example) examples.note(example, exit);
-  return null;
+  return error;
 }
 
 async function takeExample(example) {
@@ -263,8 +269,8 @@ function listen() {
   easel.changed = async () => {
     await asking.ask({ live: true });
     if (!run) return;
-    const exit = exitAt(run.entropies, threshold);
-    trail.add(exit, run.entropies.length, run.steps[exit - 1].top_k[0].label);
+    const { exit, label } = outcome();
+    trail.add(exit, run.entropies.length, label);
   };
   camera.stopped = (reason) => {
     byId("film").setAttribute("aria-pressed", "false");
