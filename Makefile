@@ -16,7 +16,7 @@ ZOO_DATA := data/cifar10/test_images.npy data/cifar100/test_images.npy
 .DEFAULT_GOAL := help
 .PHONY: help serve test verify check format train bench bench-serving bench-energy bench-results \
 	bench-training \
-	ablation results figures energy-validation pins revisions clean
+	page ablation results figures energy-validation pins revisions clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ bench-results: $(VENV)/.bench $(DATASETS:%=data/%/test_images.npy) ## accuracy, 
 
 bench-training: $(VENV)/.dev ## seconds of a training step, by cause: ten idle minutes
 	$(BIN)/python -m benchmarks.training
+
+page: $(VENV)/.dev ## what the page weighs and costs the service, and its pictures: three idle minutes
+	$(BIN)/python -m benchmarks.page
 
 ablation: $(VENV)/.bench data/cifar10/test_images.npy ## what spike codes are worth, trained side by side: some hours, goes on after a stop
 	$(BIN)/python -m benchmarks.results ablate

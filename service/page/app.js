@@ -4,9 +4,9 @@
 
 import * as address from "./address.js";
 import { Camera } from "./camera.js";
-import { Columns, MOST_COLUMNS } from "./columns.js";
+import { Columns } from "./columns.js";
 import { Curve, about } from "./curve.js";
-import { byId, element, own } from "./dom.js";
+import { byId, element } from "./dom.js";
 import { Easel } from "./easel.js";
 import { Race, parts } from "./energy.js";
 import { EntropyPlot } from "./entropy.js";
@@ -14,15 +14,13 @@ import { Examples } from "./examples.js";
 import { exitAt } from "./exit.js";
 import { Glance } from "./glance.js";
 import { Latest } from "./latest.js";
-import { duration, energy, percent, short, timesteps } from "./numbers.js";
+import { duration, short, timesteps } from "./numbers.js";
 import { Player } from "./player.js";
+import { wholeRun } from "./run.js";
 import { Refusal, Service } from "./service.js";
 import { snippets } from "./snippets.js";
 import { Trail } from "./trail.js";
-
-const CLASSES = 10; // that are asked for
-const SMALLER = 1024; // pixels a side, of the copy of a file that is too large
-const LARGE = 1 << 20; // bytes; a smaller one would not get smaller
+import { verdict } from "./verdict.js";
 
 const service = new Service();
 const easel = new Easel(byId("picture"), byId("distortions"));
@@ -51,7 +49,7 @@ let agreed = null; // the service's answer with this threshold
 const asking = new Latest(async ({ animate = false, live = false } = {}) => {
   if (!model || !source) return null;
   try {
-    run = await wholeRun(await easel.file(), model.timesteps <= MOST_COLUMNS ? "spikes" : "none");
+    run = await wholeRun(service, model, await easel.file(), { told, shrunk });
   } catch (error) {
     report(error);
     return error;
@@ -60,28 +58,29 @@ const asking = new Latest(async ({ animate = false, live = false } = {}) => {
   if (animate && !stillness.matches) player.to(0);
   else player.to(player.length);
   if (animate && !stillness.matches) player.play();
-  if (!live) await agreeing.ask();
+  if (live) return null;
+  const { exit, label } = outcome();
+  trail.begin(exit, label);
+  if (source.example) examples.note(source.example, exit);
+  await agreeing.ask();
   return null;
 });
 
-/** All timesteps of an image, and the answer after the last. */
-async function wholeRun(file, detail) {
-  const steps = [];
-  const top_k = Math.min(CLASSES, model.labels.length);
-  const parameters = { ...chosenModel(), entropy_threshold: 0, brownout: false, top_k, detail };
-  try {
-    const answer = await service.stream(file, parameters, (step) => {
-      steps.push(step);
-      if (steps.length > 4) said(byId("reason"), `Timestep ${step.t} of ${model.timesteps} …`);
-    });
-    return { steps, answer, file, entropies: steps.map((step) => step.entropy) };
-  } catch (error) {
-    if (error.status === 422 && detail !== "none") return wholeRun(file, "none"); // too large a network
-    const smaller = error.status === 413 && file.size > LARGE && (await easel.smaller(SMALLER));
-    if (!smaller) throw error;
-    say(`${error.message} A copy of at most ${SMALLER} pixels a side is sent instead.`);
-    return wholeRun(smaller, detail);
-  }
+/** When the image leaves, and as what. */
+function outcome() {
+  const exit = exitAt(run.entropies, threshold);
+  return { exit, label: run.steps[exit - 1].top_k[0].label };
+}
+
+/** A long run is no frozen page. */
+function told({ t }) {
+  if (t > 4) said(byId("reason"), `Timestep ${t} of ${model.timesteps} …`);
+}
+
+async function shrunk(refusal, side) {
+  const copy = await easel.smaller(side);
+  if (copy) say(`${refusal.message} A copy of at most ${side} pixels a side is sent instead.`);
+  return copy;
 }
 
 /** Ask the service with the threshold itself, and compare. */
@@ -145,29 +144,10 @@ function show() {
   byId("calibrated").disabled = threshold === calibrated;
   const expected = curve.expected(threshold);
   byId("expected").textContent = expected ? `This threshold on ${held} held-out images: ${about(expected)}.` : "";
-  pronounce(cursor, exit);
+  const { headline, reason } = verdict(run, { cursor, exit, threshold });
+  said(byId("verdict"), ...headline);
+  said(byId("reason"), reason);
   remember();
-}
-
-function pronounce(cursor, exit) {
-  const { steps, entropies } = run;
-  const all = entropies.length;
-  const t = Math.max(1, Math.min(exit, Math.floor(cursor)));
-  const { label, probability } = steps[t - 1].top_k[0];
-  if (cursor < exit) {
-    const words = cursor < 1 ? ["Looking …"] : ["Leaning to ", own(label), `, ${percent(probability)} …`];
-    said(byId("verdict"), ...words);
-    said(byId("reason"), `Timestep ${Math.min(exit, Math.floor(cursor) + 1)} of at most ${all}.`);
-    return;
-  }
-  said(byId("verdict"), own(label), `, ${percent(probability)}, after ${exit} of ${timesteps(all)}`);
-  const entropy = short(entropies[exit - 1]);
-  const why = entropies[exit - 1] < threshold
-    ? `It stopped: the entropy, ${entropy}, had fallen below ${short(threshold)}.`
-    : `It never was sure: the entropy, ${entropy}, stayed above ${short(threshold)} to the end.`;
-  const [used, full] = [steps[exit - 1].energy_pj, steps[all - 1].energy_pj];
-  const saved = full && exit < all ? ` Early exit saved ${energy(full - used)}, ${percent(1 - used / full)} of a full run (estimate).` : "";
-  said(byId("reason"), why, saved);
 }
 
 /** Say it only if it is new, so that it is read out once. */
@@ -226,11 +206,7 @@ async function take(file, { name = file.name || "image", example = null, live = 
     await easel.load(before.file);
   }
   examples.mark(source.example);
-  if (error) return error;
-  const exit = exitAt(run.entropies, threshold);
-  trail.begin(exit, run.steps[exit - 1].top_k[0].label);
-  if (example) examples.note(example, exit);
-  return null;
+  return error;
 }
 
 async function takeExample(example) {
@@ -293,8 +269,8 @@ function listen() {
   easel.changed = async () => {
     await asking.ask({ live: true });
     if (!run) return;
-    const exit = exitAt(run.entropies, threshold);
-    trail.add(exit, run.entropies.length, run.steps[exit - 1].top_k[0].label);
+    const { exit, label } = outcome();
+    trail.add(exit, run.entropies.length, label);
   };
   camera.stopped = (reason) => {
     byId("film").setAttribute("aria-pressed", "false");

@@ -5,7 +5,8 @@ import { duration, short } from "./numbers.js";
 
 const EVERY_MS = 2000;
 const KEPT = 300; // ten minutes
-const SINCE = "since this page was opened, up to ten minutes";
+const WINDOW = 6; // looks, which numbers are averages over: ten seconds
+const SINCE = "last ten seconds; lines: since this page was opened, up to ten minutes";
 const SPARK = { width: 120, height: 28 };
 
 /** What is shown: a name, what it is made of, how it is written. */
@@ -27,7 +28,7 @@ export class Glance {
   #root;
   #exits;
   #title;
-  #before = null; // the look before this one
+  #looks = [];
   #gone = false;
   #history = TILES.map(() => []);
   #sparks = [];
@@ -62,7 +63,7 @@ export class Glance {
       status = await this.#service.status();
     } catch {
       this.#gone = true;
-      this.#before = null;
+      this.#looks = [];
       this.#title.textContent = "does not answer; this page looks again every two seconds";
       this.#root.classList.add("stale");
       return;
@@ -73,10 +74,11 @@ export class Glance {
       this.#root.classList.remove("stale");
       this.returned();
     }
-    const before = this.#before;
-    this.#before = status;
-    if (!before || status.time <= before.time) return;
-    const now = between(before, status);
+    this.#looks.push(status);
+    if (this.#looks.length > WINDOW) this.#looks.shift();
+    this.#drawExits(status);
+    if (this.#looks.length === 1) return;
+    const now = between(this.#looks[0], status);
     TILES.forEach(([, of, written], k) => {
       const value = of(now);
       const kept = this.#history[k];
@@ -85,7 +87,6 @@ export class Glance {
       this.#values[k].textContent = Number.isFinite(value) ? written(value) : "–";
       this.#sparks[k].replaceChildren(shape("path", { d: spark(kept) }));
     });
-    this.#drawExits(status);
   }
 
   #drawExits({ models }) {
