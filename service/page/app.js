@@ -221,7 +221,7 @@ async function takeExample(example) {
 async function choose(next) {
   model = next;
   byId("model").value = models.indexOf(model);
-  examples.forget();
+  examples.expect(model.name);
   const [manifest, calibration] = await Promise.all([service.manifest(model), service.calibration(model)]);
   const { temperatures, sharpness } = manifest.exits;
   byId("temperature").textContent = `Here, timestep by timestep: ${temperatures.slice(0, 8).map(short).join(", ")}${temperatures.length > 8 ? ", …" : ""}.`;
