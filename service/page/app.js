@@ -139,7 +139,7 @@ function show() {
   const exit = exitAt(entropies, threshold);
   const cursor = player.cursor;
   player.exit = exit;
-  columns.show(cursor, exit, steps[exit - 1].top_k[0].index, steps);
+  columns.show(cursor, exit, steps);
   plot.show({ entropies, threshold, cursor, exit });
   race.show(cursor, exit, steps);
   curve.show(threshold);
