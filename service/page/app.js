@@ -48,9 +48,14 @@ let agreed = null; // the service's answer with this threshold
 
 const asking = new Latest(async ({ animate = false, live = false } = {}) => {
   if (!model || !source) return null;
+  const [now, asked] = [source, model];
+  const changed = () => source !== now || model !== asked; // then the next wish waits already
   try {
-    run = await wholeRun(service, model, await easel.file(), { told, shrunk });
+    const whole = await wholeRun(service, asked, await easel.file(), { told, shrunk });
+    if (changed()) return null;
+    run = whole;
   } catch (error) {
+    if (changed()) return null;
     report(error);
     return error;
   }
@@ -197,11 +202,12 @@ function use(value) {
 
 async function take(file, { name = file.name || "image", example = null, live = false } = {}) {
   const before = source;
-  source = { file, name, example };
+  const mine = { file, name, example };
+  source = mine;
   await easel.load(file);
   byId("problem").hidden = true;
   const error = await asking.ask({ animate: !live && run !== null, live });
-  if (error && before && !error.passing) { // no image that can be asked about
+  if (error && before && !error.passing && source === mine) { // no image that can be asked about
     source = before;
     await easel.load(before.file);
   }
@@ -219,10 +225,10 @@ async function takeExample(example) {
 }
 
 async function choose(next) {
+  const [manifest, calibration] = await Promise.all([service.manifest(next), service.calibration(next)]);
   model = next;
   byId("model").value = models.indexOf(model);
-  examples.forget();
-  const [manifest, calibration] = await Promise.all([service.manifest(model), service.calibration(model)]);
+  examples.expect(model.name);
   const { temperatures, sharpness } = manifest.exits;
   byId("temperature").textContent = `Here, timestep by timestep: ${temperatures.slice(0, 8).map(short).join(", ")}${temperatures.length > 8 ? ", …" : ""}.`;
   byId("sharpness").textContent = `Here: ${short(sharpness)}.`;
@@ -282,6 +288,7 @@ function listen() {
       await choose(models[byId("model").value]);
       await asking.ask();
     } catch (error) {
+      byId("model").value = models.indexOf(model);
       report(error);
     }
   });

@@ -35,7 +35,9 @@ export class Easel {
   /** Take another image. */
   async load(file) {
     this.#original = file;
-    this.#bitmap = await createImageBitmap(file).catch(() => null);
+    const bitmap = await createImageBitmap(file).catch(() => null);
+    this.#bitmap?.close();
+    this.#bitmap = bitmap;
     this.mend();
     for (const { input } of this.#sliders) input.disabled = !this.#bitmap;
   }
@@ -76,6 +78,7 @@ export class Easel {
     if (compressed) {
       const seen = await createImageBitmap(file);
       this.#brush().drawImage(seen, 0, 0);
+      seen.close();
     }
     return file;
   }
