@@ -261,15 +261,9 @@ function listen() {
   player.turned = (playing) => { byId("play").textContent = playing ? "Pause" : "Play"; };
   plot.moved = use;
   plot.released = () => agreeing.ask();
-  curve.chosen = async (point) => {
-    if (!run) return;
-    try {
-      const answer = await service.classify(run.file, { ...chosenModel(), target_accuracy: point.accuracy, brownout: false });
-      use(answer.entropy_threshold);
-      await agreeing.ask();
-    } catch (error) {
-      report(error);
-    }
+  curve.chosen = (point) => {
+    use(point.entropy_threshold);
+    agreeing.ask();
   };
   examples.chosen = takeExample;
   easel.changed = async () => {

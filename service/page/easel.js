@@ -133,7 +133,8 @@ export class Easel {
   }
 
   #slider(name, { label, min, max, rest, unit }) {
-    const input = element("input", { type: "range", min, max, value: rest });
+    // Named by itself: a <label> around both names the output.
+    const input = element("input", { type: "range", min, max, value: rest, ariaLabel: label });
     const value = element("output", { textContent: `${rest} ${unit}` });
     input.addEventListener("input", () => {
       this.#settings[name] = Number(input.value);
