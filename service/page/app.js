@@ -111,6 +111,18 @@ const agreeing = new Latest(async () => {
   layParts();
 });
 
+/** What a request says that wants a point's accuracy instead of its threshold; it may be cheaper. */
+const targeting = new Latest(async (point) => {
+  if (!run) return;
+  try {
+    const wanted = { ...chosenModel(), target_accuracy: point.accuracy, brownout: false, energy: "off" };
+    const { entropy_threshold: taken, expected } = await service.classify(run.file, wanted);
+    byId("target").textContent = `target_accuracy=${point.accuracy} takes the cheapest threshold that reaches it: ${short(taken)}, ${about(expected)}.`;
+  } catch (error) {
+    report(error);
+  }
+});
+
 const chosenModel = () => ({ model: model.name, version: model.version });
 
 // What is shown
@@ -263,6 +275,7 @@ function listen() {
   plot.released = () => agreeing.ask();
   curve.chosen = (point) => {
     use(point.entropy_threshold);
+    targeting.ask(point);
     agreeing.ask();
   };
   examples.chosen = takeExample;
