@@ -49,9 +49,9 @@ class Picture:
 
 
 PICTURE_LIST = (
-    Picture("light", 1280, 900, "light", "cat"),
-    Picture("dark", 1280, 1900, "dark", "hesitant"),
-    Picture("moment", 1280, 900, "light", "hesitant", MOMENT),
+    Picture("light", 1280, 1010, "light", "fog"),
+    Picture("dark", 1280, 1900, "dark", "fence"),
+    Picture("moment", 1280, 1010, "light", "chimera", MOMENT),
     Picture("phone", 380, 820, "light", "cat"),
 )
 

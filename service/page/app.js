@@ -48,9 +48,14 @@ let agreed = null; // the service's answer with this threshold
 
 const asking = new Latest(async ({ animate = false, live = false } = {}) => {
   if (!model || !source) return null;
+  const [now, asked] = [source, model];
+  const changed = () => source !== now || model !== asked; // then the next wish waits already
   try {
-    run = await wholeRun(service, model, await easel.file(), { told, shrunk });
+    const whole = await wholeRun(service, asked, await easel.file(), { told, shrunk });
+    if (changed()) return null;
+    run = whole;
   } catch (error) {
+    if (changed()) return null;
     report(error);
     return error;
   }
@@ -106,6 +111,18 @@ const agreeing = new Latest(async () => {
   layParts();
 });
 
+/** What a request says that wants a point's accuracy instead of its threshold; it may be cheaper. */
+const targeting = new Latest(async (point) => {
+  if (!run) return;
+  try {
+    const wanted = { ...chosenModel(), target_accuracy: point.accuracy, brownout: false, energy: "off" };
+    const { entropy_threshold: taken, expected } = await service.classify(run.file, wanted);
+    byId("target").textContent = `target_accuracy=${point.accuracy} takes the cheapest threshold that reaches it: ${short(taken)}, ${about(expected)}.`;
+  } catch (error) {
+    report(error);
+  }
+});
+
 const chosenModel = () => ({ model: model.name, version: model.version });
 
 // What is shown
@@ -134,7 +151,7 @@ function show() {
   const exit = exitAt(entropies, threshold);
   const cursor = player.cursor;
   player.exit = exit;
-  columns.show(cursor, exit, steps[exit - 1].top_k[0].index, steps);
+  columns.show(cursor, exit, steps);
   plot.show({ entropies, threshold, cursor, exit });
   race.show(cursor, exit, steps);
   curve.show(threshold);
@@ -197,11 +214,12 @@ function use(value) {
 
 async function take(file, { name = file.name || "image", example = null, live = false } = {}) {
   const before = source;
-  source = { file, name, example };
+  const mine = { file, name, example };
+  source = mine;
   await easel.load(file);
   byId("problem").hidden = true;
   const error = await asking.ask({ animate: !live && run !== null, live });
-  if (error && before && !error.passing) { // no image that can be asked about
+  if (error && before && !error.passing && source === mine) { // no image that can be asked about
     source = before;
     await easel.load(before.file);
   }
@@ -219,10 +237,10 @@ async function takeExample(example) {
 }
 
 async function choose(next) {
+  const [manifest, calibration] = await Promise.all([service.manifest(next), service.calibration(next)]);
   model = next;
   byId("model").value = models.indexOf(model);
-  examples.forget();
-  const [manifest, calibration] = await Promise.all([service.manifest(model), service.calibration(model)]);
+  examples.expect(model.name);
   const { temperatures, sharpness } = manifest.exits;
   byId("temperature").textContent = `Here, timestep by timestep: ${temperatures.slice(0, 8).map(short).join(", ")}${temperatures.length > 8 ? ", …" : ""}.`;
   byId("sharpness").textContent = `Here: ${short(sharpness)}.`;
@@ -255,15 +273,10 @@ function listen() {
   player.turned = (playing) => { byId("play").textContent = playing ? "Pause" : "Play"; };
   plot.moved = use;
   plot.released = () => agreeing.ask();
-  curve.chosen = async (point) => {
-    if (!run) return;
-    try {
-      const answer = await service.classify(run.file, { ...chosenModel(), target_accuracy: point.accuracy, brownout: false });
-      use(answer.entropy_threshold);
-      await agreeing.ask();
-    } catch (error) {
-      report(error);
-    }
+  curve.chosen = (point) => {
+    use(point.entropy_threshold);
+    targeting.ask(point);
+    agreeing.ask();
   };
   examples.chosen = takeExample;
   easel.changed = async () => {
@@ -282,6 +295,7 @@ function listen() {
       await choose(models[byId("model").value]);
       await asking.ask();
     } catch (error) {
+      byId("model").value = models.indexOf(model);
       report(error);
     }
   });

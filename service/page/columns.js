@@ -35,8 +35,9 @@ export class Columns {
   }
 
   /** Show the moment `cursor` (2.5: in the middle of the third timestep) of a run that leaves
-   * after `exit`; `winner` is the class it leaves with. */
-  show(cursor, exit, winner, steps) {
+   * after `exit`: until then each timestep's own favourite stands out, then the one it left with. */
+  show(cursor, exit, steps) {
+    const winner = cursor >= exit ? steps[exit - 1].top_k[0].index : null;
     if (!this.#columns.length) this.#alone(Math.max(1, Math.ceil(Math.min(cursor, exit))), cursor, exit, winner);
     this.#columns.forEach((column, k) => {
       const t = k + 1;
@@ -104,7 +105,7 @@ class Column {
     const firing = ((progress - READ) / (FIRE - READ)) * this.#layers.length;
     this.#layers.forEach((layer, k) => layer.classList.toggle("dark", !(firing > k)));
     const thought = Math.min(1, Math.max(0, (progress - FIRE) / (1 - FIRE)));
-    for (const bar of this.#bars) bar.show(thought, bar.index === winner);
+    for (const bar of this.#bars) bar.show(thought, winner === null ? bar.now.rank === 0 : bar.index === winner);
   }
 
   ghost(saved) {

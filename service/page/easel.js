@@ -35,7 +35,9 @@ export class Easel {
   /** Take another image. */
   async load(file) {
     this.#original = file;
-    this.#bitmap = await createImageBitmap(file).catch(() => null);
+    const bitmap = await createImageBitmap(file).catch(() => null);
+    this.#bitmap?.close();
+    this.#bitmap = bitmap;
     this.mend();
     for (const { input } of this.#sliders) input.disabled = !this.#bitmap;
   }
@@ -76,6 +78,7 @@ export class Easel {
     if (compressed) {
       const seen = await createImageBitmap(file);
       this.#brush().drawImage(seen, 0, 0);
+      seen.close();
     }
     return file;
   }
@@ -130,7 +133,8 @@ export class Easel {
   }
 
   #slider(name, { label, min, max, rest, unit }) {
-    const input = element("input", { type: "range", min, max, value: rest });
+    // Named by itself: a <label> around both names the output.
+    const input = element("input", { type: "range", min, max, value: rest, ariaLabel: label });
     const value = element("output", { textContent: `${rest} ${unit}` });
     input.addEventListener("input", () => {
       this.#settings[name] = Number(input.value);

@@ -1,5 +1,7 @@
 // One image through all timesteps, without early exit: what everything else here looks at.
 
+import { Refusal } from "./service.js";
+
 const CLASSES = 10; // that are asked for
 const MOST_DETAILS = 64; // timesteps, of which a longer run has none
 const SMALLER = 1024; // pixels a side, of the copy of a file that is too large
@@ -26,6 +28,7 @@ export async function wholeRun(service, model, file, { told, shrunk, detail = de
       steps.push(step);
       told(step);
     });
+    if (steps.length < model.timesteps) throw new Refusal(0); // cut on the way
     return { steps, answer, file, entropies: steps.map((step) => step.entropy) };
   } catch (error) {
     // A network may be too large for details.

@@ -52,7 +52,7 @@ export class Service {
     for await (const [name, content] of events(response.body)) {
       if (name === "result") return content;
       if (name === "error") throw new Refusal(content.status, content.detail);
-      told(content);
+      if (name === "timestep") told(content);
     }
     throw new Refusal(0);
   }
