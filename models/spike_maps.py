@@ -128,8 +128,8 @@ def drawn(spikes: Bools) -> Pixels:
 
 def thinned(frame: Pixels, side: int = 2 * MAX_SIDE) -> Pixels:
     """Every k-th row and column of a frame ``[H, W, C]``, so that none is longer than ``side``."""
-    height, width = frame.shape[:2]
-    return frame[:: -(-height // side), :: -(-width // side)]
+    step = -(-max(frame.shape[:2]) // side)
+    return frame[::step, ::step]
 
 
 def _folded(line: Counts) -> Counts:
@@ -143,7 +143,7 @@ def _folded(line: Counts) -> Counts:
 def _cells(numbers: Counts) -> Counts:
     """Sums of ``[H, W, C]`` over channels and neighbouring places, in at most 32×32 cells."""
     sums: Counts = numbers.sum(axis=2)
+    share = -(-max(sums.shape) // MAX_SIDE)  # as many down as across, so that shapes stay
     for axis, length in enumerate(sums.shape):
-        share = -(-length // MAX_SIDE)
         sums = np.add.reduceat(sums, np.arange(0, length, share), axis=axis)
     return sums
