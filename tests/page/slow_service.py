@@ -12,7 +12,7 @@ from spikeserve.models.engines.selection import build_engine
 from spikeserve.service import registry
 from tests.load.engines import Faulty, unlucky
 
-STEP_SECONDS = 0.1
+STEP_SECONDS = 0.2
 
 
 class Slow(Faulty):

@@ -74,13 +74,6 @@ def look(shipped: Service, visitor: Visitor) -> Callable[..., Visit]:
     return opened
 
 
-def test_every_state(look: Callable[..., Visit]) -> None:
-    for state in STATES:
-        visit = look("light", WIDE)
-        state(visit)
-        assert_accessible(visit)
-
-
 @pytest.mark.verify
 @pytest.mark.parametrize("state", STATES, ids=lambda state: state.__name__)
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -93,9 +86,9 @@ def test_every_state_in_every_look(
     assert_accessible(visit)
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_a_telephone(look: Callable[..., Visit], theme: str) -> None:
-    visit = look(theme, NARROW)
-    width = visit.page.evaluate("document.documentElement.scrollWidth")
-    assert width <= NARROW[0]
+@pytest.mark.parametrize(("theme", "size"), [("light", WIDE), ("dark", NARROW)], ids=str)
+def test_a_look(look: Callable[..., Visit], theme: str, size: tuple[int, int]) -> None:
+    visit = look(theme, size)
+    with_all_opened(visit)
+    assert visit.page.evaluate("document.documentElement.scrollWidth") <= size[0]
     assert_accessible(visit)

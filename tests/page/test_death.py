@@ -17,7 +17,7 @@ from tests.load.servers import served
 from tests.page.conftest import Visitor
 from tests.programs import IMAGE_SHAPE, random_network, random_program, tiny_manifest
 
-TIMESTEPS = 600  # a minute, of an unlucky image
+TIMESTEPS = 300  # a minute, of an unlucky image
 
 
 @pytest.fixture
@@ -27,9 +27,7 @@ def long_bundle(tmp_path: Path) -> Path:
     manifest = tiny_manifest(program, timesteps=TIMESTEPS).model_copy(
         update={"encoding": Encoding("direct", TIMESTEPS)}
     )
-    save_bundle(
-        tmp_path / "long", manifest, program, step_graph(program).SerializeToString()
-    )
+    save_bundle(tmp_path / "long", manifest, program, step_graph(program).SerializeToString())
     return tmp_path / "long"
 
 
@@ -51,6 +49,7 @@ def test_killed_in_the_middle_and_started_again(
         visit.usable()
 
 
+@pytest.mark.verify
 def test_a_page_opened_before_its_service_is_ready(
     bundle_folder: Path, tmp_path: Path, visitor: Visitor
 ) -> None:

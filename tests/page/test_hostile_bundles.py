@@ -36,12 +36,12 @@ NARROW = {"width": 380, "height": 800}
 
 def network(classes: int, channels: int) -> Network:
     height, width, _ = IMAGE_SHAPE
-    return planned(PLAN, (height, width, channels), classes, leak_q=230, reset="hard", fire_once=True)
+    return planned(
+        PLAN, (height, width, channels), classes, leak_q=230, reset="hard", fire_once=True
+    )
 
 
-def save(
-    folder: Path, labels: tuple[str, ...], *, timesteps: int = 4, channels: int = 3
-) -> Path:
+def save(folder: Path, labels: tuple[str, ...], *, timesteps: int = 4, channels: int = 3) -> Path:
     program = random_program(network(len(labels), channels))
     manifest = tiny_manifest(program, folder.name, timesteps, labels)
     save_bundle(folder, manifest, program, step_graph(program).SerializeToString())
@@ -64,7 +64,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 WIDE = """() => document.documentElement.scrollWidth <= innerWidth ? [] :
   [...document.querySelectorAll("body *")]
-  .filter((one) => one.getBoundingClientRect().right > innerWidth && !one.closest("#stage, nav, pre"))
+  .filter((one) => one.getBoundingClientRect().right > innerWidth)
+  .filter((one) => !one.closest("#stage, nav, pre"))
   .map((one) => one.outerHTML.slice(0, 99))"""
 
 
@@ -80,10 +81,10 @@ def test_an_unusual_network_is_watched(service: Service, visitor: Visitor, name:
     expect(visit.at("#problem")).to_be_hidden()
     visit.agrees()
     fits(visit)
-    visit.answered(lambda: visit.drag(0.97))
+    visit.answered(visit.drag, 0.97)
     last = visit.exit
     assert visit.at("#verdict").inner_text().endswith("timesteps")
-    visit.answered(lambda: visit.drag(0.01))
+    visit.answered(visit.drag, 0.01)
     assert visit.exit < last or last == 1
     visit.at("#back").click()
     visit.at("#play").click()
@@ -100,7 +101,7 @@ def test_labels_are_text_whatever_they_say(service: Service, visitor: Visitor) -
     fits(visit)
     pictures = np.random.default_rng(5).integers(0, 256, (6, *IMAGE_SHAPE), np.uint8)
     for pixels in pictures:
-        visit.answered(lambda body=encoded(pixels): visit.upload(body))  # type: ignore[misc]
+        visit.answered(visit.upload, encoded(pixels))
         assert visit.at("#verdict bdi").text_content() in LABELS
         fits(visit)
     visit.page.get_by_role("slider", name="Contrast").fill("10")
@@ -112,7 +113,7 @@ def test_labels_are_text_whatever_they_say(service: Service, visitor: Visitor) -
 
 def test_another_network_is_chosen(service: Service, visitor: Visitor) -> None:
     visit = visitor(service).open()
-    visit.answered(lambda: visit.at("#model").select_option(label="grey"))
+    visit.answered(visit.at("#model").select_option, label="grey")
     expect(visit.at("#columns bdi").first).to_contain_text("class ")
     visit.page.reload()
     visit.page.wait_for_selector("html[data-ready]", state="attached")

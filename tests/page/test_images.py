@@ -19,7 +19,7 @@ def visit(shipped: Service, visitor: Visitor) -> Visit:
 
 
 def test_a_chosen_file(visit: Visit, png: bytes) -> None:
-    visit.answered(lambda: visit.upload(png))
+    visit.answered(visit.upload, png)
     expect(visit.at("#examples [aria-pressed=true]")).to_have_count(0)
     visit.upload(png)  # again: the answer is no cat any more, and still the same
     visit.agrees()
@@ -29,7 +29,7 @@ def test_a_chosen_file(visit: Visit, png: bytes) -> None:
 def test_a_file_dropped_or_pasted(
     visit: Visit, png: bytes, event: Literal["drop", "paste"]
 ) -> None:
-    visit.answered(lambda: visit.bring(event, png))
+    visit.answered(visit.bring, event, png)
     expect(visit.at("#examples [aria-pressed=true]")).to_have_count(0)
     assert visit.asked(STREAM) == 2
 

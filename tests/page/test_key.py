@@ -30,7 +30,7 @@ def test_a_key_is_asked_for_used_and_kept_nowhere(
         visit.says("This service wants an API key")
         field.fill("")
         visit.page.keyboard.type(KEY)
-        visit.answered(lambda: visit.page.keyboard.press("Enter"))
+        visit.answered(visit.page.keyboard.press, "Enter")
         expect(visit.at("#problem")).to_be_hidden()
         _assert_kept_nowhere(visit)
         visit.page.reload()

@@ -58,7 +58,7 @@ def test_everything_is_reached_and_the_focus_is_seen(visit: Visit) -> None:
 def test_an_image_is_chosen(visit: Visit) -> None:
     example = visit.at("#examples button").nth(1)
     reach(visit, example)
-    visit.answered(lambda: visit.page.keyboard.press("Enter"))
+    visit.answered(visit.page.keyboard.press, "Enter")
     expect(example).to_have_attribute("aria-pressed", "true")
     visit.at("#file").focus()
     with visit.page.expect_file_chooser():
@@ -68,19 +68,19 @@ def test_an_image_is_chosen(visit: Visit) -> None:
 def test_the_threshold_moves(visit: Visit) -> None:
     reach(visit, visit.handle)
     for key, threshold, left_at in (("Home", 0, 4), ("End", 1, 1)):
-        visit.answered(lambda key=key: visit.page.keyboard.press(key))  # type: ignore[misc]
+        visit.answered(visit.page.keyboard.press, key)
         assert (visit.threshold, visit.exit) == (threshold, left_at)
     last = 1.0
     for key in ("ArrowDown", "ArrowLeft", "PageDown"):
-        visit.answered(lambda key=key: visit.page.keyboard.press(key))  # type: ignore[misc]
+        visit.answered(visit.page.keyboard.press, key)
         assert visit.threshold < last
         last = visit.threshold
-    visit.answered(lambda: visit.page.keyboard.press("PageUp"))
+    visit.answered(visit.page.keyboard.press, "PageUp")
     assert visit.threshold > last
     visit.at("#threshold").focus()
     visit.page.keyboard.press("ControlOrMeta+a")
     visit.page.keyboard.type("0.0123")
-    visit.answered(lambda: visit.page.keyboard.press("Enter"))
+    visit.answered(visit.page.keyboard.press, "Enter")
     assert visit.threshold == 0.0123
 
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
 from playwright.sync_api import expect
 
 from tests.load.servers import Service
 from tests.page.conftest import Visitor
 
 
-def test_the_page_asks_its_own_origin_only(
-    shipped: Service, visitor: Visitor, png: bytes
-) -> None:
+def test_the_page_asks_its_own_origin_only(shipped: Service, visitor: Visitor, png: bytes) -> None:
     visit = visitor(shipped).open()
     visit.upload(png)
     visit.at("#examples button").last.click()
@@ -21,6 +18,9 @@ def test_the_page_asks_its_own_origin_only(
     visit.agrees()
     elsewhere = [r.url for r in visit.requests if not r.url.startswith(f"{visit.origin}/")]
     assert not elsewhere
+    kept = visit.page.context.storage_state()
+    assert not kept["cookies"]
+    assert not kept["origins"]
 
 
 def test_docs_need_no_network(shipped: Service, visitor: Visitor) -> None:
@@ -33,11 +33,3 @@ def test_docs_need_no_network(shipped: Service, visitor: Visitor) -> None:
         if not request.url.startswith((f"{visit.origin}/", "data:"))
     ]
     assert not elsewhere
-
-
-@pytest.mark.parametrize("path", ["/", "/docs"])
-def test_nothing_is_kept(shipped: Service, visitor: Visitor, path: str) -> None:
-    visit = visitor(shipped)
-    visit.page.goto(visit.origin + path, wait_until="networkidle" if path != "/" else "load")
-    assert not visit.page.context.storage_state()["cookies"]
-    assert not visit.page.context.storage_state()["origins"]

@@ -21,6 +21,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         yield service
 
 
+@pytest.mark.verify
 @pytest.mark.parametrize("strips", [True, False])
 def test_everything_is_asked_below_the_prefix(
     service: Service, visitor: Visitor, png: bytes, strips: bool
@@ -36,7 +37,7 @@ def test_everything_is_asked_below_the_prefix(
     visit.open(f"{PREFIX}/#threshold=0.3")
     expect(visit.at("#verdict")).to_contain_text("cat")
     visit.agrees()
-    visit.answered(lambda: visit.upload(png))
+    visit.answered(visit.upload, png)
     visit.page.get_by_role("button", name="Copy as curl").click()
     expect(visit.at("#snippet")).to_contain_text(f"{visit.origin}{PREFIX}/classify?")
     assert all(r.url.startswith(f"{visit.origin}{PREFIX}/") for r in visit.requests)

@@ -16,8 +16,8 @@ HIDDEN = """(hidden) => {
 def looks(visit: Visit, seconds: int) -> int:
     """How often the page looked at the service within so many seconds of its clock."""
     before = visit.asked(STATUS)
-    for _ in range(2 * seconds):
-        visit.page.clock.run_for(500)
+    for _ in range(seconds):
+        visit.page.clock.run_for(1000)
         visit.at("#service-state").inner_text()
     return visit.asked(STATUS) - before
 

@@ -28,7 +28,7 @@ def test_dragging_equals_the_service_exactly(
     visit = visitor(shipped).open()
     exits = set()
     for body in (picture() for _ in range(images)):
-        visit.answered(lambda body=body: visit.upload(body))  # type: ignore[misc]
+        visit.answered(visit.upload, body)
         visit.answered(lambda: visit.drag(RNG.random()))
         answer = shipped.client.post(
             "/classify",
@@ -69,5 +69,5 @@ def test_a_point_of_the_curve_brings_its_threshold(shipped: Service, visitor: Vi
     assert dots.count() == len(points)
     for point in (points[0], points[len(points) // 2]):
         dot = dots.nth(points.index(point))
-        visit.answered(lambda dot=dot: dot.click(force=True))  # type: ignore[misc]
+        visit.answered(dot.click, force=True)
         assert visit.threshold == point["entropy_threshold"]

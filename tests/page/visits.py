@@ -34,10 +34,13 @@ class Visit:
         self.refusals_expected = False
         self.requests: list[Request] = []
         self._complaints: list[str] = []
-        page.on("request", lambda request: self.requests.append(request))
+        page.on("request", self._request)
         page.on("pageerror", lambda error: self._complaints.append(str(error)))
         page.on("console", self._console)
         page.on("dialog", lambda dialog: self._complaints.append(f"dialog {dialog.message!r}"))
+
+    def _request(self, request: Request) -> None:
+        self.requests.append(request)
 
     def _console(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
@@ -102,10 +105,12 @@ class Visit:
 
     # What is done
 
-    def answered(self, action: Callable[[], Any]) -> None:
+    def answered(self, action: Callable[..., Any], *arguments: Any, **options: Any) -> None:
         """Do it, until the service has answered and the page compared."""
-        with self.page.expect_response(lambda response: urlsplit(response.url).path.endswith(CLASSIFY)):
-            action()
+        with self.page.expect_response(
+            lambda response: urlsplit(response.url).path.endswith(CLASSIFY)
+        ):
+            action(*arguments, **options)
         self.agrees()
 
     def upload(self, body: bytes, name: str = "picture.png", kind: str = "image/png") -> None:
@@ -118,7 +123,8 @@ class Visit:
         plot = self.at("#entropy svg")
         plot.scroll_into_view_if_needed()
         box, grip = plot.bounding_box(), self.handle.locator(".grip").bounding_box()
-        assert box and grip
+        assert box
+        assert grip
         mouse = self.page.mouse
         mouse.move(grip["x"] + grip["width"] / 2, grip["y"] + grip["height"] / 2)
         mouse.down()
