@@ -377,6 +377,7 @@ function listen() {
 }
 
 async function copy(kind) {
+  if (kind === "json" && !agreed) await agreeing.ask(); // as after a slider was moved
   if (!source || !model || (kind === "json" && !agreed)) return;
   const parameters = { ...(model === models[0] ? {} : chosenModel()), entropy_threshold: threshold };
   const text = snippets[kind]({
