@@ -6,7 +6,7 @@ import re
 from typing import Literal
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.load.servers import Service
 from tests.page.conftest import Visitor
@@ -63,3 +63,37 @@ def test_the_eraser_rubs_by_mouse(visit: Visit) -> None:
     visit.at("#eraser").click()
     visit.at("#picture").click()
     expect(visit.at("#slowdown li")).to_have_count(1)
+
+
+def test_the_last_choice_counts(visit: Visit) -> None:
+    """However long an earlier one takes to arrive."""
+    slow, fast = visit.at("#examples button").nth(1), visit.at("#examples button").nth(2)
+    file = f"**/{slow.locator('img').get_attribute('src')}"
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    visit.page.route(file, hold)
+    slow.click()
+    visit.answered(fast.click)
+    seen = visit.at("#verdict").inner_text()
+    with visit.page.expect_response(file):
+        held[0].continue_()
+    visit.answered(visit.drag, 0.02)
+    visit.answered(visit.at("#calibrated").click)
+    expect(fast).to_have_attribute("aria-pressed", "true")
+    expect(visit.at("#verdict")).to_have_text(seen)
+
+
+def test_clicking_wildly_ends_with_the_last(visit: Visit) -> None:
+    buttons = visit.at("#examples button")
+    for k in (1, 2, 3, 1, 2, 3, 2):
+        buttons.nth(k).click(no_wait_after=True)
+    expect(buttons.nth(2).locator(".badge")).not_to_have_text("")
+    expect(buttons.nth(2)).to_have_attribute("aria-pressed", "true")
+    visit.agrees()
+    seen = visit.at("#verdict").inner_text()
+    visit.page.reload()
+    visit.page.wait_for_selector("html[data-ready]", state="attached")
+    expect(visit.at("#verdict")).to_have_text(seen)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from urllib.parse import parse_qsl, urlsplit
+
 import numpy as np
 import pytest
+from playwright.sync_api import expect
 
 from tests.conftest import encoded
 from tests.load.servers import Service
@@ -26,17 +29,26 @@ def test_dragging_equals_the_service_exactly(
     shipped: Service, visitor: Visitor, images: int
 ) -> None:
     visit = visitor(shipped).open()
+    noise = visit.page.get_by_role("slider", name="Noise")
     exits = set()
-    for body in (picture() for _ in range(images)):
+    for k in range(images):
+        body = picture()
         visit.answered(visit.upload, body)
-        visit.answered(lambda: visit.drag(RNG.random()))
-        answer = shipped.client.post(
-            "/classify",
-            params={"entropy_threshold": visit.threshold, "brownout": False},
-            content=body,
-            headers={"Content-Type": "image/png"},
-        ).json()
-        assert visit.exit == answer["timesteps_used"]
+        if k % 2:  # and then it is the page that knows what was sent
+            noise.fill(str(RNG.integers(1, 101)))
+            expect(visit.at("#slowdown li")).to_have_count(1)
+        own = visit.answered(visit.drag, RNG.random())
+        asked = dict(parse_qsl(urlsplit(own.url).query))
+        assert float(asked["entropy_threshold"]) == visit.threshold
+        assert own.json()["timesteps_used"] == visit.exit
+        if k % 2 == 0:
+            answer = shipped.client.post(
+                "/classify",
+                params={"entropy_threshold": visit.threshold, "brownout": False},
+                content=body,
+                headers={"Content-Type": "image/png"},
+            )
+            assert answer.json()["timesteps_used"] == visit.exit
         exits.add(visit.exit)
     assert len(exits) > 1, "images that all leave alike prove nothing"
 

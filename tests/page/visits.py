@@ -8,7 +8,15 @@ from collections.abc import Callable
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from playwright.sync_api import ConsoleMessage, FilePayload, Locator, Page, Request, expect
+from playwright.sync_api import (
+    ConsoleMessage,
+    FilePayload,
+    Locator,
+    Page,
+    Request,
+    Response,
+    expect,
+)
 
 REFUSED = re.compile("Failed to load resource")
 STREAM, CLASSIFY, STATUS = "/classify/stream", "/classify", "/v1/status"
@@ -105,13 +113,14 @@ class Visit:
 
     # What is done
 
-    def answered(self, action: Callable[..., Any], *arguments: Any, **options: Any) -> None:
-        """Do it, until the service has answered and the page compared."""
+    def answered(self, action: Callable[..., Any], *arguments: Any, **options: Any) -> Response:
+        """Do it, until the service has answered and the page compared; that answer."""
         with self.page.expect_response(
             lambda response: urlsplit(response.url).path.endswith(CLASSIFY)
-        ):
+        ) as answer:
             action(*arguments, **options)
         self.agrees()
+        return answer.value
 
     def upload(self, body: bytes, name: str = "picture.png", kind: str = "image/png") -> None:
         """Choose a file."""
