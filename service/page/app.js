@@ -40,6 +40,7 @@ let model = null;
 let calibrated = 0;
 let threshold = 0;
 let held = ""; // images of the calibration
+let choices = 0; // of an image: one that arrives late is not wanted any more
 let source = null; // {file, name, example}
 let run = null; // {steps, answer, entropies, file}: all timesteps of an image
 let agreed = null; // the service's answer with this threshold
@@ -213,6 +214,7 @@ function use(value) {
 }
 
 async function take(file, { name = file.name || "image", example = null, live = false } = {}) {
+  choices += 1;
   const before = source;
   const mine = { file, name, example };
   source = mine;
@@ -229,8 +231,11 @@ async function take(file, { name = file.name || "image", example = null, live = 
 
 async function takeExample(example) {
   camera.stop();
+  choices += 1;
+  const choice = choices;
   try {
-    await take(await examples.file(example), { name: example.file, example });
+    const file = await examples.file(example);
+    if (choice === choices) await take(file, { name: example.file, example });
   } catch (error) {
     report(error);
   }
