@@ -36,6 +36,7 @@ export class Easel {
   async load(file) {
     this.#original = file;
     const bitmap = await createImageBitmap(file).catch(() => null);
+    if (this.#original !== file) return; // there is a newer one
     this.#bitmap?.close();
     this.#bitmap = bitmap;
     this.mend();
