@@ -83,3 +83,25 @@ def test_a_point_of_the_curve_brings_its_threshold(shipped: Service, visitor: Vi
         dot = dots.nth(points.index(point))
         visit.answered(dot.click, force=True)
         assert visit.threshold == point["entropy_threshold"]
+
+
+def test_a_finger_drags_as_well(shipped: Service, visitor: Visitor) -> None:
+    telephone = {"width": 380, "height": 800}
+    visit = visitor(shipped, viewport=telephone, has_touch=True, is_mobile=True).open()
+    grip = visit.handle.locator(".grip")
+    visit.at("#entropy svg").scroll_into_view_if_needed()
+    box = grip.bounding_box()
+    assert box
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    before, scrolled = visit.threshold, visit.page.evaluate("scrollY")
+    fingers = visit.page.context.new_cdp_session(visit.page)
+
+    def touch(kind: str, *points: dict[str, float]) -> None:
+        fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [*points]})
+
+    touch("touchStart", {"x": x, "y": y})
+    for way in range(10, 50, 10):
+        touch("touchMove", {"x": x, "y": y + way})
+    visit.answered(touch, "touchEnd")
+    assert visit.threshold < before
+    assert visit.page.evaluate("scrollY") == scrolled
