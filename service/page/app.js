@@ -5,7 +5,7 @@
 import * as address from "./address.js";
 import { Camera } from "./camera.js";
 import { Columns } from "./columns.js";
-import { Curve, about } from "./curve.js";
+import { Curve, about, chance } from "./curve.js";
 import { byId, element } from "./dom.js";
 import { Easel } from "./easel.js";
 import { Race, parts } from "./energy.js";
@@ -13,12 +13,13 @@ import { EntropyPlot } from "./entropy.js";
 import { Examples } from "./examples.js";
 import { exitAt } from "./exit.js";
 import { Glance } from "./glance.js";
+import { intake } from "./intake.js";
 import { Latest } from "./latest.js";
-import { duration, short, timesteps } from "./numbers.js";
+import { duration, listed, rough, short, timesteps } from "./numbers.js";
 import { Player } from "./player.js";
 import { wholeRun } from "./run.js";
 import { Refusal, Service } from "./service.js";
-import { snippets } from "./snippets.js";
+import { Snippet } from "./snippet.js";
 import { Trail } from "./trail.js";
 import { verdict } from "./verdict.js";
 
@@ -31,19 +32,25 @@ const plot = new EntropyPlot(byId("entropy"));
 const curve = new Curve(byId("curve"));
 const race = new Race(byId("race"));
 const trail = new Trail(byId("slowdown"));
+const snippet = new Snippet(byId("snippet"), byId("copied"));
 const stillness = matchMedia("(prefers-reduced-motion: reduce)");
 const player = new Player({ still: () => stillness.matches });
 const wanted = address.read();
+const SPIKING = {
+  hybrid: "Pixels speak that way too, from the second timestep on: each colour once, the brighter the earlier.",
+  direct: "The image itself is shown at every timestep.",
+};
 
 let models = [];
 let model = null;
 let calibrated = 0;
 let threshold = 0;
-let held = ""; // images of the calibration
+let held = 0; // images of the calibration
 let choices = 0; // of an image: one that arrives late is not wanted any more
 let source = null; // {file, name, example}
 let run = null; // {steps, answer, entropies, file}: all timesteps of an image
 let agreed = null; // the service's answer with this threshold
+let again = null; // what failed, to be tried once more
 
 // What is asked
 
@@ -57,7 +64,7 @@ const asking = new Latest(async ({ animate = false, live = false } = {}) => {
     run = whole;
   } catch (error) {
     if (changed()) return null;
-    report(error);
+    report(error, () => asking.ask());
     return error;
   }
   lay();
@@ -94,23 +101,27 @@ const agreeing = new Latest(async () => {
   if (!run) return;
   const now = run;
   const asked = threshold;
-  byId("agreement").textContent = "asking the service …";
+  agree("asking the service …");
   try {
     agreed = await service.classify(now.file, { ...chosenModel(), entropy_threshold: asked, brownout: false, energy: "full" });
   } catch (error) {
-    byId("agreement").textContent = "";
-    report(error);
+    agree("");
+    report(error, () => agreeing.ask());
     return;
   }
   if (now !== run || asked !== threshold) return;
   const exit = exitAt(now.entropies, asked);
   const same = agreed.timesteps_used === exit && agreed.entropy === now.entropies[exit - 1];
-  byId("agreement").textContent = same
-    ? `The service, asked with ${short(asked)}: ${timesteps(exit)}, the same as here.`
-    : `The service, asked with ${short(asked)}: ${timesteps(agreed.timesteps_used)}, not the ${exit} shown here.`;
-  byId("agreement").dataset.same = same;
+  const said = `The service, asked with ${short(asked)}: ${timesteps(agreed.timesteps_used)}`;
+  agree(same ? `${said}, the same as here.` : `${said}, not the ${exit} shown here.`, same);
   layParts();
 });
+
+function agree(words, same) {
+  byId("agreement").textContent = words;
+  if (same === undefined) delete byId("agreement").dataset.same;
+  else byId("agreement").dataset.same = same;
+}
 
 /** What a request says that wants a point's accuracy instead of its threshold; it may be cheaper. */
 const targeting = new Latest(async (point) => {
@@ -118,7 +129,10 @@ const targeting = new Latest(async (point) => {
   try {
     const wanted = { ...chosenModel(), target_accuracy: point.accuracy, brownout: false, energy: "off" };
     const { entropy_threshold: taken, expected } = await service.classify(run.file, wanted);
-    byId("target").textContent = `target_accuracy=${point.accuracy} takes the cheapest threshold that reaches it: ${short(taken)}, ${about(expected)}.`;
+    const same = taken === point.entropy_threshold;
+    byId("target").textContent = same
+      ? `A request gets the same by target_accuracy=${point.accuracy}.`
+      : `By target_accuracy=${point.accuracy} a request gets a cheaper threshold that is as accurate: ${short(taken)}, ${about(expected)}.`;
   } catch (error) {
     report(error);
   }
@@ -138,9 +152,11 @@ function lay() {
   byId("scrubber").max = entropies.length;
   const inference = answer.timing_ms.inference / 1000 / entropies.length;
   byId("slower").textContent =
-    `${short(player.slower(inference))} times slower than it was: ${duration(inference)} a timestep`;
+    `${rough(player.slower(inference))} times slower than it was: ${duration(inference)} a timestep`;
   agreed = null;
-  byId("agreement").textContent = "";
+  agree(easel.unchanged ? "" : "Changed here; with this threshold the service has not been asked.");
+  snippet.clear();
+  columns.reach();
   const detail = answer.energy ? `For a chip by the profile ${answer.energy.profile}, not for this machine. Lines: 5th to 95th percentile of what is uncertain.` : "";
   byId("chip").textContent = detail;
   byId("parts-show").hidden = !answer.energy;
@@ -161,8 +177,9 @@ function show() {
   if (document.activeElement !== byId("threshold")) byId("threshold").value = threshold;
   byId("calibrated").disabled = threshold === calibrated;
   const expected = curve.expected(threshold);
-  byId("expected").textContent = expected ? `This threshold on ${held} held-out images: ${about(expected)}.` : "";
-  const { headline, reason } = verdict(run, { cursor, exit, threshold });
+  byId("expected").textContent = expected ? `This threshold on ${short(held)} held-out images: ${about(expected)}. ${chance(expected, held)}` : "";
+  const truth = easel.unchanged ? examples.truth(source.example, model) : undefined;
+  const { headline, reason } = verdict(run, { cursor, exit, threshold, truth });
   said(byId("verdict"), ...headline);
   said(byId("reason"), reason);
   remember();
@@ -180,17 +197,30 @@ function layParts() {
   byId("parts").tBodies[0].replaceChildren(...parts(detail, agreed.energy.total_pj));
 }
 
-function say(words, { again = false } = {}) {
+/** @param retry what may be tried again. */
+function say(words, retry = null) {
   byId("problem").querySelector("p").textContent = words;
   byId("problem").hidden = false;
+  again = retry;
   byId("again").hidden = !again;
 }
 
-function report(error) {
+function unsay() {
+  byId("problem").hidden = true;
+  again = null;
+}
+
+function report(error, retry = connect) {
   const known = error instanceof Refusal;
-  say(known ? error.message : `This page failed: ${error.message}`, { again: known && error.passing });
+  say(known ? error.message : `This page failed: ${error.message}`, known && error.passing ? retry : null);
   if (error.status === 401) askForKey();
   if (!run) said(byId("verdict"), "No answer yet");
+}
+
+function retry() {
+  const what = again;
+  unsay();
+  return what?.();
 }
 
 function askForKey() {
@@ -210,6 +240,7 @@ function remember() {
 
 function use(value) {
   threshold = value;
+  snippet.clear();
   show();
 }
 
@@ -219,7 +250,7 @@ async function take(file, { name = file.name || "image", example = null, live = 
   const mine = { file, name, example };
   source = mine;
   await easel.load(file);
-  byId("problem").hidden = true;
+  unsay();
   const error = await asking.ask({ animate: !live && run !== null, live });
   if (error && before && !error.passing && source === mine) { // no image that can be asked about
     source = before;
@@ -237,7 +268,7 @@ async function takeExample(example) {
     const file = await examples.file(example);
     if (choice === choices) await take(file, { name: example.file, example });
   } catch (error) {
-    report(error);
+    report(error, () => takeExample(example));
   }
 }
 
@@ -252,7 +283,9 @@ async function choose(next) {
   calibrated = calibration.default_entropy_threshold;
   threshold = calibrated;
   curve.lay(calibration.curve);
-  held = short(calibration.images);
+  held = calibration.images;
+  byId("classes").textContent = `It knows ${listed(model.labels)}.`;
+  byId("spiking").textContent = SPIKING[model.encoding] ?? "";
 }
 
 async function connect() {
@@ -263,7 +296,7 @@ async function connect() {
     byId("model").disabled = false;
     await choose(models.find(({ name, version }) => [name, `${name}:${version}`].includes(wanted.model)) ?? models[0]);
     if (wanted.threshold !== undefined) threshold = wanted.threshold;
-    byId("problem").hidden = true;
+    unsay();
     await takeExample(examples.named(wanted.example));
   } catch (error) {
     report(error);
@@ -286,7 +319,7 @@ function listen() {
   examples.chosen = takeExample;
   easel.changed = async () => {
     await asking.ask({ live: true });
-    if (!run) return;
+    if (!run || run.file === source.file) return;
     const { exit, label } = outcome();
     trail.add(exit, run.entropies.length, label);
   };
@@ -309,11 +342,8 @@ function listen() {
     service.key = byId("key").value.trim();
     connect();
   });
-  byId("close").addEventListener("click", () => { byId("problem").hidden = true; });
-  byId("again").addEventListener("click", () => {
-    byId("problem").hidden = true;
-    return run ? asking.ask() : connect();
-  });
+  byId("close").addEventListener("click", unsay);
+  byId("again").addEventListener("click", retry);
   byId("play").addEventListener("click", () => (player.playing ? player.pause() : player.play()));
   byId("back").addEventListener("click", () => player.step(-1));
   byId("forth").addEventListener("click", () => player.step(1));
@@ -323,9 +353,11 @@ function listen() {
   });
   byId("threshold").addEventListener("change", () => {
     const value = byId("threshold").valueAsNumber;
-    if (value >= 0 && value <= 1) use(value);
+    const fits = value >= 0 && value <= 1;
+    if (fits) use(value);
     byId("threshold").value = threshold;
-    agreeing.ask();
+    if (fits) agreeing.ask();
+    else agree("A threshold is a number from 0 to 1.");
   });
   byId("calibrated").addEventListener("click", () => {
     use(calibrated);
@@ -335,12 +367,14 @@ function listen() {
     const hidden = byId("parts").toggleAttribute("hidden");
     byId("parts-show").setAttribute("aria-expanded", !hidden);
   });
-  byId("eraser").addEventListener("click", () => {
-    const on = byId("eraser").getAttribute("aria-pressed") !== "true";
+  const erase = (on) => {
     byId("eraser").setAttribute("aria-pressed", on);
     byId("eraser-hint").hidden = !on;
     easel.rub(on);
-  });
+  };
+  byId("eraser").addEventListener("click", () => erase(byId("eraser").getAttribute("aria-pressed") !== "true"));
+  byId("picture").addEventListener("keydown", ({ key }) => key === "Escape" && erase(false));
+  byId("save").addEventListener("click", save);
   byId("mend").addEventListener("click", () => {
     easel.mend();
     asking.ask();
@@ -356,23 +390,9 @@ function listen() {
   for (const button of document.querySelectorAll("[data-snippet]")) {
     button.addEventListener("click", () => copy(button.dataset.snippet));
   }
-  const own = (files) => {
-    const file = [...files].find((one) => one);
-    if (!file) return;
+  intake(byId("file"), (file) => {
     camera.stop();
     take(file);
-  };
-  byId("file").addEventListener("change", () => own(byId("file").files));
-  document.addEventListener("paste", (event) => own(event.clipboardData.files));
-  document.addEventListener("dragover", (event) => {
-    event.preventDefault();
-    document.body.classList.add("dropping");
-  });
-  document.addEventListener("dragleave", () => document.body.classList.remove("dropping"));
-  document.addEventListener("drop", (event) => {
-    event.preventDefault();
-    document.body.classList.remove("dropping");
-    own(event.dataTransfer.files);
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
     if (!run) return;
@@ -383,27 +403,33 @@ function listen() {
 
 async function copy(kind) {
   if (kind === "json" && !agreed) await agreeing.ask(); // as after a slider was moved
-  if (!source || !model || (kind === "json" && !agreed)) return;
+  if (!run || (kind === "json" && !agreed)) return;
+  const changed = run.file !== source.file;
   const parameters = { ...(model === models[0] ? {} : chosenModel()), entropy_threshold: threshold };
-  const text = snippets[kind]({
+  snippet.show(kind, {
     url: document.baseURI,
-    file: easel.unchanged ? source.name : "picture.png", // as browsers save the picture
-    type: easel.unchanged ? source.file.type || "image/*" : "image/png",
-    parameters, key: service.key !== "", answer: agreed,
+    picture: changed ? null : source.example && examples.url(source.example),
+    file: changed ? sentName() : source.name,
+    type: run.file.type || "image/*",
+    parameters,
+    key: service.key !== "",
+    answer: agreed,
   });
-  byId("snippet").textContent = text;
-  byId("snippet").hidden = false;
-  try {
-    await navigator.clipboard.writeText(text);
-    byId("copied").textContent = "Copied.";
-  } catch {
-    byId("copied").textContent = "Select it below: this browser lets no page copy here.";
-  }
 }
+
+/** What was sent, as a file to be kept: it may have been changed here. */
+function save() {
+  if (!run) return;
+  const link = element("a", { href: URL.createObjectURL(run.file), download: sentName() });
+  link.click();
+  URL.revokeObjectURL(link.href);
+}
+
+const sentName = () => (run.file === source.file ? source.name : `picture.${run.file.type.split("/")[1]}`);
 
 listen();
 const glance = new Glance(service, { root: byId("glance"), exits: byId("exits"), title: byId("service-state") });
-glance.returned = () => model || connect();
+glance.returned = retry;
 glance.watch();
 await examples.load();
 await connect();

@@ -59,6 +59,13 @@ export class Columns {
     this.#column.show(Math.min(1, Math.max(0, cursor - t + 1)), t === exit, winner);
   }
 
+  /** Those that are wider than their place can be reached, and moved, by keyboard. */
+  reach() {
+    const scroller = this.#root.closest("#stage");
+    if (scroller.scrollWidth > scroller.clientWidth) scroller.tabIndex = 0;
+    else scroller.removeAttribute("tabindex");
+  }
+
   /** Bring a timestep into view. */
   reveal(t) {
     const column = this.#columns[t - 1]?.root;
@@ -88,7 +95,8 @@ class Column {
     } else {
       parts.push(element("p", { className: "hint", textContent: `${step.spikes} spikes so far` }));
     }
-    this.#bars = classes.map((kind) => new Bar(kind, place(step.top_k, kind), place(before, kind)));
+    const [now, then] = [step.top_k, before].map((ranked) => places(ranked, classes));
+    this.#bars = classes.map((kind, k) => new Bar(kind, now[k], then[k]));
     const bars = this.#bars.map((bar) => bar.root);
     parts.push(element("ol", { className: "thinks" }, ...bars), this.#saved);
     this.root = element("li", { className: "column" }, ...parts);
@@ -163,11 +171,12 @@ function favourites(steps, count) {
   return [...best.values()].sort((a, b) => b.probability - a.probability).slice(0, count);
 }
 
-/** Where a class stands among the likeliest; behind them where it is none of them. */
-function place(ranked, { index }) {
-  const rank = ranked.findIndex((kind) => kind.index === index);
-  if (rank < 0 || rank >= BARS) return { rank: BARS, probability: ranked[rank]?.probability ?? 0 };
-  return { rank, probability: ranked[rank].probability };
+/** How likely classes are at a timestep, 0 where that was not told, and where each stands among them. */
+function places(ranked, classes) {
+  const known = new Map(ranked.map(({ index, probability }) => [index, probability]));
+  const likely = classes.map(({ index }) => known.get(index) ?? 0);
+  const order = [...likely.keys()].sort((a, b) => likely[b] - likely[a]);
+  return likely.map((probability, k) => ({ probability, rank: order.indexOf(k) }));
 }
 
 function strengths(steps) {

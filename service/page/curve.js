@@ -4,6 +4,7 @@ import { shape } from "./dom.js";
 import { percent, short } from "./numbers.js";
 
 const HEIGHT = 190;
+const TICKS = [1, 1.1, 1.5, 2, 3, 4, 8, 16, 64, 256, 1024];
 const BOX = { left: 46, right: 12, top: 14, bottom: 34 };
 
 export class Curve {
@@ -49,9 +50,10 @@ export class Curve {
     const points = this.#points;
     const width = this.#root.clientWidth;
     if (!points.length || !width) return;
-    const [left, right] = spread(points.map((point) => point.average_timesteps), 0.1);
+    const averages = points.map((point) => point.average_timesteps);
+    const [left, right] = spread(averages.map(along), 0.1);
     const [low, high] = spread(points.map((point) => point.accuracy), 0.005);
-    const x = (value) => BOX.left + ((value - left) / (right - left)) * (width - BOX.left - BOX.right);
+    const x = (value) => BOX.left + ((along(value) - left) / (right - left)) * (width - BOX.left - BOX.right);
     const y = (value) => HEIGHT - BOX.bottom - ((value - low) / (high - low)) * (HEIGHT - BOX.top - BOX.bottom);
     this.#at = (point) => [x(point.average_timesteps), y(point.accuracy)];
     const path = points.map((point) => this.#at(point).join(" ")).join("L");
@@ -63,8 +65,8 @@ export class Curve {
         shape("line", { class: "tick", x1: BOX.left, x2: width - BOX.right, y1: y(value), y2: y(value) }),
         shape("text", { class: "scale", x: BOX.left - 6, y: y(value) + 4 }, percent(value, digits)),
       ]),
-      ...[left, right].map((value) =>
-        shape("text", { class: "scale middle", x: x(value), y: HEIGHT - BOX.bottom + 16 }, short(value))),
+      ...TICKS.filter((tick) => tick >= Math.min(...averages) - 0.02 && tick <= Math.max(...averages)).map((tick) =>
+        shape("text", { class: "scale middle", x: x(tick), y: HEIGHT - BOX.bottom + 16 }, String(tick))),
       shape("text", { class: "name middle", x: (BOX.left + width - BOX.right) / 2, y: HEIGHT - 4 }, "average timesteps"),
       shape("text", { class: "name", x: BOX.left, y: 10 }, "accuracy"),
       shape("path", { class: "path", d: `M${path}` }),
@@ -119,6 +121,13 @@ export const about = ({ accuracy, average_timesteps: average }) =>
   `${percent(accuracy, 1)} right, ${average.toFixed(2)} timesteps on average`;
 
 const named = (point) => `${about(point)}, at threshold ${short(point.entropy_threshold)}`;
+
+/** What of a difference may be chance: the standard error of an accuracy on so many images. */
+export const chance = ({ accuracy }, images) =>
+  `Its standard error is ${(100 * Math.sqrt((accuracy * (1 - accuracy)) / images)).toFixed(1)} points.`;
+
+// Most thresholds differ in the first tenth of a timestep.
+const along = (average) => Math.sqrt(average - 1);
 
 function spread(values, least) {
   const [low, high] = [Math.min(...values), Math.max(...values)];

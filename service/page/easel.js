@@ -65,6 +65,7 @@ export class Easel {
 
   rub(on) {
     this.#rubbing = on;
+    this.#canvas.tabIndex = on ? 0 : -1;
     this.#canvas.classList.toggle("rubbing", on);
     this.#draw();
   }

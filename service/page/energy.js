@@ -73,13 +73,27 @@ class Bar {
   }
 }
 
+const LEAST = 0.001; // of a part that is named
+const NAMES = {
+  adc: "converters to digital (ADC)",
+  crossbar: "crossbars",
+  exit: "exit rule",
+  htree: "wires within tiles (H-tree)",
+  lif: "neurons (LIF)",
+  mem_fetch: "memory",
+  mux: "multiplexers",
+  noc: "network between tiles",
+  tile_buffer: "tile buffers",
+};
+
 /** Rows of the table of parts, the largest first. */
 export function parts(detail, total) {
   return Object.entries(detail.components_pj)
     .sort(([, a], [, b]) => b - a)
+    .filter(([, pj]) => pj >= total * LEAST)
     .map(([name, pj]) => element(
       "tr", {},
-      element("th", { scope: "row", textContent: name.replaceAll("_", " ") }),
+      element("th", { scope: "row", textContent: NAMES[name] ?? name.replaceAll("_", " ") }),
       element("td", { textContent: energy(pj) }),
       element("td", { textContent: percent(pj / total, 1) }),
     ));

@@ -4,8 +4,9 @@ import { shape } from "./dom.js";
 import { fallen, risen } from "./exit.js";
 import { short } from "./numbers.js";
 
-const HEIGHT = 176;
+const HEIGHT = 156;
 const MARGIN = 14;
+const GRIP = 30; // half of the handle's width
 const TICKS = [0, 0.001, 0.01, 0.1, 0.5, 1];
 const STEPS = { ArrowUp: 0.01, ArrowRight: 0.01, ArrowDown: -0.01, ArrowLeft: -0.01, PageUp: 0.1, PageDown: -0.1 };
 
@@ -25,7 +26,8 @@ export class EntropyPlot {
   #line = shape("g");
   #handle;
   #rule = shape("line", { class: "rule" });
-  #label = shape("text", { class: "number", x: 34, y: 4 });
+  #label = shape("text", { class: "number", y: 4 });
+  #grip = shape("g", {}, shape("rect", { class: "grip", x: -GRIP, y: -12, width: 2 * GRIP, height: 24, rx: 12 }), this.#label);
   #entropies = [];
   #threshold = 0;
   #cursor = 0;
@@ -41,8 +43,7 @@ export class EntropyPlot {
       },
       shape("rect", { class: "reach", x: 0, y: -22, height: 44, width: "100%" }),
       this.#rule,
-      shape("rect", { class: "grip", x: 4, y: -12, width: 60, height: 24, rx: 12 }),
-      this.#label,
+      this.#grip,
     );
     this.#picture.append(this.#line, this.#handle);
     root.append(this.#picture);
@@ -83,6 +84,8 @@ export class EntropyPlot {
     this.#picture.setAttribute("width", width);
     this.#rule.setAttribute("x2", width);
     this.#handle.setAttribute("transform", `translate(0 ${y(this.#threshold)})`);
+    const column = width / (this.#entropies.length || 1); // between two dots, if there is room
+    this.#grip.setAttribute("transform", `translate(${Math.min(width - GRIP, Math.ceil(GRIP / column) * column)} 0)`);
     this.#label.textContent = short(this.#threshold);
     this.#handle.setAttribute("aria-valuenow", this.#threshold);
     this.#handle.setAttribute("aria-valuetext", `${short(this.#threshold)}: leaves after timestep ${this.#exit}`);

@@ -31,6 +31,15 @@ export class Examples {
     return (await fetched(FOLDER + file)).blob();
   }
 
+  url = ({ file }) => FOLDER + file;
+
+  /** The class of an example for a network: null if it is none, undefined if that is not known. */
+  truth(example, { name, labels }) {
+    if (!example) return undefined;
+    if (example.class === null) return name === NETWORK ? null : undefined;
+    return labels.includes(example.class) ? example.class : undefined;
+  }
+
   mark(example) {
     for (const [name, { button }] of this.#buttons) button.setAttribute("aria-pressed", name === example?.name);
   }
@@ -42,20 +51,25 @@ export class Examples {
 
   /** Another network: what it says is not known yet, but of the one that they were chosen for. */
   expect(network) {
-    for (const { badge, about } of this.#buttons.values()) badge.textContent = network === NETWORK ? about : "";
+    for (const { badge, about } of this.#buttons.values()) {
+      badge.textContent = "";
+      about.hidden = network !== NETWORK;
+    }
   }
 
   #button(example) {
     const badge = element("span", { className: "badge" });
+    const about = element("span", { className: "about", textContent: example.about });
     const button = element(
       "button", { type: "button" },
       element("img", { src: FOLDER + example.file, alt: "", width: 64, height: 64 }),
       element("span", { textContent: example.title }),
+      about,
       badge,
     );
     button.setAttribute("aria-pressed", "false");
     button.addEventListener("click", () => this.chosen(example));
-    this.#buttons.set(example.name, { button, badge, about: example.about });
+    this.#buttons.set(example.name, { button, badge, about });
     return button;
   }
 }

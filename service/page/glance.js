@@ -6,7 +6,7 @@ import { duration, short } from "./numbers.js";
 const EVERY_MS = 2000;
 const KEPT = 300; // ten minutes
 const WINDOW = 6; // looks, which numbers are averages over: ten seconds
-const SINCE = "last ten seconds; lines: since this page was opened, up to ten minutes";
+const SINCE = "last ten seconds, this page's own requests among them; lines: up to ten minutes, since it was opened";
 const SPARK = { width: 120, height: 28 };
 
 /** What is shown: a name, what it is made of, how it is written. */
@@ -16,7 +16,7 @@ const TILES = [
   ["Half are answered within", (now) => quantile(now.latency, 0.5), duration],
   ["99 of 100 within", (now) => quantile(now.latency, 0.99), duration],
   ["Waiting", (now) => now.queued, short],
-  ["Joules a second, estimated", (now) => now.joules / now.seconds, (watts) => `${short(watts * 1e6)} µW`],
+  ["Power of the chip, estimated", (now) => now.joules / now.seconds, (watts) => `${short(watts * 1e6)} µW`],
   ["Refused a second", (now) => now.refused / now.seconds, short],
   ["Left before the answer", (now) => now.cancelled, short],
 ];

@@ -9,6 +9,18 @@ export function short(value) {
   return String(Number(value.toPrecision(3)));
 }
 
+/** Two digits: what differs from run to run. */
+export const rough = (value) => short(Number(value.toPrecision(2)));
+
+/** The first of many names, and how many more there are. */
+export function listed(names, most = 10) {
+  const more = names.length - most;
+  return `${names.slice(0, most).map(isolated).join(", ")}${more > 0 ? ` and ${more} more` : ""}`;
+}
+
+/** Somebody's own words inside a sentence, in whichever direction they are written. */
+export const isolated = (text) => `\u2068${text}\u2069`;
+
 /** Picojoules in a unit that fits. */
 export function energy(pj) {
   const [size, unit] = UNITS.find(([least]) => Math.abs(pj) >= least) ?? UNITS.at(-1);

@@ -37,7 +37,9 @@ export class Player {
 
   step(by) {
     this.pause();
-    this.to(by > 0 ? Math.floor(this.#cursor) + 1 : Math.ceil(this.#cursor) - 1);
+    // Behind the exit nothing more is to be seen.
+    if (by > 0) this.to(this.#cursor >= this.exit ? this.length : Math.floor(this.#cursor) + 1);
+    else this.to(Math.ceil(Math.min(this.#cursor, this.exit)) - 1);
   }
 
   play() {

@@ -1,7 +1,7 @@
 // How many timesteps an image took while it was made harder: one bar an answer.
 
 import { element } from "./dom.js";
-import { timesteps } from "./numbers.js";
+import { isolated, timesteps } from "./numbers.js";
 
 const KEPT = 48;
 
@@ -29,7 +29,7 @@ export class Trail {
     this.#bars.append(bar);
     if (this.#bars.children.length > KEPT) this.#bars.firstChild.remove();
     const { exit: was, label: before } = this.#first;
-    const answer = label === before ? `still “\u2068${label}\u2069”` : `“\u2068${label}\u2069” instead of “\u2068${before}\u2069”`;
-    this.#words.textContent = `${timesteps(exit)}, ${was} at first; ${answer}.`;
+    const answer = label === before ? `still ${isolated(label)}` : `${isolated(label)} instead of ${isolated(before)}`;
+    this.#words.textContent = `Now ${timesteps(exit)}, at first ${was}; ${answer}. A bar an answer.`;
   }
 }

@@ -1,10 +1,14 @@
 // What a moment of a run says, in words.
 
 import { own } from "./dom.js";
-import { energy, percent, short, timesteps } from "./numbers.js";
+import { energy, isolated, percent, short, timesteps } from "./numbers.js";
 
-/** Headline and reason, as what an element can append, `cursor` timesteps into a run. */
-export function verdict({ steps, entropies }, { cursor, exit, threshold }) {
+/**
+ * Headline and reason, as what an element can append, `cursor` timesteps into a run.
+ *
+ * @param truth the class of the image, null if it is none, undefined if nobody knows.
+ */
+export function verdict({ steps, entropies }, { cursor, exit, threshold, truth }) {
   const all = entropies.length;
   if (cursor < exit) {
     const sofar = cursor >= 1 && steps[Math.floor(cursor) - 1].top_k[0];
@@ -14,14 +18,19 @@ export function verdict({ steps, entropies }, { cursor, exit, threshold }) {
   const { label, probability } = steps[exit - 1].top_k[0];
   return {
     headline: [own(label), `, ${percent(probability)}, after ${exit} of ${timesteps(all)}`],
-    reason: `${why(entropies[exit - 1], threshold)} ${saved(steps, exit)}`,
+    reason: [judged(label, truth), why(entropies[exit - 1], threshold), saved(steps, exit)].filter(Boolean).join(" "),
   };
 }
 
 const why = (entropy, threshold) =>
   entropy < threshold
     ? `It stopped: the entropy, ${short(entropy)}, had fallen below ${short(threshold)}.`
-    : `It never was sure: the entropy, ${short(entropy)}, stayed above ${short(threshold)} to the end.`;
+    : `It ran to the end: the entropy, ${short(entropy)}, never fell below ${short(threshold)}.`;
+
+function judged(label, truth) {
+  if (truth === undefined || truth === label) return "";
+  return truth === null ? "There is none of its classes to be seen." : `Wrong: it is a ${isolated(truth)}.`;
+}
 
 function saved(steps, exit) {
   const [used, full] = [steps[exit - 1].energy_pj, steps.at(-1).energy_pj];
