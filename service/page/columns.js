@@ -81,9 +81,10 @@ class Column {
   #layers = [];
   #bars = [];
   #saved = element("p", { className: "saved" });
+  #told = element("div", { className: "told" });
 
   constructor(step, before, { classes, most, spikes }) {
-    const parts = [element("h3", {}, `t = ${step.t} `, this.#state)];
+    const parts = [];
     if (step.detail) {
       const { input, layers } = step.detail;
       paintInput(this.#shown, input);
@@ -98,14 +99,16 @@ class Column {
     const [now, then] = [step.top_k, before].map((ranked) => places(ranked, classes));
     this.#bars = classes.map((kind, k) => new Bar(kind, now[k], then[k]));
     const bars = this.#bars.map((bar) => bar.root);
-    parts.push(element("ol", { className: "thinks" }, ...bars), this.#saved);
-    this.root = element("li", { className: "column" }, ...parts);
+    this.#told.append(...parts, element("ol", { className: "thinks" }, ...bars));
+    const title = element("h3", {}, `t = ${step.t} `, this.#state);
+    this.root = element("li", { className: "column" }, title, this.#told, this.#saved);
   }
 
   /** `progress` 0…1 of this timestep. */
   show(progress, leaves, winner) {
     const state = progress === 0 ? "future" : progress < 1 ? "now" : leaves ? "leaves" : "done";
     this.root.className = `column ${state}`;
+    this.#told.ariaHidden = String(state === "future");
     this.root.toggleAttribute("aria-current", state === "now");
     this.#state.textContent = state === "leaves" ? "stops" : "";
     this.#saved.textContent = "";
@@ -119,6 +122,7 @@ class Column {
   ghost(saved) {
     this.show(1, false, -1);
     this.root.className = "column ghost";
+    this.#told.ariaHidden = "true";
     this.#state.textContent = "";
     this.#saved.textContent = saved ? `not computed, saved ${saved}` : "not computed";
   }

@@ -65,7 +65,8 @@ export class Easel {
 
   rub(on) {
     this.#rubbing = on;
-    this.#canvas.tabIndex = on ? 0 : -1;
+    if (on) this.#canvas.tabIndex = 0;
+    else this.#canvas.removeAttribute("tabindex");
     this.#canvas.classList.toggle("rubbing", on);
     this.#draw();
   }
