@@ -17,7 +17,7 @@ ZOO_DATA := data/cifar10/test_images.npy data/cifar100/test_images.npy
 .DEFAULT_GOAL := help
 .PHONY: help serve test verify check format train bench bench-serving bench-energy bench-results \
 	bench-training dashboard-picture \
-	ablation results figures energy-validation pins revisions clean
+	page ablation results figures energy-validation pins revisions clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ bench-results: $(VENV)/.bench $(DATASETS:%=data/%/test_images.npy) ## accuracy, 
 
 bench-training: $(VENV)/.dev ## seconds of a training step, by cause: ten idle minutes
 	$(BIN)/python -m benchmarks.training
+
+page: $(VENV)/.dev ## what the page weighs and costs the service, and its pictures: three idle minutes
+	$(BIN)/python -m benchmarks.page
 
 dashboard-picture: $(VENV)/.dev $(ZOO_DATA) $(NODE)/.package-lock.json ## judge and draw the Grafana dashboard: ten minutes; npm, Chromium, Prometheus
 	$(BIN)/python -m benchmarks.grafana types

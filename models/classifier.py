@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,7 +20,9 @@ from spikeserve.models.exits import Floats, StopReason
 from spikeserve.models.inference import Counts, Row
 from spikeserve.models.manifest import Manifest
 from spikeserve.models.preprocessing import ImageSource, is_one_image, pixels
+from spikeserve.models.program import Program
 from spikeserve.models.shipped import bundle_folder
+from spikeserve.models.spike_maps import Shown, SpikeMaps
 
 BATCH = 64
 """Images stepped together; more would take memory and no less time."""
@@ -68,13 +70,18 @@ class Model:
     Args:
         engine: runs the manifest's network; a ``FakeEngine`` in tests.
         profile: the chip of the energy estimates; the default one if left out.
+        program: what the engine runs, for :meth:`spike_maps`; :func:`load` gives it.
 
     Raises:
         EngineUnavailable: the engine runs another network.
     """
 
     def __init__(
-        self, manifest: Manifest, engine: Engine, profile: HardwareProfile | None = None
+        self,
+        manifest: Manifest,
+        engine: Engine,
+        profile: HardwareProfile | None = None,
+        program: Program | None = None,
     ) -> None:
         if engine.network != manifest.network:
             raise EngineUnavailable(
@@ -84,6 +91,7 @@ class Model:
         self.manifest = manifest
         self.engine = engine
         self.energy = EnergyModel(manifest, profile or load_profile())
+        self._program = program
 
     def __repr__(self) -> str:
         return f"<Model {self.manifest.name} {self.manifest.version} on {self.engine.name}>"
@@ -163,6 +171,24 @@ class Model:
             spikes=full.spikes[:, 0],
         )
 
+    def spike_maps(self, image: ImageSource) -> Iterator[Shown]:
+        """What enters the network at every timestep and where it fires, whatever an exit rule says.
+
+        Computed by the reference engine, one timestep whenever the next is asked for: slower than
+        :meth:`trace`, whose ``spikes`` these add up to.
+
+        Raises:
+            EngineUnavailable: this model was made without its program.
+            InvalidImage: not an image, damaged, animated, or an array of another kind.
+            OSError: the file cannot be read.
+        """
+        if self._program is None:
+            raise EngineUnavailable("spike maps need the program; spikeserve.load gives it")
+        manifest = self.manifest
+        image = pixels(image, manifest.network.input_shape)
+        maps = SpikeMaps(self._program, manifest.encoding, image)
+        return (maps.step() for _ in range(manifest.timesteps))
+
     def _answer(self, row: Row) -> Classification:
         assert row.probabilities is not None
         assert row.stop_reason is not None
@@ -202,6 +228,5 @@ def load(
         InvalidProfile: no energy may be computed with the profile.
     """
     bundle = load_bundle(bundle_folder(name_or_folder))
-    return Model(
-        bundle.manifest, build_engine(bundle, engine, threads), load_profile(energy_profile)
-    )
+    built, profile = build_engine(bundle, engine, threads), load_profile(energy_profile)
+    return Model(bundle.manifest, built, profile, bundle.program)

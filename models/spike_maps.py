@@ -16,12 +16,22 @@ from numpy.typing import NDArray
 from spikeserve.models.encoding import Encoding, Pixels
 from spikeserve.models.engines.reference import Bools, NumpyOperations, ReferenceEngine
 from spikeserve.models.inference import Counts
+from spikeserve.models.layers import Layer, Lif, Synaptic
+from spikeserve.models.network import Network
 from spikeserve.models.program import Program
 
 MAX_SIDE = 32
 """Most cells of a drawn map, down and across."""
-PATCH_BYTES = 12
-"""Of a window's input in the reference: once as it is, once as a float."""
+STATE_BYTES = 5
+"""Of a neuron between timesteps: its potential, and whether it has fired."""
+GATHERED_BYTES = 16
+"""Of an input of a window in the reference: as it is, by groups, as a float."""
+WEIGHT_BYTES = 16
+"""Of a weight: a float, and a copy where numpy's product wants another order."""
+PLACE_BYTES = 40
+"""Of what a layer puts out, while it does: sums as floats, shifted and clipped, or what a leak and
+a reset go through."""
+NUMBER_BYTES = 4
 FULL = 255
 
 
@@ -70,12 +80,35 @@ class SpikeMaps:
         return Shown(frame[0], tuple(self._operations.kept))
 
 
-def memory(program: Program) -> int:
-    """Bytes that a timestep of one row takes, about: those of the largest layer's windows."""
-    return max(
-        math.prod(layer.out_shape[:2]) * layer.window.area * layer.in_shape[2] * PATCH_BYTES
-        for layer in program.network.synaptic
+def state_memory(network: Network) -> int:
+    """Bytes that an image keeps from one timestep to the next."""
+    return network.neurons * STATE_BYTES + math.prod(network.input_shape)
+
+
+def step_memory(network: Network) -> int:
+    """Bytes that a timestep of one image takes at most, above those that it began with.
+
+    Layers' outputs stay until its end, with the new state and the spikes.
+    """
+    outputs = sum(math.prod(layer.out_shape) for layer in network.layers)
+    kept = (math.prod(network.input_shape) + outputs) * NUMBER_BYTES
+    return kept + network.neurons * (STATE_BYTES + 1) + max(map(_passing, network.layers))
+
+
+def _passing(layer: Layer) -> int:
+    """Bytes that are needed while a layer computes, and not afterwards."""
+    taken = math.prod(layer.out_shape) * PLACE_BYTES
+    if isinstance(layer, Lif):
+        return taken
+    height, width = (
+        extent + 2 * padding
+        for extent, padding in zip(layer.in_shape, layer.window.padding, strict=False)
     )
+    taken += 2 * height * width * layer.in_shape[2] * NUMBER_BYTES
+    if isinstance(layer, Synaptic):
+        seen = layer.positions * layer.window.area * layer.in_shape[2]
+        taken += seen * GATHERED_BYTES + math.prod(layer.weight_shape) * WEIGHT_BYTES
+    return taken
 
 
 def drawn(spikes: Bools) -> Pixels:
@@ -95,8 +128,8 @@ def drawn(spikes: Bools) -> Pixels:
 
 def thinned(frame: Pixels, side: int = 2 * MAX_SIDE) -> Pixels:
     """Every k-th row and column of a frame ``[H, W, C]``, so that none is longer than ``side``."""
-    height, width = frame.shape[:2]
-    return frame[:: -(-height // side), :: -(-width // side)]
+    step = -(-max(frame.shape[:2]) // side)
+    return frame[::step, ::step]
 
 
 def _folded(line: Counts) -> Counts:
@@ -110,7 +143,7 @@ def _folded(line: Counts) -> Counts:
 def _cells(numbers: Counts) -> Counts:
     """Sums of ``[H, W, C]`` over channels and neighbouring places, in at most 32×32 cells."""
     sums: Counts = numbers.sum(axis=2)
+    share = -(-max(sums.shape) // MAX_SIDE)  # as many down as across, so that shapes stay
     for axis, length in enumerate(sums.shape):
-        share = -(-length // MAX_SIDE)
         sums = np.add.reduceat(sums, np.arange(0, length, share), axis=axis)
     return sums

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version
@@ -19,6 +18,7 @@ from spikeserve.service.classification import Classifier
 from spikeserve.service.context import RequestContext
 from spikeserve.service.decoders import Decoders
 from spikeserve.service.decoding import DecodeQueue
+from spikeserve.service.details import Drawing
 from spikeserve.service.direct import Application
 from spikeserve.service.errors import install_handlers
 from spikeserve.service.http.cross_origin import CrossOriginApplication
@@ -74,7 +74,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.state.decoders = decoders = Decoders(waiting, settings.max_pixels, decode_image)
         decoders.start(loop.call_soon_threadsafe)
         app.state.classifier = Classifier(registry, decoders, settings.max_pixels)
-        app.state.drawing = drawing = ThreadPoolExecutor(1, "drawing")
+        app.state.drawing = drawing = Drawing()
         watching = watch(registry, settings.step_timeout_seconds, refresh)
         app.state.watchdog = watchdog = asyncio.create_task(watching)
         app.state.ready = admission.open = True
@@ -86,7 +86,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         if not await asyncio.to_thread(registry.drain, settings.drain_seconds):
             logger.error("requests were still running after %d s", settings.drain_seconds)
         decoders.close()
-        drawing.shutdown(wait=False, cancel_futures=True)
+        drawing.close()
 
     kind: Callable[..., Application] = Application
     if settings.cors_origins:

@@ -197,6 +197,7 @@ class Server(uvicorn.Server):
             stopped = NotReady("the service stopped before this was done")
             attempted("giving up", state.admission.give_up, stopped)
             attempted("giving up", state.decoders.give_up, stopped)
+            attempted("giving up", state.drawing.close)
             for model in state.registry:
                 attempted("giving up", model.worker.give_up, stopped)
             await asyncio.sleep(POLL_S)  # their answers leave

@@ -50,7 +50,12 @@ def random_network(
     return planned(plan, shape, len(LABELS), leak_q=leak_q, reset=reset, fire_once=fire_once)
 
 
-def tiny_manifest(program: Program, name: str = "tiny", timesteps: int = TIMESTEPS) -> Manifest:
+def tiny_manifest(
+    program: Program,
+    name: str = "tiny",
+    timesteps: int = TIMESTEPS,
+    labels: tuple[str, ...] = LABELS,
+) -> Manifest:
     """A manifest with made-up calibration."""
     point = ExitPoint(entropy_threshold=0.8, accuracy=0.1, average_timesteps=2.0)
     return Manifest(
@@ -58,7 +63,7 @@ def tiny_manifest(program: Program, name: str = "tiny", timesteps: int = TIMESTE
         version="1",
         description="random weights for tests",
         created="2026-01-01T00:00:00+00:00",
-        labels=LABELS,
+        labels=labels,
         encoding=Encoding("hybrid", timesteps),
         layers=program.network.layers,
         logit_scale=program.logit_scale,

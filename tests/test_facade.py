@@ -155,6 +155,19 @@ def test_a_trace_runs_to_the_end(model: spikeserve.Model, bundle: Bundle, images
     assert found.probabilities.shape == (TIMESTEPS, len(static.probabilities))
 
 
+def test_spike_maps_add_up_to_a_trace(model: spikeserve.Model, images: Images) -> None:
+    shown = list(model.spike_maps(images[0]))
+    encoding, counted = model.manifest.encoding, model.trace(images[0]).spikes
+    for t, (one, spikes) in enumerate(zip(shown, counted, strict=True), 1):
+        assert np.array_equal(one.frame, encoding.frame(images[:1], t)[0])
+        assert [fired.sum() for fired in one.spikes] == spikes.tolist()
+    with pytest.raises(spikeserve.InvalidImage):
+        model.spike_maps(b"no image")  # told at once, not at the first timestep
+    bare = spikeserve.Model(model.manifest, model.engine)
+    with pytest.raises(spikeserve.EngineUnavailable, match=r"spikeserve\.load"):
+        bare.spike_maps(images[0])
+
+
 def test_what_cannot_be_loaded_says_why(bundle_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(spikeserve.BundleError, match=r"shipped bundle.*early-exit-vgg8-cifar10"):
         spikeserve.load("vgg8")

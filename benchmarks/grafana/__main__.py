@@ -7,8 +7,7 @@
 ``types`` compiles ``deploy/grafana/spikeserve.json`` against the schema package. ``record`` serves
 two bundles to all kinds of visitors while Prometheus watches. ``draw`` asks that recording every
 query of the dashboard and writes ``docs/grafana.png``. ``types`` and ``draw`` need the packages
-that ``npm ci`` installs in this folder, ``record`` and ``draw`` Prometheus, ``draw`` Chromium
-(``CHROMIUM``, or else ``/usr/bin/chromium``).
+that ``npm ci`` installs in this folder, ``record`` and ``draw`` Prometheus, ``draw`` Chromium.
 """
 
 from __future__ import annotations
@@ -22,12 +21,11 @@ from pathlib import Path
 
 from PIL import Image
 
+from benchmarks.grafana.browser import BUILD, HERE, PACKAGES, photograph
 from benchmarks.grafana.record import TIMES, prometheus, record
 from benchmarks.grafana.typed import typed
 from spikeserve.deploy.grafana import dashboard
 
-HERE = Path(__file__).parent
-BUILD = HERE / "build"
 RECORDING = Path("runs/dashboard")
 PICTURE = Path("docs/grafana.png")
 WIDTH = 1680
@@ -60,21 +58,14 @@ def draw(mode: str) -> list[str]:
         "width": WIDTH,
         "caption": CAPTION,
     }
-    (BUILD / "settings.json").write_text(json.dumps(settings), "utf-8")
     drawn = BUILD / "board.png"
     with prometheus(RECORDING, {}) as address:
-        done = subprocess.run(
-            ["node", HERE / "draw.mjs", BUILD / "settings.json", address, drawn],
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-        )
+        empty = photograph(settings, address, drawn)
     with Image.open(drawn) as picture:
         small = picture.convert("RGB").quantize(
             method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE
         )
         small.save(PICTURE, optimize=True)
-    empty: list[str] = json.loads(done.stdout)
     return empty
 
 
@@ -84,7 +75,7 @@ def _npm(script: str) -> None:
     Raises:
         FileNotFoundError: its packages are not installed.
     """
-    if not (HERE / "node_modules").is_dir() or not shutil.which("npm"):
+    if not PACKAGES.is_dir() or not shutil.which("npm"):
         raise FileNotFoundError(f"needs node.js and packages; run: npm ci --prefix {HERE}")
     subprocess.run(["npm", "run", "--silent", script], cwd=HERE, check=True)
 

@@ -74,6 +74,12 @@ class ServerProcess:
     def metrics(self) -> str:
         return httpx.get(f"http://127.0.0.1:{self.port}/metrics", trust_env=False).text
 
+    @property
+    def processor_seconds(self) -> float:
+        """Taken so far by its first process: by Linux's account, in hundredths."""
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
+
     def pause(self) -> None:
         self._signal(signal.SIGSTOP)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,8 +28,11 @@ operating system's, and browsers refuse a module of another type. Texts go out a
 HEADERS = {
     "Cache-Control": "no-cache",  # kept, but asked for: files of two releases never mix
     "Referrer-Policy": "no-referrer",
+    "Vary": "Accept-Encoding",
     "X-Content-Type-Options": "nosniff",
 }
+WORTHWHILE = 0.9
+GZIP = re.compile(r"\bgzip\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -39,8 +44,14 @@ class File:
 
     @cached_property
     def tag(self) -> str:
-        """What its content is known by."""
-        return f'"{sha256(self.body).hexdigest()[:32]}"'
+        """What its content is known by, compressed or not."""
+        return f'W/"{sha256(self.body).hexdigest()[:32]}"'
+
+    @cached_property
+    def packed(self) -> bytes | None:
+        """Compressed by gzip; None where that saves nothing, as of pictures."""
+        packed = gzip.compress(self.body, mtime=0)
+        return packed if len(packed) < len(self.body) * WORTHWHILE else None
 
     def answer(self, request: Request, headers: Mapping[str, str]) -> Response:
         """The file, or 304 to whoever has it already.
@@ -49,10 +60,13 @@ class File:
             headers: what its folder says besides, such as a content security policy.
         """
         said = {**HEADERS, **headers, "ETag": self.tag}
-        known = request.headers.get("if-none-match", "").split(",")
-        if {self.tag, "*"} & {tag.strip().removeprefix("W/") for tag in known}:
+        known = [tag.strip() for tag in request.headers.get("if-none-match", "").split(",")]
+        if "*" in known or self.tag.removeprefix("W/") in {tag.removeprefix("W/") for tag in known}:
             return Response(status_code=304, headers=said)
-        return Response(self.body, media_type=self.media_type, headers=said)
+        body = self.body
+        if self.packed and GZIP.search(request.headers.get("accept-encoding", "")):
+            body, said["Content-Encoding"] = self.packed, "gzip"
+        return Response(body, media_type=self.media_type, headers=said)
 
 
 def files_in(folder: Path) -> dict[str, File]:

@@ -13,5 +13,6 @@ export function read() {
 
 export function write(values) {
   const given = Object.entries(values).filter(([, value]) => value !== undefined);
-  history.replaceState(null, "", `#${new URLSearchParams(given)}`);
+  const hash = `#${new URLSearchParams(given)}`;
+  if (hash !== location.hash) history.replaceState(null, "", hash);
 }

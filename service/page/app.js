@@ -6,7 +6,7 @@ import * as address from "./address.js";
 import { Camera } from "./camera.js";
 import { Columns } from "./columns.js";
 import { Curve, about } from "./curve.js";
-import { byId, element, own } from "./dom.js";
+import { byId, element } from "./dom.js";
 import { Easel } from "./easel.js";
 import { Race, parts } from "./energy.js";
 import { EntropyPlot } from "./entropy.js";
@@ -14,14 +14,13 @@ import { Examples } from "./examples.js";
 import { exitAt } from "./exit.js";
 import { Glance } from "./glance.js";
 import { Latest } from "./latest.js";
-import { duration, energy, percent, short, timesteps } from "./numbers.js";
+import { duration, short, timesteps } from "./numbers.js";
 import { Player } from "./player.js";
+import { wholeRun } from "./run.js";
 import { Refusal, Service } from "./service.js";
 import { snippets } from "./snippets.js";
 import { Trail } from "./trail.js";
-
-const CLASSES = 10; // that are asked for
-const SMALLER = 2048; // pixels a side, of the copy of a file that is too large
+import { verdict } from "./verdict.js";
 
 const service = new Service();
 const easel = new Easel(byId("picture"), byId("distortions"));
@@ -49,25 +48,14 @@ let agreed = null; // the service's answer with this threshold
 
 const asking = new Latest(async ({ animate = false, live = false } = {}) => {
   if (!model || !source) return null;
-  let file = await easel.file();
-  const steps = [];
-  const parameters = {
-    ...chosenModel(), entropy_threshold: 0, brownout: false, top_k: Math.min(CLASSES, model.labels.length), detail: "spikes",
-  };
-  const ask = () => service.stream(file, parameters, (step) => steps.push(step));
+  const [now, asked] = [source, model];
+  const changed = () => source !== now || model !== asked; // then the next wish waits already
   try {
-    let answer;
-    try {
-      answer = await ask();
-    } catch (error) {
-      if (error.status !== 413) throw error;
-      file = await easel.smaller(SMALLER);
-      if (!file) throw error;
-      answer = await ask();
-      say(`${error.message} A copy of at most ${SMALLER} pixels a side was sent instead.`);
-    }
-    run = { steps, answer, file, entropies: steps.map((step) => step.entropy) };
+    const whole = await wholeRun(service, asked, await easel.file(), { told, shrunk });
+    if (changed()) return null;
+    run = whole;
   } catch (error) {
+    if (changed()) return null;
     report(error);
     return error;
   }
@@ -75,9 +63,30 @@ const asking = new Latest(async ({ animate = false, live = false } = {}) => {
   if (animate && !stillness.matches) player.to(0);
   else player.to(player.length);
   if (animate && !stillness.matches) player.play();
-  if (!live) await agreeing.ask();
+  if (live) return null;
+  const { exit, label } = outcome();
+  trail.begin(exit, label);
+  if (source.example) examples.note(source.example, exit);
+  await agreeing.ask();
   return null;
 });
+
+/** When the image leaves, and as what. */
+function outcome() {
+  const exit = exitAt(run.entropies, threshold);
+  return { exit, label: run.steps[exit - 1].top_k[0].label };
+}
+
+/** A long run is no frozen page. */
+function told({ t }) {
+  if (t > 4) said(byId("reason"), `Timestep ${t} of ${model.timesteps} …`);
+}
+
+async function shrunk(refusal, side) {
+  const copy = await easel.smaller(side);
+  if (copy) say(`${refusal.message} A copy of at most ${side} pixels a side is sent instead.`);
+  return copy;
+}
 
 /** Ask the service with the threshold itself, and compare. */
 const agreeing = new Latest(async () => {
@@ -100,6 +109,18 @@ const agreeing = new Latest(async () => {
     : `The service, asked with ${short(asked)}: ${timesteps(agreed.timesteps_used)}, not the ${exit} shown here.`;
   byId("agreement").dataset.same = same;
   layParts();
+});
+
+/** What a request says that wants a point's accuracy instead of its threshold; it may be cheaper. */
+const targeting = new Latest(async (point) => {
+  if (!run) return;
+  try {
+    const wanted = { ...chosenModel(), target_accuracy: point.accuracy, brownout: false, energy: "off" };
+    const { entropy_threshold: taken, expected } = await service.classify(run.file, wanted);
+    byId("target").textContent = `target_accuracy=${point.accuracy} takes the cheapest threshold that reaches it: ${short(taken)}, ${about(expected)}.`;
+  } catch (error) {
+    report(error);
+  }
 });
 
 const chosenModel = () => ({ model: model.name, version: model.version });
@@ -130,7 +151,7 @@ function show() {
   const exit = exitAt(entropies, threshold);
   const cursor = player.cursor;
   player.exit = exit;
-  columns.show(cursor, exit, steps[exit - 1].top_k[0].index, steps);
+  columns.show(cursor, exit, steps);
   plot.show({ entropies, threshold, cursor, exit });
   race.show(cursor, exit, steps);
   curve.show(threshold);
@@ -140,29 +161,10 @@ function show() {
   byId("calibrated").disabled = threshold === calibrated;
   const expected = curve.expected(threshold);
   byId("expected").textContent = expected ? `This threshold on ${held} held-out images: ${about(expected)}.` : "";
-  pronounce(cursor, exit);
+  const { headline, reason } = verdict(run, { cursor, exit, threshold });
+  said(byId("verdict"), ...headline);
+  said(byId("reason"), reason);
   remember();
-}
-
-function pronounce(cursor, exit) {
-  const { steps, entropies } = run;
-  const all = entropies.length;
-  const t = Math.max(1, Math.min(exit, Math.floor(cursor)));
-  const { label, probability } = steps[t - 1].top_k[0];
-  if (cursor < exit) {
-    const words = cursor < 1 ? ["Looking …"] : ["Leaning to ", own(label), `, ${percent(probability)} …`];
-    said(byId("verdict"), ...words);
-    said(byId("reason"), `Timestep ${Math.min(exit, Math.floor(cursor) + 1)} of at most ${all}.`);
-    return;
-  }
-  said(byId("verdict"), own(label), `, ${percent(probability)}, after ${exit} of ${timesteps(all)}`);
-  const entropy = short(entropies[exit - 1]);
-  const why = entropies[exit - 1] < threshold
-    ? `It stopped: the entropy, ${entropy}, had fallen below ${short(threshold)}.`
-    : `It never was sure: the entropy, ${entropy}, stayed above ${short(threshold)} to the end.`;
-  const [used, full] = [steps[exit - 1].energy_pj, steps[all - 1].energy_pj];
-  const saved = full && exit < all ? ` Early exit saved ${energy(full - used)}, ${percent(1 - used / full)} of a full run (estimate).` : "";
-  said(byId("reason"), why, saved);
 }
 
 /** Say it only if it is new, so that it is read out once. */
@@ -177,13 +179,15 @@ function layParts() {
   byId("parts").tBodies[0].replaceChildren(...parts(detail, agreed.energy.total_pj));
 }
 
-function say(words) {
+function say(words, { again = false } = {}) {
   byId("problem").querySelector("p").textContent = words;
   byId("problem").hidden = false;
+  byId("again").hidden = !again;
 }
 
 function report(error) {
-  say(error instanceof Refusal ? error.message : `This page failed: ${error.message}`);
+  const known = error instanceof Refusal;
+  say(known ? error.message : `This page failed: ${error.message}`, { again: known && error.passing });
   if (error.status === 401) askForKey();
   if (!run) said(byId("verdict"), "No answer yet");
 }
@@ -209,15 +213,18 @@ function use(value) {
 }
 
 async function take(file, { name = file.name || "image", example = null, live = false } = {}) {
-  source = { file, name, example };
+  const before = source;
+  const mine = { file, name, example };
+  source = mine;
   await easel.load(file);
-  examples.mark(example);
-  trail.clear();
   byId("problem").hidden = true;
   const error = await asking.ask({ animate: !live && run !== null, live });
-  if (error) return error;
-  if (example && run) examples.note(example, exitAt(run.entropies, threshold));
-  return null;
+  if (error && before && !error.passing && source === mine) { // no image that can be asked about
+    source = before;
+    await easel.load(before.file);
+  }
+  examples.mark(source.example);
+  return error;
 }
 
 async function takeExample(example) {
@@ -230,10 +237,10 @@ async function takeExample(example) {
 }
 
 async function choose(next) {
+  const [manifest, calibration] = await Promise.all([service.manifest(next), service.calibration(next)]);
   model = next;
   byId("model").value = models.indexOf(model);
-  examples.forget();
-  const [manifest, calibration] = await Promise.all([service.manifest(model), service.calibration(model)]);
+  examples.expect(model.name);
   const { temperatures, sharpness } = manifest.exits;
   byId("temperature").textContent = `Here, timestep by timestep: ${temperatures.slice(0, 8).map(short).join(", ")}${temperatures.length > 8 ? ", …" : ""}.`;
   byId("sharpness").textContent = `Here: ${short(sharpness)}.`;
@@ -266,22 +273,17 @@ function listen() {
   player.turned = (playing) => { byId("play").textContent = playing ? "Pause" : "Play"; };
   plot.moved = use;
   plot.released = () => agreeing.ask();
-  curve.chosen = async (point) => {
-    if (!run) return;
-    try {
-      const answer = await service.classify(run.file, { ...chosenModel(), target_accuracy: point.accuracy, brownout: false });
-      use(answer.entropy_threshold);
-      await agreeing.ask();
-    } catch (error) {
-      report(error);
-    }
+  curve.chosen = (point) => {
+    use(point.entropy_threshold);
+    targeting.ask(point);
+    agreeing.ask();
   };
   examples.chosen = takeExample;
   easel.changed = async () => {
     await asking.ask({ live: true });
     if (!run) return;
-    const exit = exitAt(run.entropies, threshold);
-    trail.add(exit, run.entropies.length, run.steps[exit - 1].top_k[0].label);
+    const { exit, label } = outcome();
+    trail.add(exit, run.entropies.length, label);
   };
   camera.stopped = (reason) => {
     byId("film").setAttribute("aria-pressed", "false");
@@ -293,6 +295,7 @@ function listen() {
       await choose(models[byId("model").value]);
       await asking.ask();
     } catch (error) {
+      byId("model").value = models.indexOf(model);
       report(error);
     }
   });
@@ -301,7 +304,11 @@ function listen() {
     service.key = byId("key").value.trim();
     connect();
   });
-  byId("problem").querySelector("button").addEventListener("click", () => { byId("problem").hidden = true; });
+  byId("close").addEventListener("click", () => { byId("problem").hidden = true; });
+  byId("again").addEventListener("click", () => {
+    byId("problem").hidden = true;
+    return run ? asking.ask() : connect();
+  });
   byId("play").addEventListener("click", () => (player.playing ? player.pause() : player.play()));
   byId("back").addEventListener("click", () => player.step(-1));
   byId("forth").addEventListener("click", () => player.step(1));
@@ -331,8 +338,7 @@ function listen() {
   });
   byId("mend").addEventListener("click", () => {
     easel.mend();
-    trail.clear();
-    asking.ask({ live: true });
+    asking.ask();
   });
   byId("film").addEventListener("click", () => {
     if (camera.running) return camera.stop();
@@ -371,10 +377,14 @@ function listen() {
 }
 
 async function copy(kind) {
+  if (kind === "json" && !agreed) await agreeing.ask(); // as after a slider was moved
   if (!source || !model || (kind === "json" && !agreed)) return;
   const parameters = { ...(model === models[0] ? {} : chosenModel()), entropy_threshold: threshold };
   const text = snippets[kind]({
-    url: document.baseURI, file: source.name, type: source.file.type || "image/jpeg", parameters, key: service.key !== "", answer: agreed,
+    url: document.baseURI,
+    file: easel.unchanged ? source.name : "picture.png", // as browsers save the picture
+    type: easel.unchanged ? source.file.type || "image/*" : "image/png",
+    parameters, key: service.key !== "", answer: agreed,
   });
   byId("snippet").textContent = text;
   byId("snippet").hidden = false;
@@ -387,7 +397,9 @@ async function copy(kind) {
 }
 
 listen();
-new Glance(service, byId("glance"), byId("exits")).watch();
+const glance = new Glance(service, { root: byId("glance"), exits: byId("exits"), title: byId("service-state") });
+glance.returned = () => model || connect();
+glance.watch();
 await examples.load();
 await connect();
 document.documentElement.dataset.ready = "true";

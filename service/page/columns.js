@@ -6,13 +6,16 @@ import { energy, percent } from "./numbers.js";
 
 const BARS = 5;
 const LEAST = 0.005; // of a bar that can be seen
-const MOST_COLUMNS = 64; // of a network that runs longer the others are left out
+const MOST_COLUMNS = 64; // a network that runs longer has one, of the moment
 const READ = 0.15; // shares of a column's time, in slow motion: until here it is shown the image,
 const FIRE = 0.7; // until here layers fire one after the other, and then it thinks
 
 export class Columns {
   #root;
   #columns = [];
+  #made;
+  #column; // the only one, of a long run
+  #shown = NaN; // its timestep
 
   constructor(root) {
     this.#root = root;
@@ -20,22 +23,22 @@ export class Columns {
 
   /** Lay out a run: `steps` as the stream told them. */
   lay(steps) {
-    const classes = favourites(steps, BARS);
-    const most = strengths(steps);
-    const spikes = spikeColour(this.#root);
-    this.#columns = steps.slice(0, MOST_COLUMNS).map((step, k) => {
-      const before = steps[k - 1]?.top_k ?? [];
-      return new Column(step, before, { classes, most, spikes });
-    });
-    this.#root.style.setProperty("--columns", this.#columns.length);
-    const left = steps.length - this.#columns.length;
-    const rest = left ? [element("li", { className: "rest", textContent: `and ${left} more` })] : [];
-    this.#root.replaceChildren(...this.#columns.map((column) => column.root), ...rest);
+    const way = {
+      classes: favourites(steps, BARS), most: strengths(steps), spikes: spikeColour(this.#root),
+    };
+    this.#made = (k) => new Column(steps[k], steps[k - 1]?.top_k ?? [], way);
+    this.#shown = NaN;
+    const short = steps.length <= MOST_COLUMNS;
+    this.#columns = short ? steps.map((_, k) => this.#made(k)) : [];
+    this.#root.style.setProperty("--columns", short ? steps.length : 1);
+    this.#root.replaceChildren(...this.#columns.map((column) => column.root));
   }
 
   /** Show the moment `cursor` (2.5: in the middle of the third timestep) of a run that leaves
-   * after `exit`; `winner` is the class it leaves with. */
-  show(cursor, exit, winner, steps) {
+   * after `exit`: until then each timestep's own favourite stands out, then the one it left with. */
+  show(cursor, exit, steps) {
+    const winner = cursor >= exit ? steps[exit - 1].top_k[0].index : null;
+    if (!this.#columns.length) this.#alone(Math.max(1, Math.ceil(Math.min(cursor, exit))), cursor, exit, winner);
     this.#columns.forEach((column, k) => {
       const t = k + 1;
       if (t > exit && cursor >= exit) {
@@ -47,9 +50,18 @@ export class Columns {
     });
   }
 
+  #alone(t, cursor, exit, winner) {
+    if (t !== this.#shown) {
+      this.#shown = t;
+      this.#column = this.#made(t - 1);
+      this.#root.replaceChildren(this.#column.root);
+    }
+    this.#column.show(Math.min(1, Math.max(0, cursor - t + 1)), t === exit, winner);
+  }
+
   /** Bring a timestep into view. */
   reveal(t) {
-    const column = this.#columns[Math.min(t, this.#columns.length) - 1]?.root;
+    const column = this.#columns[t - 1]?.root;
     const scroller = this.#root.closest("#stage");
     if (!column || scroller.scrollWidth <= scroller.clientWidth) return;
     scroller.scrollLeft = column.offsetLeft + column.offsetWidth / 2 - scroller.clientWidth / 2;
@@ -93,7 +105,7 @@ class Column {
     const firing = ((progress - READ) / (FIRE - READ)) * this.#layers.length;
     this.#layers.forEach((layer, k) => layer.classList.toggle("dark", !(firing > k)));
     const thought = Math.min(1, Math.max(0, (progress - FIRE) / (1 - FIRE)));
-    for (const bar of this.#bars) bar.show(thought, bar.index === winner);
+    for (const bar of this.#bars) bar.show(thought, winner === null ? bar.now.rank === 0 : bar.index === winner);
   }
 
   ghost(saved) {

@@ -116,7 +116,7 @@ export class Curve {
 }
 
 export const about = ({ accuracy, average_timesteps: average }) =>
-  `${percent(accuracy, 1)} right, ${short(average)} timesteps on average`;
+  `${percent(accuracy, 1)} right, ${average.toFixed(2)} timesteps on average`;
 
 const named = (point) => `${about(point)}, at threshold ${short(point.entropy_threshold)}`;
 

@@ -4,6 +4,7 @@ import { DISTORTIONS, atRest, distort } from "./distortion.js";
 import { element } from "./dom.js";
 
 const SIDE = 192; // of the picture, and of what is sent once it has been changed
+const GREY = "#808080";
 const RUBBER = 14;
 const CURSOR = 8; // what an arrow key moves
 
@@ -26,14 +27,17 @@ export class Easel {
     this.#listen();
   }
 
-  get settings() {
-    return this.#settings;
+  get unchanged() {
+    const asItWas = ([name, value]) => value === DISTORTIONS[name].rest;
+    return !this.#touched && Object.entries(this.#settings).every(asItWas);
   }
 
   /** Take another image. */
   async load(file) {
     this.#original = file;
-    this.#bitmap = await createImageBitmap(file).catch(() => null);
+    const bitmap = await createImageBitmap(file).catch(() => null);
+    this.#bitmap?.close();
+    this.#bitmap = bitmap;
     this.mend();
     for (const { input } of this.#sliders) input.disabled = !this.#bitmap;
   }
@@ -44,10 +48,6 @@ export class Easel {
     const brush = this.#brush();
     brush.imageSmoothingEnabled = false;
     brush.drawImage(canvas, 0, 0, SIDE, SIDE);
-  }
-
-  get decoded() {
-    return this.#bitmap !== null;
   }
 
   /** As it came. */
@@ -70,16 +70,15 @@ export class Easel {
 
   /** The file to send: the one that came, as long as nobody has changed it. */
   async file() {
-    const { jpeg, ...others } = this.#settings;
-    const rest = atRest();
-    const untouched = !this.#touched && Object.entries(others).every(([name, value]) => value === rest[name]);
-    if (untouched && jpeg === rest.jpeg) return this.#original;
-    const compressed = jpeg < rest.jpeg;
+    if (this.unchanged) return this.#original;
+    const { jpeg } = this.#settings;
+    const compressed = jpeg < DISTORTIONS.jpeg.rest;
     this.#draw({ cursor: false });
     const file = await blob(this.#canvas, compressed ? "image/jpeg" : "image/png", jpeg / 100);
     if (compressed) {
       const seen = await createImageBitmap(file);
       this.#brush().drawImage(seen, 0, 0);
+      seen.close();
     }
     return file;
   }
@@ -106,6 +105,10 @@ export class Easel {
     const brush = this.#brush();
     brush.clearRect(0, 0, SIDE, SIDE);
     if (!this.#bitmap) return;
+    if (!this.unchanged) {
+      brush.fillStyle = GREY; // behind the corners of a turned image
+      brush.fillRect(0, 0, SIDE, SIDE);
+    }
     const { width, height } = this.#bitmap;
     const side = Math.min(width, height);
     brush.imageSmoothingEnabled = side > 64;
@@ -130,7 +133,8 @@ export class Easel {
   }
 
   #slider(name, { label, min, max, rest, unit }) {
-    const input = element("input", { type: "range", min, max, value: rest });
+    // Named by itself: a <label> around both names the output.
+    const input = element("input", { type: "range", min, max, value: rest, ariaLabel: label });
     const value = element("output", { textContent: `${rest} ${unit}` });
     input.addEventListener("input", () => {
       this.#settings[name] = Number(input.value);
@@ -143,7 +147,7 @@ export class Easel {
 
   #rub({ x, y }) {
     const brush = this.#rubbed.getContext("2d");
-    brush.fillStyle = "#808080";
+    brush.fillStyle = GREY;
     brush.beginPath();
     brush.arc(x, y, RUBBER, 0, 2 * Math.PI);
     brush.fill();

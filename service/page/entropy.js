@@ -39,8 +39,9 @@ export class EntropyPlot {
         role: "slider", tabindex: 0, class: "handle", "aria-orientation": "vertical",
         "aria-label": "entropy threshold", "aria-valuemin": 0, "aria-valuemax": 1,
       },
+      shape("rect", { class: "reach", x: 0, y: -22, height: 44, width: "100%" }),
       this.#rule,
-      shape("rect", { x: 4, y: -12, width: 60, height: 24, rx: 12 }),
+      shape("rect", { class: "grip", x: 4, y: -12, width: 60, height: 24, rx: 12 }),
       this.#label,
     );
     this.#picture.append(this.#line, this.#handle);
@@ -90,7 +91,8 @@ export class EntropyPlot {
   #listen() {
     const to = (event) => threshold(event.clientY - this.#picture.getBoundingClientRect().top);
     this.#picture.addEventListener("pointerdown", (event) => {
-      if (event.button) return;
+      // A finger elsewhere wants to scroll the page.
+      if (event.button || (event.pointerType === "touch" && !this.#handle.contains(event.target))) return;
       this.#picture.setPointerCapture(event.pointerId);
       this.#handle.focus({ preventScroll: true });
       this.moved(to(event));

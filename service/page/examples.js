@@ -5,6 +5,7 @@ import { timesteps } from "./numbers.js";
 import { fetched } from "./service.js";
 
 const FOLDER = "page/examples/";
+const NETWORK = "early-exit-vgg8-cifar10"; // that they were chosen for
 
 export class Examples {
   /** Called with the example that was chosen. */
@@ -39,22 +40,22 @@ export class Examples {
     this.#buttons.get(example.name).badge.textContent = timesteps(exit);
   }
 
-  /** Another network: what it would say is not known yet. */
-  forget() {
-    for (const { badge } of this.#buttons.values()) badge.textContent = "";
+  /** Another network: what it says is not known yet, but of the one that they were chosen for. */
+  expect(network) {
+    for (const { badge, about } of this.#buttons.values()) badge.textContent = network === NETWORK ? about : "";
   }
 
   #button(example) {
     const badge = element("span", { className: "badge" });
     const button = element(
-      "button", { type: "button", title: example.about },
+      "button", { type: "button" },
       element("img", { src: FOLDER + example.file, alt: "", width: 64, height: 64 }),
       element("span", { textContent: example.title }),
       badge,
     );
     button.setAttribute("aria-pressed", "false");
     button.addEventListener("click", () => this.chosen(example));
-    this.#buttons.set(example.name, { button, badge });
+    this.#buttons.set(example.name, { button, badge, about: example.about });
     return button;
   }
 }

@@ -5,6 +5,8 @@ import { duration, short } from "./numbers.js";
 
 const EVERY_MS = 2000;
 const KEPT = 300; // ten minutes
+const WINDOW = 6; // looks, which numbers are averages over: ten seconds
+const SINCE = "last ten seconds; lines: since this page was opened, up to ten minutes";
 const SPARK = { width: 120, height: 28 };
 
 /** What is shown: a name, what it is made of, how it is written. */
@@ -20,17 +22,23 @@ const TILES = [
 ];
 
 export class Glance {
+  /** Called when the service answers after it had not. */
+  returned = () => {};
   #service;
   #root;
   #exits;
+  #title;
   #looks = [];
+  #gone = false;
   #history = TILES.map(() => []);
   #sparks = [];
   #values = [];
 
-  constructor(service, root, exits) {
+  constructor(service, { root, exits, title }) {
     this.#service = service;
     this.#root = root;
+    this.#title = title;
+    title.textContent = SINCE;
     this.#exits = exits;
     for (const [name] of TILES) {
       const value = element("span", { className: "number", textContent: "–" });
@@ -54,15 +62,23 @@ export class Glance {
     try {
       status = await this.#service.status();
     } catch {
-      this.#root.classList.add("stale");
+      this.#gone = true;
       this.#looks = [];
+      this.#title.textContent = "does not answer; this page looks again every two seconds";
+      this.#root.classList.add("stale");
       return;
     }
-    this.#root.classList.remove("stale");
-    const before = this.#looks.at(-1);
-    this.#looks = [status];
-    if (!before || status.time <= before.time) return;
-    const now = between(before, status);
+    if (this.#gone) {
+      this.#gone = false;
+      this.#title.textContent = SINCE;
+      this.#root.classList.remove("stale");
+      this.returned();
+    }
+    this.#looks.push(status);
+    if (this.#looks.length > WINDOW) this.#looks.shift();
+    this.#drawExits(status);
+    if (this.#looks.length === 1) return;
+    const now = between(this.#looks[0], status);
     TILES.forEach(([, of, written], k) => {
       const value = of(now);
       const kept = this.#history[k];
@@ -71,7 +87,6 @@ export class Glance {
       this.#values[k].textContent = Number.isFinite(value) ? written(value) : "–";
       this.#sparks[k].replaceChildren(shape("path", { d: spark(kept) }));
     });
-    this.#drawExits(status);
   }
 
   #drawExits({ models }) {

@@ -17,6 +17,11 @@ const WORDS = {
 
 /** What the service, or the way there, had against a request; `message` is for people. */
 export class Refusal extends Error {
+  /** Whether the same may be asked again, with another outcome. */
+  get passing() {
+    return [0, 408, 429, 500, 503, 504].includes(this.status);
+  }
+
   constructor(status, detail = "", retryAfter = 0) {
     const words = WORDS[status] ?? `The service answered ${status}.`;
     const again = retryAfter ? ` Again in ${retryAfter} s.` : "";
@@ -47,7 +52,7 @@ export class Service {
     for await (const [name, content] of events(response.body)) {
       if (name === "result") return content;
       if (name === "error") throw new Refusal(content.status, content.detail);
-      told(content);
+      if (name === "timestep") told(content);
     }
     throw new Refusal(0);
   }

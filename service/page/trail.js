@@ -9,21 +9,21 @@ export class Trail {
   #root;
   #bars = element("ol", { className: "trail", ariaHidden: "true" });
   #words = element("p", { className: "hint" });
-  #first = null;
+  #first;
 
   constructor(root) {
     this.#root = root;
     root.append(this.#bars, this.#words);
   }
 
-  clear() {
-    this.#first = null;
+  /** An image that nobody has changed yet. */
+  begin(exit, label) {
+    this.#first = { exit, label };
     this.#bars.replaceChildren();
     this.#words.textContent = "";
   }
 
   add(exit, all, label) {
-    this.#first ??= { exit, label };
     const bar = element("li", { className: label === this.#first.label ? "" : "other" });
     bar.style.height = `${(exit / all) * 100}%`;
     this.#bars.append(bar);

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from contextlib import nullcontext
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -19,7 +20,7 @@ from starlette.types import Message, Receive, Scope, Send
 from spikeserve.service.attempts import attempted, complain
 from spikeserve.service.bodies import read_image
 from spikeserve.service.classification import Ticket, answer, cancel, due, ranking
-from spikeserve.service.details import Details, check_drawable
+from spikeserve.service.details import Details
 from spikeserve.service.direct import DirectRoute
 from spikeserve.service.errors import (
     INTERNAL,
@@ -78,16 +79,15 @@ class EventStream(Response):
         )
         model = state.registry.get(parameters.model, parameters.version)
         request.state.model = model.name
-        if parameters.detail == "spikes":
-            check_drawable(model.bundle.program)
-        feed, details = Feed(receive), None
-        with state.admission.place():
+        network, feed, details = model.manifest.network, Feed(receive), None
+        wanted = parameters.detail == "spikes"
+        with state.admission.place(), state.drawing.room(network) if wanted else nullcontext():
             ticket = await state.classifier.submit(
                 file, parameters, request.state.request_id, arrived, receive, feed.put
             )
             ticket.future.add_done_callback(lambda _: feed.put(None))
             try:
-                if parameters.detail == "spikes":
+                if wanted and ticket.model.manifest.network == network:  # else it was replaced
                     details = Details(ticket, state.drawing, receive)
                 await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
                 while (step := await feed.next()) is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Literal
 
 import numpy as np
@@ -9,23 +10,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spikeserve.models.encoding import Encoding
+from spikeserve.models.encoding import Encoding, Pixels
 from spikeserve.models.engines.event import EventEngine
 from spikeserve.models.inference import trace
 from spikeserve.models.layers import Conv, Layer, Lif, Linear
 from spikeserve.models.network import Network
+from spikeserve.models.program import Program
 from spikeserve.models.spike_maps import (
     MAX_SIDE,
-    PATCH_BYTES,
     SpikeMaps,
     drawn,
-    memory,
+    state_memory,
+    step_memory,
     thinned,
 )
 from tests.networks import any_program_of, layers
 from tests.programs import random_program
 
 TIMESTEPS = 4
+OVERHEAD = 64 << 10
+"""Python's own objects."""
 
 
 @settings(max_examples=25, deadline=None)
@@ -55,7 +59,7 @@ def test_maps_add_up_to_what_the_event_engine_counts(
         ((8, 8, 3), (8, 8)),
         ((32, 5, 200), (32, 5)),
         ((33, 64, 2), (17, 32)),  # two rows, and the last one alone
-        ((224, 100, 4), (32, 25)),
+        ((224, 100, 4), (32, 15)),
         ((1, 1, 1), (1, 1)),
         ((1, 1, 512), (23, 23)),
         ((1, 1, 5000), (24, 24)),  # a grid of 71 × 71, three by three
@@ -81,20 +85,47 @@ def test_one_spike_among_thousands_shows() -> None:
 
 def test_large_frames_are_thinned_out() -> None:
     frame = np.arange(224 * 130 * 3, dtype=np.uint32).astype(np.uint8).reshape(224, 130, 3)
-    assert thinned(frame).shape == (56, 44, 3)
-    assert np.array_equal(thinned(frame)[1, 1], frame[4, 3])
+    assert thinned(frame).shape == (56, 33, 3)
+    assert np.array_equal(thinned(frame)[1, 1], frame[4, 4])
     assert np.array_equal(thinned(frame[:64, :64]), frame[:64, :64])
 
 
-def test_memory_is_that_of_the_largest_layers_windows() -> None:
-    network = Network(
-        (
-            Conv("a", (8, 8, 3), 16, kernel=3, padding=1),
-            Lif("s", (8, 8, 16)),
-            Conv("b", (8, 8, 16), 4, kernel=5, padding=2),
-            Lif("t", (8, 8, 4)),
-            Linear("c", (8, 8, 4), 10),
-        )
-    )
-    windows, inputs = 8 * 8, 5 * 5 * 16
-    assert memory(random_program(network)) == windows * inputs * PATCH_BYTES
+def peak(program: Program, encoding: Encoding, image: Pixels) -> tuple[int, int]:
+    """Bytes of a state, and of a timestep on top of it."""
+    tracemalloc.start()
+    try:
+        maps = SpikeMaps(program, encoding, image)
+        before, _ = tracemalloc.get_traced_memory()
+        maps.step()
+        return before, tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+
+
+@settings(max_examples=25, deadline=None)
+@given(layers(), st.integers(0, 2**32 - 1))
+def test_no_timestep_takes_more_memory_than_foretold(
+    sequence: tuple[Layer, ...], seed: int
+) -> None:
+    network, rng = Network(sequence), np.random.default_rng(seed)
+    program = any_program_of(network, rng, extreme=False)
+    image = rng.integers(0, 256, network.input_shape, np.uint8)
+    state, step = peak(program, Encoding("direct", TIMESTEPS), image)
+    assert state <= state_memory(network) + OVERHEAD
+    assert step <= step_memory(network) + OVERHEAD
+
+
+@pytest.mark.parametrize(
+    "heavy",
+    [
+        Conv("by its windows", (64, 64, 16), 4, kernel=7, padding=3),
+        Conv("by its outputs", (64, 64, 1), 256, kernel=1, padding=0),
+        Linear("by its weights", (32, 32, 1), 2048),
+    ],
+)
+def test_memory_is_foretold_for_what_weighs_most(heavy: Conv | Linear) -> None:
+    lif = Lif("lif", heavy.out_shape, leak_q=230, reset="soft", fire_once=False)
+    network = Network((heavy, lif, Linear("classifier", lif.out_shape, 2)))
+    image = np.zeros(network.input_shape, np.uint8)
+    _, step = peak(random_program(network), Encoding("direct", TIMESTEPS), image)
+    assert step <= step_memory(network) <= 2 * step

@@ -122,3 +122,17 @@ def test_bundles_that_ship_are_known_by_name(monkeypatch: pytest.MonkeyPatch) ->
     assert Settings(bundles=(name,)).bundles == (ZOO / name,)
     monkeypatch.setenv("SPIKESERVE_BUNDLES", f"{name}{os.pathsep}elsewhere")
     assert Settings().bundles == (ZOO / name, Path("elsewhere"))
+
+
+@pytest.mark.parametrize(("asked", "threads"), [({}, "1"), ({"OPENBLAS_NUM_THREADS": "3"}, "3")])
+def test_numpy_has_one_core_unless_told_otherwise(asked: dict[str, str], threads: str) -> None:
+    script = (
+        "import os, sys, spikeserve.service.__main__\n"
+        "assert 'numpy' not in sys.modules, 'it would have taken every core'\n"
+        "print(os.environ['OPENBLAS_NUM_THREADS'])"
+    )
+    bare = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    run = subprocess.run(
+        [sys.executable, "-c", script], env=bare | asked, capture_output=True, text=True, check=True
+    )
+    assert run.stdout.strip() == threads

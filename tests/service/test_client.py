@@ -47,6 +47,10 @@ def test_streaming(server: str, png: bytes) -> None:
         assert [step.t for step in steps if isinstance(step, Timestep)] == [1, 2, 3, 4]
         assert isinstance(result, Classification)
         assert result.timesteps_used == 4
+        first, *_ = client.stream(png, detail="spikes")
+        assert isinstance(first, Timestep)
+        assert first.detail
+        assert first.detail.layers[0].spikes <= first.spikes
         with pytest.raises(SpikeServeError, match="415"):
             list(client.stream(b"text"))
 

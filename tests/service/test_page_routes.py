@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from spikeserve.service.app import create_app
+from spikeserve.service.http.files import MEDIA_TYPES, File
 from spikeserve.service.keys import key_hash
 from spikeserve.service.routes.page import BASE, FILES, FOLDER, INDEX, base_url
 from spikeserve.service.settings import Settings
@@ -62,7 +63,7 @@ def test_nothing_but_this_origin_may_be_loaded(client: TestClient, path: str) ->
 @pytest.mark.parametrize("path", PATHS)
 def test_who_has_it_already_is_not_sent_it_again(client: TestClient, path: str) -> None:
     tag = client.get(path).headers["etag"]
-    for said in (tag, f"W/{tag}", f'"other", {tag}', "*"):
+    for said in (tag, tag.removeprefix("W/"), f'"other", {tag}', "*"):
         answer = client.get(path, headers={"If-None-Match": said})
         assert (answer.status_code, answer.content) == (304, b""), said
         assert answer.headers["etag"] == tag
@@ -71,12 +72,43 @@ def test_who_has_it_already_is_not_sent_it_again(client: TestClient, path: str) 
     assert client.get(path, headers={"If-None-Match": '"other"'}).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("accepted", "packed"),
+    [
+        ("gzip", True),
+        ("br, GZIP;q=0.5", True),
+        ("gzip;q=0", False),
+        ("gzip; q=0.0, br", False),
+        ("", False),
+    ],
+)
+def test_texts_go_out_compressed_to_whoever_takes_that(
+    client: TestClient, accepted: str, packed: bool
+) -> None:
+    plain = client.get("/", headers={"Accept-Encoding": "identity"})
+    answer = client.get("/", headers={"Accept-Encoding": accepted})
+    assert answer.content == plain.content  # the client has unpacked it
+    assert answer.headers["vary"] == "Accept-Encoding"
+    assert (answer.headers.get("content-encoding") == "gzip") == packed
+    assert (int(answer.headers["content-length"]) < len(plain.content)) == packed
+
+
+def test_the_page_is_small() -> None:
+    """Its own words, and all that a first visit brings, over the wire."""
+    files = [
+        File(path.read_bytes(), "") for path in FOLDER.rglob("*") if path.suffix in MEDIA_TYPES
+    ]
+    texts = [len(file.body) for file in files if file.packed]
+    assert sum(texts) < 100_000
+    assert sum(len(file.packed or file.body) for file in files) < 75_000
+
+
 @pytest.mark.parametrize("path", PATHS)
 def test_methods_and_queries(client: TestClient, path: str) -> None:
     page = client.get(path)
     head = client.head(path)
     assert (head.status_code, head.content) == (200, b"")
-    assert head.headers["content-length"] == str(len(page.content))
+    assert head.headers["content-length"] == page.headers["content-length"]
     assert head.headers["etag"] == page.headers["etag"]
     answer = client.post(path)
     assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD")

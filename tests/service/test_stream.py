@@ -50,16 +50,20 @@ def test_timesteps_lead_to_the_same_answer(client: TestClient, png: bytes) -> No
     )
 
 
-def test_energies_are_left_out_where_nobody_wants_them(client: TestClient, png: bytes) -> None:
-    *steps, (_, result) = events(client.post("/classify/stream?energy=off", content=png))
-    assert steps
-    assert {step["energy_pj"] for _, step in steps} == {result["energy"]} == {None}
-
-
-def test_no_energy_is_told_where_a_document_declines_it(client: TestClient, png: bytes) -> None:
-    document = {"inputs": base64.b64encode(png).decode(), "parameters": {"energy": "off"}}
-    *steps, (_, result) = events(client.post("/classify/stream", json=document))
+@pytest.mark.parametrize("form", ["query", "file", "json", "json and query"])
+def test_energies_are_left_out_where_nobody_wants_them(
+    client: TestClient, png: bytes, form: str
+) -> None:
+    inputs, off = {"inputs": base64.b64encode(png).decode()}, {"energy": "off"}
+    asked: dict[str, dict[str, Any]] = {
+        "query": {"params": off, "content": png},
+        "file": {"params": off, "files": {"file": png}},
+        "json": {"json": inputs | {"parameters": off}},
+        "json and query": {"params": off, "json": inputs | {"parameters": {"detail": "spikes"}}},
+    }
+    *steps, (_, result) = events(client.post("/classify/stream", **asked[form]))
     assert result["energy"] is None
+    assert steps
     for _, step in steps:
         assert step["energy_pj"] is step["energy_interval_pj"] is None
 

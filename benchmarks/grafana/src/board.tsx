@@ -138,7 +138,7 @@ function Board({ settings, panels, theme }: BoardProps) {
   );
 }
 
-// Called by draw.mjs; returns the titles of panels with a query that found nothing.
+// Called by browser.py; returns the titles of panels with a query that found nothing.
 async function draw(settings: Settings): Promise<string[]> {
   const theme = createTheme({ colors: { mode: settings.mode } });
   const panels = await placed(settings.dashboard, settings.range);

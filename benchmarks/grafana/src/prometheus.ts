@@ -20,7 +20,7 @@ interface Series {
   value?: [number, string];
 }
 
-// As the driver forwards it to Prometheus.
+// browser.py forwards it to Prometheus.
 export async function ask(target: Target, expr: string, range: Range): Promise<DataFrame[]> {
   const series = target.instant
     ? await answer("query", { query: expr, time: range.end })
