@@ -11,11 +11,12 @@ PIP := $(INSTALL) --constraint $(CONSTRAINTS)
 COMPILE := UV_CUSTOM_COMPILE_COMMAND='make pins' $(BIN)/uv pip compile --quiet \
 	--upgrade --no-annotate --python-version 3.11
 DATASETS := cifar10 cifar100 fashion-mnist
+NODE := benchmarks/grafana/node_modules
 ZOO_DATA := data/cifar10/test_images.npy data/cifar100/test_images.npy
 
 .DEFAULT_GOAL := help
 .PHONY: help serve test verify check format train bench bench-serving bench-energy bench-results \
-	bench-training \
+	bench-training dashboard-picture \
 	page ablation results figures energy-validation pins revisions clean
 
 help: ## this list
@@ -65,6 +66,11 @@ bench-training: $(VENV)/.dev ## seconds of a training step, by cause: ten idle m
 page: $(VENV)/.dev ## what the page weighs and costs the service, and its pictures: three idle minutes
 	$(BIN)/python -m benchmarks.page
 
+dashboard-picture: $(VENV)/.dev $(ZOO_DATA) $(NODE)/.package-lock.json ## judge and draw the Grafana dashboard: ten minutes; npm, Chromium, Prometheus
+	$(BIN)/python -m benchmarks.grafana types
+	$(BIN)/python -m benchmarks.grafana record
+	$(BIN)/python -m benchmarks.grafana draw
+
 ablation: $(VENV)/.bench data/cifar10/test_images.npy ## what spike codes are worth, trained side by side: some hours, goes on after a stop
 	$(BIN)/python -m benchmarks.results ablate
 
@@ -88,7 +94,11 @@ pins: $(VENV)/bin/python ## after a change of pins or bounds: the two files of p
 		--output-file constraints-lowest.txt pyproject.toml
 
 clean: ## remove .venv and all caches
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(NODE) build benchmarks/grafana/build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(NODE)/.package-lock.json: benchmarks/grafana/package-lock.json
+	npm ci --prefix benchmarks/grafana --no-audit --no-fund
+	touch $@
 
 data/%/test_images.npy: | $(VENV)/.dev
 	$(BIN)/spiketrain data $*

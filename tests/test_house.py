@@ -44,7 +44,12 @@ for module in pkgutil.walk_packages(spikeserve.service.__path__, "spikeserve.ser
 """
 
 
-FILES = sorted(path for package in ALLOWED for path in (ROOT / package).rglob("*.py"))
+FILES = sorted(
+    path
+    for package in ALLOWED
+    for path in (ROOT / package).rglob("*.py")
+    if "node_modules" not in path.parts
+)
 
 
 def name(path: Path) -> str:

@@ -12,8 +12,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from string import ascii_uppercase
-from typing import Any
 
+from spikeserve.deploy.grafana import kinds
+from spikeserve.deploy.grafana.kinds import Json
 from spikeserve.deploy.grafana.panels import ROWS, Panel
 from spikeserve.deploy.grafana.queries import SERVICE
 
@@ -21,30 +22,7 @@ FILE = Path(__file__).with_name("spikeserve.json")
 COLUMNS = 24
 COMMAND = "python -m spikeserve.deploy.grafana.dashboard"
 
-Json = dict[str, Any]
 DATASOURCE: Json = {"type": "prometheus", "uid": "${datasource}"}
-LAST_VALUE: Json = {"calcs": ["lastNotNull"], "fields": "", "values": False}
-OPTIONS: dict[str, Json] = {
-    "timeseries": {
-        "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True},
-        "tooltip": {"mode": "multi", "sort": "desc"},
-    },
-    "stat": {"reduceOptions": LAST_VALUE, "colorMode": "value", "graphMode": "area"},
-    "heatmap": {
-        "calculate": False,
-        "cellGap": 1,
-        "cellValues": {"unit": "ops"},
-        "color": {"mode": "scheme", "scheme": "Oranges", "steps": 64},
-        "filterValues": {"le": 1e-9},
-        "tooltip": {"mode": "single", "yHistogram": True},
-    },
-    "bargauge": {
-        "reduceOptions": {**LAST_VALUE, "calcs": ["mean"]},
-        "orientation": "vertical",
-        "displayMode": "basic",
-    },
-    "table": {"showHeader": True},
-}
 QUERY_FORMAT = {"heatmap": "heatmap", "bargauge": "heatmap", "table": "table"}
 
 
@@ -55,7 +33,7 @@ def dashboard() -> Json:
         "title": "SpikeServe",
         "description": "Early exit, estimated energy, traffic and latency of SpikeServe.",
         "tags": ["spikeserve"],
-        "schemaVersion": 39,
+        "schemaVersion": 42,
         "editable": False,
         "graphTooltip": 1,
         "refresh": "10s",
@@ -122,21 +100,6 @@ def _panels() -> Iterator[Json]:
 
 
 def _panel(panel: Panel, identity: int, x: int, y: int) -> Json:
-    options = {**OPTIONS[panel.kind], **panel.options}
-    defaults: Json = {"unit": panel.unit}
-    if panel.decimals is not None:
-        defaults["decimals"] = panel.decimals
-    if panel.kind == "heatmap":
-        options["yAxis"] = {"unit": panel.unit}
-    if panel.kind == "timeseries":
-        defaults["custom"] = {
-            "axisSoftMin": 0,
-            "fillOpacity": 30 if panel.stacked else 5,
-            "showPoints": "never",
-            "stacking": {"group": "A", "mode": "normal" if panel.stacked else "none"},
-        }
-        if panel.unit == "percentunit":
-            defaults["custom"]["axisSoftMax"] = 1
     repeat: Json = {"repeat": "model", "repeatDirection": "v"} if panel.repeated else {}
     return {
         **repeat,
@@ -146,8 +109,9 @@ def _panel(panel: Panel, identity: int, x: int, y: int) -> Json:
         "description": panel.description,
         "datasource": DATASOURCE,
         "gridPos": {"x": x, "y": y, "w": panel.width, "h": panel.height},
-        "fieldConfig": {"defaults": defaults, "overrides": []},
-        "options": options,
+        "fieldConfig": {"defaults": kinds.defaults(panel), "overrides": kinds.overrides(panel)},
+        "options": kinds.options(panel),
+        "transformations": kinds.transformations(panel),
         "targets": [
             {
                 "refId": reference,

@@ -23,9 +23,9 @@ def rate(metric: str, by: str = "model", where: str = "") -> str:
     return f"sum by ({by}) (rate(spikeserve_{metric}{{{matchers}}}[$__rate_interval]))"
 
 
-def mean(histogram: str) -> str:
+def mean(histogram: str, by: str = "model") -> str:
     """Exact average of a histogram's observations."""
-    return f"{rate(f'{histogram}_sum')} / {rate(f'{histogram}_count')}"
+    return f"{rate(f'{histogram}_sum', by)} / {rate(f'{histogram}_count', by)}"
 
 
 def quantile(q: float, histogram: str, where: str = "", by: str = "model") -> str:

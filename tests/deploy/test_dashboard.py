@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from prometheus_client.metrics import MetricWrapperBase
 
 from spikeserve.deploy.grafana import dashboard
@@ -25,6 +26,12 @@ METRIC = re.compile(r"\b(?:(?:spikeserve|process)_\w+|up)\b")
 SELECTOR = re.compile(r"(\w+)\{([^}]*)\}")
 MATCHER = re.compile(r'(\w+)(?:=~|!~|!=|=)"')
 GROUPING = re.compile(r"\bby \(([^)]*)\)")
+RULES = Path(__file__).parents[2] / "deploy" / "prometheus" / "rules.yml"
+ALERTS = {
+    "Slowest 1 %": "SpikeServeSlow",
+    "Turned away": "SpikeServeRejectsMany",
+    "Failed": "SpikeServeErrors",
+}
 TARGET_LABELS = {"job", "instance"}
 SUFFIXES = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
 
@@ -62,8 +69,35 @@ def test_ids_are_unique() -> None:
         assert len(set(references)) == len(references) > 0
 
 
-def test_early_exit_comes_first() -> None:
-    assert PANELS[0]["title"] == "Early exit"
+def test_what_an_operator_asks_first_comes_first() -> None:
+    glance, *numbers, _ = PANELS[:8]
+    assert glance["title"] == "At a glance"
+    assert {panel["type"] for panel in numbers} == {"stat"}
+    assert PANELS[7]["title"] == "Early exit"
+
+
+def test_a_number_is_red_only_where_an_alert_waits_for_it() -> None:
+    """Grafana's own thresholds turn whatever is above 80 red."""
+    alerts = {
+        rule["alert"]: rule["expr"]
+        for group in yaml.safe_load(RULES.read_text())["groups"]
+        for rule in group["rules"]
+    }
+    coloured = {}
+    for panel in CHARTS:
+        defaults = panel["fieldConfig"]["defaults"]
+        if defaults["color"]["mode"] == "thresholds":
+            coloured[panel["title"]] = defaults["thresholds"]["steps"][-1]
+    assert coloured.keys() == ALERTS.keys()
+    for title, alert in ALERTS.items():
+        assert coloured[title]["color"] == "red"
+        assert f"> {coloured[title]['value']}" in alerts[alert]
+
+
+def test_tables_show_columns_that_exist() -> None:
+    for panel in (panel for row in ROWS for panel in row.panels if panel.kind == "table"):
+        (query,) = panel.queries
+        assert panel.columns.keys() == {*grouped(query.expr), "Value"}
 
 
 def test_panels_lie_on_the_grid_and_do_not_overlap() -> None:

@@ -17,7 +17,7 @@ ENERGY = Row(
             "watt",
             (Query(ENERGY_USED),),
             kind="stat",
-            width=8,
+            width=12,
             height=4,
         ),
         Panel(
@@ -26,16 +26,7 @@ ENERGY = Row(
             "joule",
             (Query(mean("request_energy_joules")),),
             kind="stat",
-            width=8,
-            height=4,
-        ),
-        Panel(
-            "Estimated energy saved",
-            "1 - used / baseline, where the baseline runs the same rows to their last timestep.",
-            "percentunit",
-            (Query(SAVED_ENERGY),),
-            kind="stat",
-            width=8,
+            width=12,
             height=4,
         ),
         Panel(
@@ -55,7 +46,7 @@ ENERGY = Row(
         ),
         Panel(
             "Estimated energy saved over time",
-            "1 - used / baseline.",
+            "1 - used / baseline, where the baseline runs the same rows to their last timestep.",
             "percentunit",
             (Query(SAVED_ENERGY),),
         ),

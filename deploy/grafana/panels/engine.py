@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from spikeserve.deploy.grafana.panels.panel import Panel, Row
+from spikeserve.deploy.grafana.panels.panel import Override, Panel, Row
 from spikeserve.deploy.grafana.queries import MODEL, SERVICE, Query, gauge, mean, quantiles, rate
 
 BUSY = 'state="busy"'
 NEWEST_STEP = "spikeserve_engine_last_step_timestamp_seconds"
 OCCUPANCY = f"{rate('slot_steps_total', where=BUSY)} / {rate('slot_steps_total')}"
 SINCE_STEP = f"time() - max by (model) ({NEWEST_STEP}{{{MODEL}}} > 0)"
+LIMIT = {"custom.lineStyle": {"fill": "dash", "dash": [6, 6]}, "custom.fillOpacity": 0}
 
 ENGINE = Row(
     "Engine",
@@ -21,6 +22,7 @@ ENGINE = Row(
                 Query(gauge("requests_running"), "{{model}} running"),
                 Query(gauge("slots"), "{{model}} slots"),
             ),
+            overrides=(Override("slots$", LIMIT),),
         ),
         Panel(
             "Timesteps waiting",
@@ -30,6 +32,7 @@ ENGINE = Row(
                 Query(gauge("pending_timesteps"), "{{model}} waiting"),
                 Query(gauge("queue_capacity_timesteps"), "{{model}} capacity"),
             ),
+            overrides=(Override("capacity$", LIMIT),),
         ),
         Panel(
             "Rows waiting",
@@ -82,6 +85,13 @@ ENGINE = Row(
             (
                 Query(gauge("brownout_level"), "{{model}} level"),
                 Query(rate("brownout_requests_total"), "{{model}} requests"),
+            ),
+            soft_max=4,
+            overrides=(
+                Override(
+                    "requests$",
+                    {"unit": "reqps", "custom.axisPlacement": "right", "custom.axisSoftMax": 1},
+                ),
             ),
         ),
         Panel(

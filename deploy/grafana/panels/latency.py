@@ -12,7 +12,7 @@ LATENCY = Row(
             "Request latency",
             "First byte in to answer out, by every way in.",
             "s",
-            quantiles("request_duration_seconds", CLASSIFY),
+            quantiles("request_duration_seconds", CLASSIFY, "job"),
         ),
         Panel(
             "Slowest 1 % by endpoint",
@@ -29,7 +29,7 @@ LATENCY = Row(
             "Mean time per stage: decoding, waiting for a slot, inference.",
             "s",
             tuple(
-                Query(mean(f"{stage}_duration_seconds"), f"{{{{model}}}} {stage}")
+                Query(mean(f"{stage}_duration_seconds", "job"), f"{{{{job}}}} {stage}")
                 for stage in ("decode", "queue", "inference")
             ),
             stacked=True,
@@ -49,7 +49,7 @@ LATENCY = Row(
             "s",
             buckets("request_duration_seconds", CLASSIFY),
             kind="heatmap",
-            width=24,
+            width=16,
         ),
     ),
 )

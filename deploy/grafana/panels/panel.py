@@ -8,6 +8,17 @@ from typing import Any, Literal
 
 from spikeserve.deploy.grafana.queries import Query
 
+PLAIN = {"graphMode": "none"}
+"""Options of a number without the line behind it."""
+
+
+@dataclass(frozen=True)
+class Override:
+    """Field options of the series or columns whose name matches a regular expression."""
+
+    names: str
+    options: Mapping[str, Any]
+
 
 @dataclass(frozen=True)
 class Panel:
@@ -21,10 +32,17 @@ class Panel:
     width: int = 8
     height: int = 8
     stacked: bool = False
+    soft_max: float | None = None
+    """Up to where the axis reaches at least; where it is not said, shares reach 1."""
+    alarm: float | None = None
+    """From where on the number is red: what the alert of the same thing waits for."""
     decimals: int | None = None
     repeated: bool = False
     """A panel for each chosen model, one below the other: models' buckets do not add up."""
     options: Mapping[str, Any] = field(default_factory=dict)
+    overrides: tuple[Override, ...] = ()
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """What a table shows, in this order: labels, or ``Value``, and their headings."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from spikeserve.deploy.grafana.panels.panel import Panel, Row
+from spikeserve.deploy.grafana.panels.panel import PLAIN, Override, Panel, Row
 from spikeserve.deploy.grafana.queries import SERVICE, Query, gauge
 
 PROCESS = Row(
@@ -14,8 +14,9 @@ PROCESS = Row(
             "none",
             (Query(f"sum by (job) (up{{{SERVICE}}})", "{{job}}"),),
             kind="stat",
-            width=4,
-            height=4,
+            options=PLAIN,
+            width=3,
+            height=5,
         ),
         Panel(
             "Ready instances",
@@ -23,18 +24,19 @@ PROCESS = Row(
             "none",
             (Query(f"sum by (job) (spikeserve_ready{{{SERVICE}}})", "{{job}}"),),
             kind="stat",
-            width=4,
-            height=4,
+            options=PLAIN,
+            width=3,
+            height=5,
         ),
         Panel(
-            "Instances by release",
-            "More than one release means that a rollout is under way.",
+            "Releases",
+            "Instances by release; more than one means that a rollout is under way.",
             "none",
             (Query(f"sum by (version) (spikeserve_build_info{{{SERVICE}}})", "{{version}}"),),
             kind="stat",
-            width=4,
-            height=4,
-            options={"textMode": "value_and_name"},
+            options={**PLAIN, "textMode": "value_and_name"},
+            width=3,
+            height=5,
         ),
         Panel(
             "Uptime",
@@ -42,8 +44,9 @@ PROCESS = Row(
             "s",
             (Query(f"time() - max by (job) (process_start_time_seconds{{{SERVICE}}})", "{{job}}"),),
             kind="stat",
-            width=4,
-            height=4,
+            options=PLAIN,
+            width=3,
+            height=5,
         ),
         Panel(
             "Served models",
@@ -51,8 +54,16 @@ PROCESS = Row(
             "none",
             (Query(gauge("model_info", "model, version, engine, encoding")),),
             kind="table",
-            width=8,
-            height=4,
+            width=12,
+            height=5,
+            overrides=(Override("^model$", {"custom.width": 200}),),
+            columns={
+                "model": "model",
+                "version": "version",
+                "engine": "engine",
+                "encoding": "encoding",
+                "Value": "instances",
+            },
         ),
         Panel(
             "CPU",
@@ -73,11 +84,12 @@ PROCESS = Row(
         ),
         Panel(
             "Open files",
-            "File descriptors, connections included, and their limit.",
-            "none",
+            "File descriptors in use, connections included, as a share of their limit.",
+            "percentunit",
             (
-                Query(f"process_open_fds{{{SERVICE}}}", "{{instance}} open"),
-                Query(f"process_max_fds{{{SERVICE}}}", "{{instance}} limit"),
+                Query(
+                    f"process_open_fds{{{SERVICE}}} / process_max_fds{{{SERVICE}}}", "{{instance}}"
+                ),
             ),
         ),
     ),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from spikeserve.deploy.grafana.panels.panel import Panel, Row
 from spikeserve.deploy.grafana.queries import CLASSIFY, SERVICE, Query, rate
 
+RARE = 0.1  # a few per cent are bad enough to be seen
+
 
 def classify_share(codes: str, by: str = "job") -> str:
     """Share of answers with one of ``codes``."""
@@ -21,6 +23,7 @@ TRAFFIC = Row(
             "reqps",
             (Query(rate("requests_total", "code", CLASSIFY), "{{code}}"),),
             stacked=True,
+            width=12,
         ),
         Panel(
             "Errors and refusals",
@@ -33,6 +36,30 @@ TRAFFIC = Row(
                 Query(classify_share("504"), "too late"),
                 Query(classify_share("499"), "left"),
             ),
+            soft_max=RARE,
+            width=12,
+        ),
+        Panel(
+            "Rejections by reason",
+            "Requests refused, of all models, and why.",
+            "reqps",
+            (
+                Query(
+                    "sum by (reason) "
+                    f"(rate(spikeserve_requests_rejected_total{{{SERVICE}}}[$__rate_interval]))",
+                    "{{reason}}",
+                ),
+            ),
+            width=12,
+            stacked=True,
+        ),
+        Panel(
+            "Images of batches by code",
+            "What each image of a batch was answered; the batch itself is a 200.",
+            "ops",
+            (Query(rate("items_total", "code"), "{{code}}"),),
+            width=12,
+            stacked=True,
         ),
         Panel(
             "Requests by endpoint",
@@ -46,32 +73,14 @@ TRAFFIC = Row(
             "Share of each endpoint's answers that failed; a stream counts by how it ended.",
             "percentunit",
             (Query(classify_share("500", "endpoint"), "{{endpoint}}"),),
+            soft_max=RARE,
         ),
         Panel(
             "Turned away by endpoint",
             "Share of each endpoint's requests that were turned away (429, 503).",
             "percentunit",
             (Query(classify_share("429|503", "endpoint"), "{{endpoint}}"),),
-        ),
-        Panel(
-            "Images of batches by code",
-            "What each image of a batch was answered; the batch itself is a 200.",
-            "ops",
-            (Query(rate("items_total", "code"), "{{code}}"),),
-            stacked=True,
-        ),
-        Panel(
-            "Rejections by reason",
-            "Requests refused, of all models, and why.",
-            "reqps",
-            (
-                Query(
-                    "sum by (reason) "
-                    f"(rate(spikeserve_requests_rejected_total{{{SERVICE}}}[$__rate_interval]))",
-                    "{{reason}}",
-                ),
-            ),
-            stacked=True,
+            soft_max=RARE,
         ),
     ),
 )
