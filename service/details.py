@@ -14,10 +14,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from functools import partial
-from typing import Any
+from queue import SimpleQueue
 
 from starlette.types import Receive
 
@@ -42,14 +41,20 @@ MOST_BYTES = 256 << 20
 NICENESS = 10
 """A tenth of a core's time where an engine wants all of it."""
 
-Drawn = Future[SpikeDetail | None]
+Drawn = asyncio.Future[SpikeDetail | None]
+Call = tuple[Future[SpikeDetail | None], Callable[[int], SpikeDetail], int]
 
 
 class Drawing:
-    """The thread that computes them, and what it may hold; it starts with the first image."""
+    """The thread that computes them, and what it may hold; it starts with the first image.
+
+    A daemon, so that a process that has to end does not wait for a step that hangs.
+    """
 
     def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(1, "drawing", _step_back)
+        self._calls: SimpleQueue[Call | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._awaited: set[Drawn] = set()
         self._kept = 0
         self.open = True
 
@@ -77,16 +82,34 @@ class Drawing:
 
     def attempt(self, call: Callable[[int], SpikeDetail], t: int) -> Drawn | None:
         """Have the thread call, after those who came before; None where there is no thread."""
-
-        def submitted() -> Drawn:
-            return self._thread.submit(attempted, "spike maps", call, t)
-
-        return attempted("drawing", submitted) if self.open else None
+        return attempted("drawing", self._submitted, call, t) if self.open else None
 
     def close(self) -> None:
-        """Streams go on without; what runs is left behind."""
+        """Streams go on without, at once; what runs is left behind."""
         self.open = False
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._calls.put(None)
+        for awaited in tuple(self._awaited):
+            awaited.cancel()
+
+    def _submitted(self, call: Callable[[int], SpikeDetail], t: int) -> Drawn:
+        if self._thread is None:
+            thread = threading.Thread(target=self._run, name="drawing", daemon=True)
+            thread.start()
+            self._thread = thread
+        computed: Future[SpikeDetail | None] = Future()
+        awaited = asyncio.wrap_future(computed)
+        self._awaited.add(awaited)
+        awaited.add_done_callback(self._awaited.discard)
+        self._calls.put((computed, call, t))
+        return awaited
+
+    def _run(self) -> None:
+        _step_back()
+        while (waiting := self._calls.get()) is not None:
+            computed, call, t = waiting
+            if computed.set_running_or_notify_cancel():
+                computed.set_result(attempted("spike maps", call, t))
+            del waiting, computed, call  # the next may be long in coming
 
 
 class Details:
@@ -109,15 +132,14 @@ class Details:
         deadline = self._ticket.job.deadline
         if time.monotonic() >= deadline:
             return None
-        computed = self._drawing.attempt(self._computed, t)
-        if computed is None:
+        waiting = self._drawing.attempt(self._computed, t)
+        if waiting is None:
             return None
-        waiting = asyncio.wrap_future(computed)
-        alarm = Alarm(deadline, partial(_cancel, waiting)) if math.isfinite(deadline) else None
+        alarm = Alarm(deadline, waiting.cancel) if math.isfinite(deadline) else None
         try:
             await while_present(waiting, self._receive)
         finally:
-            computed.cancel()
+            waiting.cancel()
             if alarm:
                 alarm.cancel()
         return None if waiting.cancelled() else waiting.result()
@@ -153,10 +175,6 @@ def _step_back() -> None:
     if sys.platform == "linux":
         with suppress(OSError):  # a sandbox may refuse
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
-
-
-def _cancel(future: asyncio.Future[Any]) -> None:
-    future.cancel()
 
 
 def _base64(values: Pixels) -> str:

@@ -26,7 +26,7 @@ class Alarm:
 
     __slots__ = ("_call", "_deadline", "_timer")
 
-    def __init__(self, deadline: float, call: Callable[[], None]) -> None:
+    def __init__(self, deadline: float, call: Callable[[], object]) -> None:
         self._deadline = deadline
         self._call = call
         self._set()

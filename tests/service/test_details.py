@@ -111,11 +111,27 @@ def test_at_the_end_of_a_drain_streams_are_answered_without(
             tasks = [asyncio.create_task(stream.run(app)) for stream in streams]
             await until(lambda: app.state.admission.inside == 3 and gate.arrived == 1)
             app.state.drawing.close()
-            gate.open.release()  # what runs cannot be stopped
-            await asyncio.gather(*tasks)
+            await asyncio.gather(*tasks)  # what runs cannot be stopped, nobody waits for it
             for stream in streams:
                 assert [name for name, _ in events(stream.body)] == NAMES
                 assert events(stream.body)[-2][1]["detail"] is None
+
+    asyncio.run(scene())
+
+
+def test_no_process_waits_for_a_timestep_that_hangs(
+    bundle_folder: Path, png: bytes, gate: Gate
+) -> None:
+    async def scene() -> None:
+        app = create_app(Settings(bundles=(bundle_folder,)))
+        async with app.router.lifespan_context(app):
+            task = asyncio.create_task(Exchange("/classify/stream", png, query=QUERY).run(app))
+            await until(lambda: gate.arrived == 1)
+            busy = [thread for thread in threading.enumerate() if thread.name == "drawing"]
+            app.state.drawing.close()
+            await task
+            assert busy
+            assert all(thread.daemon for thread in busy)
 
     asyncio.run(scene())
 
@@ -166,14 +182,18 @@ def test_a_timestep_that_fails_costs_no_other(
             assert one["detail"] == (None if one["t"] == 2 else other["detail"])
 
 
-def test_without_a_thread_streams_go_on(bundle_folder: Path, png: bytes) -> None:
-    app = create_app(Settings(bundles=(bundle_folder,)))
-    with TestClient(app) as client:
+def test_without_a_thread_streams_go_on(
+    bundle_folder: Path, png: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = threading.Thread.start
 
-        def no_thread(*_: object) -> None:
+    def no_thread(thread: threading.Thread) -> None:
+        if thread.name == "drawing":
             raise RuntimeError("can't start new thread")
+        start(thread)
 
-        app.state.drawing._thread.submit = no_thread
+    monkeypatch.setattr(threading.Thread, "start", no_thread)
+    with TestClient(create_app(Settings(bundles=(bundle_folder,)))) as client:
         found = events(client.post(f"/classify/stream?{QUERY}", content=png).content)
         assert [name for name, _ in found] == NAMES
         assert not any(step["detail"] for _, step in found[:-1])
