@@ -15,10 +15,11 @@ import { exitAt } from "./exit.js";
 import { Glance } from "./glance.js";
 import { intake } from "./intake.js";
 import { Latest } from "./latest.js";
+import { Notice } from "./notice.js";
 import { duration, listed, rough, short, timesteps } from "./numbers.js";
 import { Player } from "./player.js";
 import { wholeRun } from "./run.js";
-import { Refusal, Service } from "./service.js";
+import { Service } from "./service.js";
 import { Snippet } from "./snippet.js";
 import { Trail } from "./trail.js";
 import { verdict } from "./verdict.js";
@@ -32,10 +33,12 @@ const plot = new EntropyPlot(byId("entropy"));
 const curve = new Curve(byId("curve"));
 const race = new Race(byId("race"));
 const trail = new Trail(byId("slowdown"));
+const notice = new Notice(byId("problem"));
 const snippet = new Snippet(byId("snippet"), byId("copied"));
 const stillness = matchMedia("(prefers-reduced-motion: reduce)");
 const player = new Player({ still: () => stillness.matches });
 const wanted = address.read();
+const INVITATION = byId("target").textContent;
 const SPIKING = {
   hybrid: "Pixels speak that way too, from the second timestep on: each colour once, the brighter the earlier.",
   direct: "The image itself is shown at every timestep.",
@@ -46,11 +49,10 @@ let model = null;
 let calibrated = 0;
 let threshold = 0;
 let held = 0; // images of the calibration
-let choices = 0; // of an image: one that arrives late is not wanted any more
+let choices = 0; // of images: one that arrives late is not wanted any more
 let source = null; // {file, name, example}
 let run = null; // {steps, answer, entropies, file}: all timesteps of an image
 let agreed = null; // the service's answer with this threshold
-let again = null; // what failed, to be tried once more
 
 // What is asked
 
@@ -59,11 +61,15 @@ const asking = new Latest(async ({ animate = false, live = false } = {}) => {
   const [now, asked] = [source, model];
   const changed = () => source !== now || model !== asked; // then the next wish waits already
   try {
-    const whole = await wholeRun(service, asked, await easel.file(), { told, shrunk });
+    const whole = await wholeRun(service, asked, await easel.file(), {
+      told: (step) => changed() || told(step),
+      shrunk: (refusal, side) => !changed() && shrunk(refusal, side),
+    });
     if (changed()) return null;
-    run = whole;
+    run = { ...whole, source: now, model: asked };
   } catch (error) {
     if (changed()) return null;
+    if (error.passing && run?.source !== now) forget();
     report(error, () => asking.ask());
     return error;
   }
@@ -92,7 +98,7 @@ function told({ t }) {
 
 async function shrunk(refusal, side) {
   const copy = await easel.smaller(side);
-  if (copy) say(`${refusal.message} A copy of at most ${side} pixels a side is sent instead.`);
+  if (copy) notice.say(`${refusal.message} A copy of at most ${side} pixels a side is sent instead.`);
   return copy;
 }
 
@@ -101,15 +107,20 @@ const agreeing = new Latest(async () => {
   if (!run) return;
   const now = run;
   const asked = threshold;
+  const changed = () => now !== run || asked !== threshold;
+  agreed = null;
   agree("asking the service …");
+  let answer;
   try {
-    agreed = await service.classify(now.file, { ...chosenModel(), entropy_threshold: asked, brownout: false, energy: "full" });
+    answer = await service.classify(now.file, { ...named(now.model), entropy_threshold: asked, brownout: false, energy: "full" });
   } catch (error) {
+    if (changed()) return;
     agree("");
     report(error, () => agreeing.ask());
     return;
   }
-  if (now !== run || asked !== threshold) return;
+  if (changed()) return;
+  agreed = answer;
   const exit = exitAt(now.entropies, asked);
   const same = agreed.timesteps_used === exit && agreed.entropy === now.entropies[exit - 1];
   const said = `The service, asked with ${short(asked)}: ${timesteps(agreed.timesteps_used)}`;
@@ -126,9 +137,11 @@ function agree(words, same) {
 /** What a request says that wants a point's accuracy instead of its threshold; it may be cheaper. */
 const targeting = new Latest(async (point) => {
   if (!run) return;
+  const now = run;
   try {
-    const wanted = { ...chosenModel(), target_accuracy: point.accuracy, brownout: false, energy: "off" };
-    const { entropy_threshold: taken, expected } = await service.classify(run.file, wanted);
+    const wanted = { ...named(now.model), target_accuracy: point.accuracy, brownout: false, energy: "off" };
+    const { entropy_threshold: taken, expected } = await service.classify(now.file, wanted);
+    if (now !== run || threshold !== point.entropy_threshold) return;
     const same = taken === point.entropy_threshold;
     byId("target").textContent = same
       ? `A request gets the same by target_accuracy=${point.accuracy}.`
@@ -138,7 +151,7 @@ const targeting = new Latest(async (point) => {
   }
 });
 
-const chosenModel = () => ({ model: model.name, version: model.version });
+const named = ({ name, version }) => ({ model: name, version });
 
 // What is shown
 
@@ -160,6 +173,18 @@ function lay() {
   const detail = answer.energy ? `For a chip by the profile ${answer.energy.profile}, not for this machine. Lines: 5th to 95th percentile of what is uncertain.` : "";
   byId("chip").textContent = detail;
   byId("parts-show").hidden = !answer.energy;
+}
+
+/** Another image, or another network, that has no run yet. */
+function forget() {
+  run = agreed = null;
+  player.pause();
+  columns.lay([]);
+  race.lay([], {});
+  plot.show({ entropies: [], threshold, cursor: 0, exit: 0 });
+  said(byId("verdict"), "No answer yet");
+  said(byId("reason"), "");
+  agree("");
 }
 
 function show() {
@@ -197,30 +222,10 @@ function layParts() {
   byId("parts").tBodies[0].replaceChildren(...parts(detail, agreed.energy.total_pj));
 }
 
-/** @param retry what may be tried again. */
-function say(words, retry = null) {
-  byId("problem").querySelector("p").textContent = words;
-  byId("problem").hidden = false;
-  again = retry;
-  byId("again").hidden = !again;
-}
-
-function unsay() {
-  byId("problem").hidden = true;
-  again = null;
-}
-
 function report(error, retry = connect) {
-  const known = error instanceof Refusal;
-  say(known ? error.message : `This page failed: ${error.message}`, known && error.passing ? retry : null);
+  notice.report(error, retry);
   if (error.status === 401) askForKey();
   if (!run) said(byId("verdict"), "No answer yet");
-}
-
-function retry() {
-  const what = again;
-  unsay();
-  return what?.();
 }
 
 function askForKey() {
@@ -241,6 +246,7 @@ function remember() {
 function use(value) {
   threshold = value;
   snippet.clear();
+  byId("target").textContent = INVITATION;
   show();
 }
 
@@ -250,7 +256,7 @@ async function take(file, { name = file.name || "image", example = null, live = 
   const mine = { file, name, example };
   source = mine;
   await easel.load(file);
-  unsay();
+  notice.clear();
   const error = await asking.ask({ animate: !live && run !== null, live });
   if (error && before && !error.passing && source === mine) { // no image that can be asked about
     source = before;
@@ -273,9 +279,11 @@ async function takeExample(example) {
 }
 
 async function choose(next) {
+  byId("model").value = models.indexOf(next);
   const [manifest, calibration] = await Promise.all([service.manifest(next), service.calibration(next)]);
+  if (models[byId("model").value] !== next) return; // somebody has gone on
+  if (model && model !== next) forget();
   model = next;
-  byId("model").value = models.indexOf(model);
   examples.expect(model.name);
   const { temperatures, sharpness } = manifest.exits;
   byId("temperature").textContent = `Here, timestep by timestep: ${temperatures.slice(0, 8).map(short).join(", ")}${temperatures.length > 8 ? ", …" : ""}.`;
@@ -296,7 +304,7 @@ async function connect() {
     byId("model").disabled = false;
     await choose(models.find(({ name, version }) => [name, `${name}:${version}`].includes(wanted.model)) ?? models[0]);
     if (wanted.threshold !== undefined) threshold = wanted.threshold;
-    unsay();
+    notice.clear();
     await takeExample(examples.named(wanted.example));
   } catch (error) {
     report(error);
@@ -325,7 +333,7 @@ function listen() {
   };
   camera.stopped = (reason) => {
     byId("film").setAttribute("aria-pressed", "false");
-    if (reason) say(reason);
+    if (reason) notice.say(reason);
   };
 
   byId("model").addEventListener("change", async () => {
@@ -342,8 +350,6 @@ function listen() {
     service.key = byId("key").value.trim();
     connect();
   });
-  byId("close").addEventListener("click", unsay);
-  byId("again").addEventListener("click", retry);
   byId("play").addEventListener("click", () => (player.playing ? player.pause() : player.play()));
   byId("back").addEventListener("click", () => player.step(-1));
   byId("forth").addEventListener("click", () => player.step(1));
@@ -405,7 +411,7 @@ async function copy(kind) {
   if (kind === "json" && !agreed) await agreeing.ask(); // as after a slider was moved
   if (!run || (kind === "json" && !agreed)) return;
   const changed = run.file !== source.file;
-  const parameters = { ...(model === models[0] ? {} : chosenModel()), entropy_threshold: threshold };
+  const parameters = { ...(run.model === models[0] ? {} : named(run.model)), entropy_threshold: threshold };
   snippet.show(kind, {
     url: document.baseURI,
     picture: changed ? null : source.example && examples.url(source.example),
@@ -429,7 +435,7 @@ const sentName = () => (run.file === source.file ? source.name : `picture.${run.
 
 listen();
 const glance = new Glance(service, { root: byId("glance"), exits: byId("exits"), title: byId("service-state") });
-glance.returned = retry;
+glance.returned = () => notice.retry();
 glance.watch();
 await examples.load();
 await connect();

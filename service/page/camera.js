@@ -5,11 +5,14 @@ import { element } from "./dom.js";
 const LEAST_MS = 100;
 const PATIENCE_MS = 1000; // after a first refusal; doubled with each
 
+const NONE = { getTracks: () => [] };
+
 export class Camera {
   /** Called when it has stopped, with the reason where nobody asked for it. */
   stopped = () => {};
   #video;
-  #stream = null;
+  #stream = null; // NONE until it is permitted
+  #wishes = 0;
 
   constructor(video) {
     this.#video = video;
@@ -22,14 +25,23 @@ export class Camera {
 
   /** Hand pictures to `take(file)`, which says how many seconds to wait after a refusal, or 0. */
   async start(take) {
-    const facing = { video: { facingMode: "environment", width: { ideal: 640 } } };
     if (!navigator.mediaDevices) return this.stopped("A camera needs a secure page: https, or localhost.");
+    this.#wishes += 1;
+    const wish = this.#wishes;
+    const asked = navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment", width: { ideal: 640 } } });
+    this.#stream = NONE;
+    let stream;
     try {
-      this.#stream = await navigator.mediaDevices.getUserMedia(facing);
+      stream = await asked;
     } catch (error) {
-      return this.stopped(`There is no picture from the camera: ${error.message || error.name}.`);
+      if (wish === this.#wishes) this.stop(`There is no picture from the camera: ${error.message || error.name}.`);
+      return;
     }
-    const stream = this.#stream;
+    if (wish !== this.#wishes) { // stopped while somebody was asked for permission
+      for (const track of stream.getTracks()) track.stop();
+      return;
+    }
+    this.#stream = stream;
     stream.getVideoTracks()[0].addEventListener("ended", () => this.stop("The camera has stopped."));
     this.#video.srcObject = stream;
     await this.#video.play().catch(() => {});
@@ -46,6 +58,7 @@ export class Camera {
 
   stop(reason) {
     if (!this.#stream) return;
+    this.#wishes += 1;
     for (const track of this.#stream.getTracks()) track.stop();
     this.#stream = null;
     this.#video.srcObject = null;

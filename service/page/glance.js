@@ -52,7 +52,7 @@ export class Glance {
   /** Look every other second, as long as the page can be seen. */
   async watch() {
     for (;;) {
-      if (!document.hidden) await this.#look();
+      if (!document.hidden) await this.#look().catch(console.error);
       await new Promise((done) => { setTimeout(done, EVERY_MS); });
     }
   }
