@@ -1,6 +1,5 @@
-// The page: an image, a run of the network over all timesteps, and a threshold that says where it
-// would have stopped. One request, without early exit, tells everything; the exit rule is repeated
-// here, so that the line can be dragged, and the service is asked again when it is let go.
+// An image, its run over all timesteps, and a threshold that says where it would have stopped. The exit
+// rule is repeated here, so that the line can be dragged; let go, it is put to the service.
 
 import * as address from "./address.js";
 import { Camera } from "./camera.js";
@@ -8,15 +7,16 @@ import { Columns } from "./columns.js";
 import { Curve, about, chance } from "./curve.js";
 import { byId, element } from "./dom.js";
 import { Easel } from "./easel.js";
-import { Race, parts } from "./energy.js";
+import { Parts, Race } from "./energy.js";
 import { EntropyPlot } from "./entropy.js";
 import { Examples } from "./examples.js";
 import { exitAt } from "./exit.js";
 import { Glance } from "./glance.js";
 import { intake } from "./intake.js";
 import { Latest } from "./latest.js";
+import { Networks } from "./networks.js";
 import { Notice } from "./notice.js";
-import { duration, listed, rough, short, timesteps } from "./numbers.js";
+import { duration, isolated, listed, rough, short, timesteps } from "./numbers.js";
 import { Player } from "./player.js";
 import { wholeRun } from "./run.js";
 import { Service } from "./service.js";
@@ -25,18 +25,20 @@ import { Trail } from "./trail.js";
 import { verdict } from "./verdict.js";
 
 const service = new Service();
-const easel = new Easel(byId("picture"), byId("distortions"));
+const easel = new Easel(byId("picture"), byId("breaking"));
 const camera = new Camera(byId("camera"));
 const examples = new Examples(byId("examples"));
 const columns = new Columns(byId("columns"));
 const plot = new EntropyPlot(byId("entropy"));
 const curve = new Curve(byId("curve"));
 const race = new Race(byId("race"));
+const parts = new Parts(byId("parts-show"), byId("parts"));
+const networks = new Networks(service, byId("model"));
 const trail = new Trail(byId("slowdown"));
 const notice = new Notice(byId("problem"));
 const snippet = new Snippet(byId("snippet"), byId("copied"));
 const stillness = matchMedia("(prefers-reduced-motion: reduce)");
-const player = new Player({ still: () => stillness.matches });
+const player = new Player(byId("player"), () => stillness.matches);
 const wanted = address.read();
 const INVITATION = byId("target").textContent;
 const SPIKING = {
@@ -44,7 +46,6 @@ const SPIKING = {
   direct: "The image itself is shown at every timestep.",
 };
 
-let models = [];
 let model = null;
 let calibrated = 0;
 let threshold = 0;
@@ -125,7 +126,7 @@ const agreeing = new Latest(async () => {
   const same = agreed.timesteps_used === exit && agreed.entropy === now.entropies[exit - 1];
   const said = `The service, asked with ${short(asked)}: ${timesteps(agreed.timesteps_used)}`;
   agree(same ? `${said}, the same as here.` : `${said}, not the ${exit} shown here.`, same);
-  layParts();
+  parts.lay(agreed.energy);
 });
 
 function agree(words, same) {
@@ -162,17 +163,14 @@ function lay() {
   const seen = byId("columns").querySelector(".shown");
   if (seen) easel.stand(seen);
   player.length = entropies.length;
-  byId("scrubber").max = entropies.length;
   const inference = answer.timing_ms.inference / 1000 / entropies.length;
   byId("slower").textContent =
     `${rough(player.slower(inference))} times slower than it was: ${duration(inference)} a timestep`;
   agreed = null;
-  agree(easel.unchanged ? "" : "Changed here; with this threshold the service has not been asked.");
+  agree(easel.unchanged ? "" : "Not asked again while the image is changed.");
   snippet.clear();
   columns.reach();
-  const detail = answer.energy ? `For a chip by the profile ${answer.energy.profile}, not for this machine. Lines: 5th to 95th percentile of what is uncertain.` : "";
-  byId("chip").textContent = detail;
-  byId("parts-show").hidden = !answer.energy;
+  byId("chip").textContent = answer.energy ? `For a chip (${answer.energy.profile}), not for this machine; lines: 5th to 95th percentile.` : "";
 }
 
 /** Another image, or another network, that has no run yet. */
@@ -197,8 +195,6 @@ function show() {
   plot.show({ entropies, threshold, cursor, exit });
   race.show(cursor, exit, steps);
   curve.show(threshold);
-  byId("scrubber").value = cursor;
-  byId("scrubber").setAttribute("aria-valuetext", `timestep ${short(cursor)} of ${entropies.length}`);
   if (document.activeElement !== byId("threshold")) byId("threshold").value = threshold;
   byId("calibrated").disabled = threshold === calibrated;
   const expected = curve.expected(threshold);
@@ -216,12 +212,6 @@ function said(root, ...words) {
   if (root.textContent !== line.textContent) root.replaceChildren(...line.childNodes);
 }
 
-function layParts() {
-  const detail = agreed?.energy?.detail;
-  if (!detail) return;
-  byId("parts").tBodies[0].replaceChildren(...parts(detail, agreed.energy.total_pj));
-}
-
 function report(error, retry = connect) {
   notice.report(error, retry);
   if (error.status === 401) askForKey();
@@ -235,7 +225,7 @@ function askForKey() {
 
 function remember() {
   address.write({
-    model: model === models[0] ? undefined : `${model.name}:${model.version}`,
+    model: networks.address(model),
     threshold: threshold === calibrated ? undefined : threshold,
     example: source.example?.name,
   });
@@ -278,32 +268,9 @@ async function takeExample(example) {
   }
 }
 
-async function choose(next) {
-  byId("model").value = models.indexOf(next);
-  const [manifest, calibration] = await Promise.all([service.manifest(next), service.calibration(next)]);
-  if (models[byId("model").value] !== next) return; // somebody has gone on
-  if (model && model !== next) forget();
-  model = next;
-  examples.expect(model.name);
-  const { temperatures, sharpness } = manifest.exits;
-  byId("temperature").textContent = `Here, timestep by timestep: ${temperatures.slice(0, 8).map(short).join(", ")}${temperatures.length > 8 ? ", …" : ""}.`;
-  byId("sharpness").textContent = `Here: ${short(sharpness)}.`;
-  calibrated = calibration.default_entropy_threshold;
-  threshold = calibrated;
-  curve.lay(calibration.curve);
-  held = calibration.images;
-  byId("classes").textContent = `It knows ${listed(model.labels)}.`;
-  byId("spiking").textContent = SPIKING[model.encoding] ?? "";
-}
-
 async function connect() {
   try {
-    models = await service.models();
-    byId("model").replaceChildren(...models.map(({ name, version }, k) =>
-      element("option", { value: k, textContent: models.some((other) => other.name === name && other.version !== version) ? `${name} (${version})` : name })));
-    byId("model").disabled = false;
-    await choose(models.find(({ name, version }) => [name, `${name}:${version}`].includes(wanted.model)) ?? models[0]);
-    if (wanted.threshold !== undefined) threshold = wanted.threshold;
+    await networks.load(wanted.model);
     notice.clear();
     await takeExample(examples.named(wanted.example));
   } catch (error) {
@@ -316,7 +283,6 @@ function listen() {
     show();
     if (player.playing) columns.reveal(Math.ceil(cursor));
   };
-  player.turned = (playing) => { byId("play").textContent = playing ? "Pause" : "Play"; };
   plot.moved = use;
   plot.released = () => agreeing.ask();
   curve.chosen = (point) => {
@@ -336,26 +302,26 @@ function listen() {
     if (reason) notice.say(reason);
   };
 
-  byId("model").addEventListener("change", async () => {
-    try {
-      await choose(models[byId("model").value]);
-      await asking.ask();
-    } catch (error) {
-      byId("model").value = models.indexOf(model);
-      report(error);
-    }
-  });
+  networks.failed = report;
+  networks.chosen = (network, { exits }, calibration) => {
+    if (model && model !== network) forget();
+    const { temperatures, sharpness } = exits;
+    byId("temperature").textContent = `Here, timestep by timestep: ${listed(temperatures.map(short), 8)}.`;
+    byId("sharpness").textContent = `Here: ${short(sharpness)}.`;
+    byId("classes").textContent = `It knows ${listed(network.labels.map(isolated))}.`;
+    byId("spiking").textContent = SPIKING[network.encoding] ?? "";
+    examples.expect(network.name);
+    curve.lay(calibration.curve);
+    held = calibration.images;
+    calibrated = calibration.default_entropy_threshold;
+    threshold = (model ? undefined : wanted.threshold) ?? calibrated;
+    model = network;
+    return asking.ask();
+  };
   byId("connection").addEventListener("submit", (event) => {
     event.preventDefault();
     service.key = byId("key").value.trim();
     connect();
-  });
-  byId("play").addEventListener("click", () => (player.playing ? player.pause() : player.play()));
-  byId("back").addEventListener("click", () => player.step(-1));
-  byId("forth").addEventListener("click", () => player.step(1));
-  byId("scrubber").addEventListener("input", () => {
-    player.pause();
-    player.to(Number(byId("scrubber").value));
   });
   byId("threshold").addEventListener("change", () => {
     const value = byId("threshold").valueAsNumber;
@@ -369,22 +335,8 @@ function listen() {
     use(calibrated);
     agreeing.ask();
   });
-  byId("parts-show").addEventListener("click", () => {
-    const hidden = byId("parts").toggleAttribute("hidden");
-    byId("parts-show").setAttribute("aria-expanded", !hidden);
-  });
-  const erase = (on) => {
-    byId("eraser").setAttribute("aria-pressed", on);
-    byId("eraser-hint").hidden = !on;
-    easel.rub(on);
-  };
-  byId("eraser").addEventListener("click", () => erase(byId("eraser").getAttribute("aria-pressed") !== "true"));
-  byId("picture").addEventListener("keydown", ({ key }) => key === "Escape" && erase(false));
+  easel.mended = () => asking.ask();
   byId("save").addEventListener("click", save);
-  byId("mend").addEventListener("click", () => {
-    easel.mend();
-    asking.ask();
-  });
   byId("film").addEventListener("click", () => {
     if (camera.running) return camera.stop();
     byId("film").setAttribute("aria-pressed", "true");
@@ -411,7 +363,7 @@ async function copy(kind) {
   if (kind === "json" && !agreed) await agreeing.ask(); // as after a slider was moved
   if (!run || (kind === "json" && !agreed)) return;
   const changed = run.file !== source.file;
-  const parameters = { ...(run.model === models[0] ? {} : named(run.model)), entropy_threshold: threshold };
+  const parameters = { ...networks.asked(run.model), entropy_threshold: threshold };
   snippet.show(kind, {
     url: document.baseURI,
     picture: changed ? null : source.example && examples.url(source.example),

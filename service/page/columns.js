@@ -7,8 +7,8 @@ import { energy, percent } from "./numbers.js";
 const BARS = 5;
 const LEAST = 0.005; // of a bar that can be seen
 const MOST_COLUMNS = 64; // a network that runs longer has one, of the moment
-const READ = 0.15; // shares of a column's time, in slow motion: until here it is shown the image,
-const FIRE = 0.7; // until here layers fire one after the other, and then it thinks
+const READ = 0.15; // of a timestep in slow motion: until here it looks,
+const FIRE = 0.7; // until here layers fire in turn, then it thinks
 
 export class Columns {
   #root;

@@ -43,7 +43,7 @@ export class Curve {
     const [low, high] = [this.#points[after - 1], this.#points[after]];
     const way = (threshold - low.entropy_threshold) / (high.entropy_threshold - low.entropy_threshold);
     const between = (name) => low[name] + way * (high[name] - low[name]);
-    return { accuracy: between("accuracy"), average_timesteps: between("average_timesteps"), energy_pj: between("energy_pj") };
+    return { accuracy: between("accuracy"), average_timesteps: between("average_timesteps") };
   }
 
   #draw() {
@@ -109,7 +109,7 @@ export class Curve {
 
   #key(event) {
     const last = this.#points.length - 1;
-    const step = { ArrowUp: 1, ArrowRight: 1, ArrowDown: -1, ArrowLeft: -1, PageUp: 5, PageDown: -5 }[event.key];
+    const step = { ArrowUp: 1, ArrowRight: 1, ArrowDown: -1, ArrowLeft: -1 }[event.key];
     const index = { Home: 0, End: last }[event.key] ?? this.#index() + step;
     if (Number.isNaN(index)) return;
     event.preventDefault();

@@ -26,7 +26,3 @@ export function shape(tag, attributes = {}, ...children) {
 
 /** Somebody's own words, in whichever direction they are written. */
 export const own = (text) => element("bdi", { textContent: text });
-
-/** A number shown beside its name. */
-export const term = (name, ...value) =>
-  element("div", {}, element("dt", { textContent: name }), element("dd", {}, ...value));

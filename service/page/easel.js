@@ -9,8 +9,9 @@ const RUBBER = 14;
 const CURSOR = 8; // what an arrow key moves
 
 export class Easel {
-  /** Called when the image has been changed by hand. */
+  /** Called when the image has been changed by hand; and when it is as it came again. */
   changed = () => {};
+  mended = () => {};
   #canvas;
   #original = null; // the file as it came
   #bitmap = null; // it, decoded; null where the browser cannot
@@ -20,10 +21,23 @@ export class Easel {
   #cursor = { x: SIDE / 2, y: SIDE / 2 };
   #sliders = [];
 
-  constructor(canvas, sliders) {
+  /** @param controls holds sliders, eraser and the button that undoes all. */
+  constructor(canvas, controls) {
     this.#canvas = canvas;
     this.#sliders = Object.entries(DISTORTIONS).map(([name, kind]) => this.#slider(name, kind));
-    sliders.append(...this.#sliders.map(({ root }) => root));
+    controls.querySelector("#distortions").append(...this.#sliders.map(({ root }) => root));
+    const eraser = controls.querySelector("#eraser");
+    const rub = (on) => {
+      eraser.setAttribute("aria-pressed", on);
+      controls.querySelector("#eraser-hint").hidden = !on;
+      this.#rubs(on);
+    };
+    eraser.addEventListener("click", () => rub(!this.#rubbing));
+    canvas.addEventListener("keydown", ({ key }) => key === "Escape" && rub(false));
+    controls.querySelector("#mend").addEventListener("click", () => {
+      this.#mend();
+      this.mended();
+    });
     this.#listen();
   }
 
@@ -39,7 +53,7 @@ export class Easel {
     if (this.#original !== file) return; // there is a newer one
     this.#bitmap?.close();
     this.#bitmap = bitmap;
-    this.mend();
+    this.#mend();
     for (const { input } of this.#sliders) input.disabled = !this.#bitmap;
   }
 
@@ -52,7 +66,7 @@ export class Easel {
   }
 
   /** As it came. */
-  mend() {
+  #mend() {
     this.#settings = atRest();
     this.#rubbed.width = SIDE; // empties it
     this.#touched = false;
@@ -63,7 +77,7 @@ export class Easel {
     this.#draw();
   }
 
-  rub(on) {
+  #rubs(on) {
     this.#rubbing = on;
     if (on) this.#canvas.tabIndex = 0;
     else this.#canvas.removeAttribute("tabindex");

@@ -77,17 +77,34 @@ const LEAST = 0.001; // of a part that is named
 const NAMES = {
   adc: "converters to digital (ADC)",
   crossbar: "crossbars",
-  exit: "exit rule",
   htree: "wires within tiles (H-tree)",
   lif: "neurons (LIF)",
-  mem_fetch: "memory",
-  mux: "multiplexers",
   noc: "network between tiles",
-  tile_buffer: "tile buffers",
 };
 
-/** Rows of the table of parts, the largest first. */
-export function parts(detail, total) {
+/** The table of parts, shown on demand. */
+export class Parts {
+  #button;
+  #table;
+
+  constructor(button, table) {
+    this.#button = button;
+    this.#table = table;
+    button.addEventListener("click", () => {
+      const hidden = table.toggleAttribute("hidden");
+      button.setAttribute("aria-expanded", !hidden);
+    });
+  }
+
+  /** `energy` of an answer to energy=full. */
+  lay(energy) {
+    this.#button.disabled = !energy;
+    if (energy) this.#table.tBodies[0].replaceChildren(...rows(energy.detail, energy.total_pj));
+  }
+}
+
+/** The largest first. */
+function rows(detail, total) {
   return Object.entries(detail.components_pj)
     .sort(([, a], [, b]) => b - a)
     .filter(([, pj]) => pj >= total * LEAST)

@@ -1,12 +1,12 @@
 // The service at a glance, from /v1/status: rates between two looks, ten minutes of them.
 
-import { element, shape, term } from "./dom.js";
+import { element, shape } from "./dom.js";
 import { duration, short } from "./numbers.js";
 
 const EVERY_MS = 2000;
 const KEPT = 300; // ten minutes
 const WINDOW = 6; // looks, which numbers are averages over: ten seconds
-const SINCE = "last ten seconds, this page's own requests among them; lines: up to ten minutes, since it was opened";
+const SINCE = "last ten seconds, this page's requests among them; lines: since it was opened, up to ten minutes";
 const SPARK = { width: 120, height: 28 };
 
 /** What is shown: a name, what it is made of, how it is written. */
@@ -45,7 +45,7 @@ export class Glance {
       const spark = shape("svg", { ...SPARK, viewBox: `0 0 ${SPARK.width} ${SPARK.height}`, "aria-hidden": "true" });
       this.#values.push(value);
       this.#sparks.push(spark);
-      root.append(term(name, value, spark));
+      root.append(element("div", {}, element("dt", { textContent: name }), element("dd", {}, value, spark)));
     }
   }
 

@@ -15,7 +15,7 @@ export const rough = (value) => short(Number(value.toPrecision(2)));
 /** The first of many names, and how many more there are. */
 export function listed(names, most = 10) {
   const more = names.length - most;
-  return `${names.slice(0, most).map(isolated).join(", ")}${more > 0 ? ` and ${more} more` : ""}`;
+  return `${names.slice(0, most).join(", ")}${more > 0 ? ` and ${more} more` : ""}`;
 }
 
 /** Somebody's own words inside a sentence, in whichever direction they are written. */

@@ -1,20 +1,34 @@
 // Slow motion: a cursor over timesteps, moved by a clock, a button or a hand.
 
+import { short } from "./numbers.js";
+
 const SECONDS_A_TIMESTEP = 1.6;
 const SKIPPED = 0.5; // what is not computed passes faster
 
 export class Player {
-  /** Called with the cursor whenever it moves; and when it begins or ends to play. */
+  /** Called with the cursor whenever it moves. */
   moved = () => {};
-  turned = () => {};
+  #play;
+  #scrubber;
   #cursor = 0;
   #frame = 0;
   #last = 0;
 
-  constructor({ still }) {
-    this.still = still; // () => whether motion is unwanted
+  /** @param still () => whether motion is unwanted. */
+  constructor(root, still) {
+    this.still = still;
     this.length = 0;
     this.exit = 0;
+    const [back, play, forth] = root.querySelectorAll("button");
+    back.addEventListener("click", () => this.step(-1));
+    play.addEventListener("click", () => (this.playing ? this.pause() : this.play()));
+    forth.addEventListener("click", () => this.step(1));
+    this.#play = play;
+    this.#scrubber = root.querySelector("input");
+    this.#scrubber.addEventListener("input", () => {
+      this.pause();
+      this.to(Number(this.#scrubber.value));
+    });
   }
 
   get playing() {
@@ -32,6 +46,9 @@ export class Player {
 
   to(cursor) {
     this.#cursor = Math.min(this.length, Math.max(0, cursor));
+    this.#scrubber.max = this.length;
+    this.#scrubber.value = this.#cursor;
+    this.#scrubber.setAttribute("aria-valuetext", `timestep ${short(this.#cursor)} of ${this.length}`);
     this.moved(this.#cursor);
   }
 
@@ -46,14 +63,18 @@ export class Player {
     if (this.#cursor >= this.length) this.to(0);
     this.#last = performance.now();
     this.#frame = requestAnimationFrame((now) => this.#tick(now));
-    this.turned(true);
+    this.#play.textContent = "Pause";
   }
 
   pause() {
     if (!this.playing) return;
     cancelAnimationFrame(this.#frame);
+    this.#stopped();
+  }
+
+  #stopped() {
     this.#frame = 0;
-    this.turned(false);
+    this.#play.textContent = "Play";
   }
 
   #tick(now) {
@@ -70,8 +91,7 @@ export class Player {
       this.to(this.#cursor + passed);
     }
     if (this.#cursor >= this.length) {
-      this.#frame = 0;
-      this.turned(false);
+      this.#stopped();
       return;
     }
     this.#frame = requestAnimationFrame((next) => this.#tick(next));

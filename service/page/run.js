@@ -8,10 +8,8 @@ const SMALLER = 1024; // pixels a side, of the copy of a file that is too large
 const LARGE = 1 << 20; // bytes; a smaller one would not get smaller
 
 /**
- * The run of `file`: `{steps, answer, file, entropies}`, with the file that was sent at last.
- *
- * @param told called with each timestep.
- * @param shrunk (refusal, side) => a smaller copy of a file that was refused, or nothing.
+ * `{steps, answer, file, entropies}`, with the file that was sent at last. `told` hears of each timestep,
+ * `shrunk(refusal, side)` gives a smaller copy of a file that was refused, or nothing.
  */
 export async function wholeRun(service, model, file, { told, shrunk, detail = detailOf(model) }) {
   const steps = [];

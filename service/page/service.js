@@ -1,13 +1,11 @@
-// The service, as this page asks it. Nothing here is for this page only.
+// The service, as this page asks it.
 
 const WORDS = {
-  0: "The service does not answer. It may have stopped, or the network is gone.",
+  0: "The service does not answer: it has stopped, or the network is gone.",
   401: "This service wants an API key.",
   404: "There is no such network here.",
-  408: "The image took too long to arrive.",
-  409: "This network cannot promise that.",
   413: "The image is larger than this service takes.",
-  415: "This is no image that the service reads: it takes JPEG, PNG, WebP, GIF and BMP.",
+  415: "This is no image that the service reads.",
   422: "The service cannot use this.",
   429: "The service is busy.",
   500: "The service failed at this image.",
@@ -83,7 +81,7 @@ export async function fetched(path, options) {
   throw new Refusal(response.status, problem.detail, retryAfter);
 }
 
-/** The page's own parameters, without those that were left out. */
+/** Parameters, without those that were left out. */
 export function query(parameters) {
   const given = Object.entries(parameters).filter(([, value]) => value !== undefined);
   return new URLSearchParams(given).toString();

@@ -50,7 +50,7 @@ export class Snippet {
       await navigator.clipboard.writeText(text);
       this.#said.textContent = "Copied.";
     } catch {
-      this.#said.textContent = "Select it below: this browser lets no page copy here.";
+      this.#said.textContent = "Select it below: no page may copy here.";
     }
   }
 

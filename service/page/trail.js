@@ -30,6 +30,6 @@ export class Trail {
     if (this.#bars.children.length > KEPT) this.#bars.firstChild.remove();
     const { exit: was, label: before } = this.#first;
     const answer = label === before ? `still ${isolated(label)}` : `${isolated(label)} instead of ${isolated(before)}`;
-    this.#words.textContent = `Now ${timesteps(exit)}, at first ${was}; ${answer}. A bar an answer.`;
+    this.#words.textContent = `Now ${timesteps(exit)}, at first ${was}; ${answer}.`;
   }
 }

@@ -4,9 +4,8 @@ import { own } from "./dom.js";
 import { energy, isolated, percent, short, timesteps } from "./numbers.js";
 
 /**
- * Headline and reason, as what an element can append, `cursor` timesteps into a run.
- *
- * @param truth the class of the image, null if it is none, undefined if nobody knows.
+ * Headline and reason, `cursor` timesteps into a run. `truth` is the class of the image, null if it is
+ * none, undefined if nobody knows.
  */
 export function verdict({ steps, entropies }, { cursor, exit, threshold, truth }) {
   const all = entropies.length;
