@@ -24,7 +24,8 @@ SEEN = """(element) => {
   return outlined || (grip !== null && getComputedStyle(grip).stroke !== "none");
 }"""
 MISSED = """() => [...document.querySelectorAll("button, input, select, a, [tabindex]")]
-  .filter((one) => one.checkVisibility() && one.tabIndex >= 0 && !one.disabled && !one.dataset.reached)
+  .filter((one) => one.checkVisibility() && one.tabIndex >= 0 && !one.disabled)
+  .filter((one) => !one.dataset.reached)
   .map((one) => one.outerHTML.slice(0, 99))"""
 
 
