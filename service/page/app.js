@@ -215,7 +215,7 @@ function said(root, ...words) {
 function report(error, retry = connect) {
   notice.report(error, retry);
   if (error.status === 401) askForKey();
-  if (!run) said(byId("verdict"), "No answer yet");
+  if (!run) forget();
 }
 
 function askForKey() {

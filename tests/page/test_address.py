@@ -8,6 +8,8 @@ from playwright.sync_api import expect
 from tests.load.servers import Service
 from tests.page.conftest import Visitor
 
+pytestmark = pytest.mark.verify
+
 READY = "html[data-ready]"
 
 
@@ -27,7 +29,6 @@ def test_a_link_shows_what_was_seen(shipped: Service, visitor: Visitor) -> None:
         expect(shown.at("#examples button").nth(1)).to_have_attribute("aria-pressed", "true")
 
 
-@pytest.mark.verify
 @pytest.mark.parametrize(
     "fragment",
     [

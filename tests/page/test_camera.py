@@ -11,6 +11,8 @@ from tests.load.servers import Service
 from tests.page.conftest import Visitor
 from tests.page.visits import STREAM, Visit
 
+pytestmark = pytest.mark.verify
+
 MOST_A_SECOND = 10
 PICTURES = 6
 CAMERA = {"permissions": ["camera"]}

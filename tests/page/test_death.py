@@ -17,6 +17,8 @@ from tests.load.servers import served
 from tests.page.conftest import Visitor
 from tests.programs import IMAGE_SHAPE, random_network, random_program, tiny_manifest
 
+pytestmark = pytest.mark.verify
+
 TIMESTEPS = 300  # a minute, of an unlucky image
 
 
@@ -49,7 +51,6 @@ def test_killed_in_the_middle_and_started_again(
         visit.usable()
 
 
-@pytest.mark.verify
 def test_a_page_opened_before_its_service_is_ready(
     bundle_folder: Path, tmp_path: Path, visitor: Visitor
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from playwright.sync_api import expect
 
 from tests.load.servers import Service
@@ -22,6 +23,7 @@ def test_the_first_thing_seen_is_a_decided_cat(shipped: Service, visitor: Visito
     visit.agrees()
 
 
+@pytest.mark.verify
 def test_the_service_is_seen_at_a_glance(shipped: Service, visitor: Visitor) -> None:
     visit = visitor(shipped).open()
     average = visit.at("#glance div", has_text="Answers a second").locator(".number")

@@ -19,6 +19,8 @@ from tests.page.conftest import Visitor
 from tests.page.visits import Visit
 from tests.programs import IMAGE_SHAPE, PLAN, random_program, tiny_manifest
 
+pytestmark = pytest.mark.verify
+
 LABELS = (
     "<script>alert('label')</script>",
     "<img src=x onerror=alert('label')>",

@@ -34,6 +34,7 @@ def test_a_file_dropped_or_pasted(
     assert visit.asked(STREAM) == 2
 
 
+@pytest.mark.verify
 def test_every_example_is_answered(visit: Visit) -> None:
     buttons = visit.at("#examples button")
     for k in range(1, buttons.count()):
@@ -44,6 +45,7 @@ def test_every_example_is_answered(visit: Visit) -> None:
     expect(visit.at("#examples [aria-pressed=true]")).to_have_count(1)
 
 
+@pytest.mark.verify
 def test_what_is_made_harder_is_asked_about_anew(visit: Visit) -> None:
     first = visit.at("#columns").text_content()
     noise = visit.page.get_by_role("slider", name="Noise")
@@ -59,12 +61,14 @@ def test_what_is_made_harder_is_asked_about_anew(visit: Visit) -> None:
     assert visit.at("#columns").text_content() == first
 
 
+@pytest.mark.verify
 def test_the_eraser_rubs_by_mouse(visit: Visit) -> None:
     visit.at("#eraser").click()
     visit.at("#picture").click()
     expect(visit.at("#slowdown li")).to_have_count(1)
 
 
+@pytest.mark.verify
 def test_the_last_choice_counts(visit: Visit) -> None:
     """However long an earlier one takes to arrive."""
     slow, fast = visit.at("#examples button").nth(1), visit.at("#examples button").nth(2)
@@ -86,6 +90,7 @@ def test_the_last_choice_counts(visit: Visit) -> None:
     expect(visit.at("#verdict")).to_have_text(seen)
 
 
+@pytest.mark.verify
 def test_clicking_wildly_ends_with_the_last(visit: Visit) -> None:
     buttons = visit.at("#examples button")
     for k in (1, 2, 3, 1, 2, 3, 2):

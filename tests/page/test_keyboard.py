@@ -55,6 +55,7 @@ def test_everything_is_reached_and_the_focus_is_seen(visit: Visit) -> None:
     assert not visit.page.evaluate(MISSED)
 
 
+@pytest.mark.verify
 def test_an_image_is_chosen(visit: Visit) -> None:
     example = visit.at("#examples button").nth(1)
     reach(visit, example)
@@ -84,6 +85,7 @@ def test_the_threshold_moves(visit: Visit) -> None:
     assert visit.threshold == 0.0123
 
 
+@pytest.mark.verify
 def test_a_point_of_the_curve_is_chosen(visit: Visit) -> None:
     curve = visit.page.get_by_role("slider", name="calibration curve")
     reach(visit, curve)
@@ -96,6 +98,7 @@ def test_a_point_of_the_curve_is_chosen(visit: Visit) -> None:
     visit.agrees()
 
 
+@pytest.mark.verify
 def test_the_player_is_worked(visit: Visit) -> None:
     reach(visit, visit.at("#back"))
     visit.page.keyboard.press("Enter")
@@ -118,6 +121,7 @@ def test_the_player_is_worked(visit: Visit) -> None:
     expect(visit.at("#verdict")).to_contain_text("after")
 
 
+@pytest.mark.verify
 def test_an_image_is_made_harder(visit: Visit) -> None:
     reach(visit, visit.page.get_by_role("slider", name="Blur"))
     visit.page.keyboard.press("ArrowRight")
@@ -131,6 +135,7 @@ def test_an_image_is_made_harder(visit: Visit) -> None:
     expect(bars).to_have_count(2)
 
 
+@pytest.mark.verify
 def test_parts_are_opened_and_answers_copied(visit: Visit) -> None:
     reach(visit, visit.at("#parts-show"))
     visit.page.keyboard.press("Enter")

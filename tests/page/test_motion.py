@@ -9,6 +9,8 @@ from tests.load.servers import Service
 from tests.page.conftest import Visitor
 from tests.page.visits import Visit
 
+pytestmark = pytest.mark.verify
+
 TIMESTEPS = 4
 SECONDS = 1.6  # a timestep
 
@@ -39,7 +41,6 @@ def test_reduced_motion_goes_by_whole_timesteps(shipped: Service, visitor: Visit
     assert sorted(set(played(visit.open()))) == [*range(TIMESTEPS + 1)]
 
 
-@pytest.mark.verify
 def test_the_next_image_plays_by_itself_where_motion_is_wanted(
     shipped: Service, visitor: Visitor
 ) -> None:

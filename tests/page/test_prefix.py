@@ -11,6 +11,8 @@ from spikeserve.service.settings import DEFAULT_BUNDLE
 from tests.load.servers import Service, served
 from tests.page.conftest import Visitor
 
+pytestmark = pytest.mark.verify
+
 PREFIX = "/vision"
 
 
@@ -21,7 +23,6 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         yield service
 
 
-@pytest.mark.verify
 @pytest.mark.parametrize("strips", [True, False])
 def test_everything_is_asked_below_the_prefix(
     service: Service, visitor: Visitor, png: bytes, strips: bool

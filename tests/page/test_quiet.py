@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.load.servers import Service
 from tests.page.conftest import Visitor
 from tests.page.visits import CLASSIFY, STATUS, STREAM, Visit
+
+pytestmark = pytest.mark.verify
 
 # As a browser does when another tab is chosen; a headless one always shows its page.
 HIDDEN = """(hidden) => {

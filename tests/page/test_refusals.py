@@ -70,6 +70,7 @@ def test_a_damaged_image(visit: Visit, png: bytes) -> None:
     visit.usable()
 
 
+@pytest.mark.verify
 def test_a_photo_of_twenty_megabytes_is_sent_smaller(visit: Visit, tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (2700, 2700, 3), np.uint8)
     photo = tmp_path / "photo.bmp"
@@ -102,6 +103,7 @@ def test_what_passes_may_be_tried_again(visit: Visit, png: bytes, status: int) -
     expect(visit.at("#problem")).to_be_hidden()
 
 
+@pytest.mark.verify
 def test_a_refused_threshold_leaves_the_page_as_it_was(visit: Visit) -> None:
     """The second question, with the threshold, may be refused as well."""
     visit.page.route(f"**{CLASSIFY}?*", lambda route: route.fulfill(**refusing(429)))

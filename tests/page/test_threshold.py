@@ -74,6 +74,7 @@ def test_the_exit_moves_while_it_is_dragged(shipped: Service, visitor: Visitor) 
     visit.agrees()
 
 
+@pytest.mark.verify
 def test_a_point_of_the_curve_brings_its_threshold(shipped: Service, visitor: Visitor) -> None:
     visit = visitor(shipped).open()
     points = shipped.client.get("/v1/models/early-exit-vgg8-cifar10/calibration").json()["curve"]
@@ -85,6 +86,7 @@ def test_a_point_of_the_curve_brings_its_threshold(shipped: Service, visitor: Vi
         assert visit.threshold == point["entropy_threshold"]
 
 
+@pytest.mark.verify
 def test_a_finger_drags_as_well(shipped: Service, visitor: Visitor) -> None:
     telephone = {"width": 380, "height": 800}
     visit = visitor(shipped, viewport=telephone, has_touch=True, is_mobile=True).open()
