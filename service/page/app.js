@@ -75,9 +75,9 @@ const asking = new Latest(async ({ animate = false, live = false } = {}) => {
     return error;
   }
   lay();
-  if (animate && !stillness.matches) player.to(0);
-  else player.to(player.length);
-  if (animate && !stillness.matches) player.play();
+  const plays = animate && !stillness.matches;
+  player.to(plays ? 0 : player.length);
+  if (plays) player.play();
   if (live) return null;
   const { exit, label } = outcome();
   trail.begin(exit, label);
@@ -148,7 +148,7 @@ const targeting = new Latest(async (point) => {
       ? `A request gets the same by target_accuracy=${point.accuracy}.`
       : `By target_accuracy=${point.accuracy} a request gets a cheaper threshold that is as accurate: ${short(taken)}, ${about(expected)}.`;
   } catch (error) {
-    report(error);
+    report(error, () => targeting.ask(point));
   }
 });
 
@@ -380,7 +380,7 @@ function save() {
   if (!run) return;
   const link = element("a", { href: URL.createObjectURL(run.file), download: sentName() });
   link.click();
-  URL.revokeObjectURL(link.href);
+  setTimeout(URL.revokeObjectURL, 10_000, link.href);
 }
 
 const sentName = () => (run.file === source.file ? source.name : `picture.${run.file.type.split("/")[1]}`);

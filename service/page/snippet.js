@@ -11,10 +11,10 @@ const KINDS = {
   ].join(" \\\n  "),
   python: ({ url, picture, file, parameters, key }) => {
     const named = Object.entries(parameters).map(([name, value]) => `, ${name}=${literal(value)}`);
+    const first = [...(key ? ["import os"] : []), ...(picture ? [] : ["from pathlib import Path"])];
     return [
-      ...(key ? ["import os"] : []),
-      ...(picture ? [] : ["from pathlib import Path"]),
-      "",
+      ...first,
+      ...(first.length ? [""] : []),
       ...(picture ? ["import httpx"] : []),
       "from spikeserve import SpikeServeClient",
       "",
@@ -27,7 +27,7 @@ const KINDS = {
   json: ({ answer }) => JSON.stringify(answer, null, 2),
 };
 
-const literal = (value) => (typeof value === "boolean" ? { true: "True", false: "False" }[value] : JSON.stringify(value));
+const literal = (value) => JSON.stringify(value); // texts and numbers are Python's as well
 
 /** A file's name as one word of a shell's, whatever is in it. */
 const shell = (name) => `'${name.replaceAll("'", "'\\''")}'`;
