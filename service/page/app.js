@@ -129,10 +129,9 @@ const agreeing = new Latest(async () => {
   parts.lay(agreed.energy);
 });
 
-function agree(words, same) {
+function agree(words, same = "") {
   byId("agreement").textContent = words;
-  if (same === undefined) delete byId("agreement").dataset.same;
-  else byId("agreement").dataset.same = same;
+  byId("agreement").dataset.same = same;
 }
 
 /** What a request says that wants a point's accuracy instead of its threshold; it may be cheaper. */
