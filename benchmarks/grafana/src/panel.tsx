@@ -94,23 +94,30 @@ function displays({ panel, theme }: Drawn, frames: DataFrame[], sparkline: boole
   });
 }
 
+/** How values are laid out side by side. */
+function repeated({ panel, width, height }: Drawn, source: DataFrame[], values: FieldDisplay[]) {
+  return {
+    source,
+    width,
+    height,
+    renderCounter: 0,
+    orientation: panel.options.orientation,
+    getValues: () => values,
+    getAlignmentFactors: getDisplayValueAlignmentFactors,
+  };
+}
+
 function Stat(drawn: Drawn) {
-  const { panel, frames, theme, width, height } = drawn;
+  const { panel, frames, theme } = drawn;
   const { options } = panel;
   const values = displays(drawn, frames, options.graphMode !== "none");
   const named = options.textMode === "auto" && values.length > 1;
   return (
     <VizRepeater<FieldDisplay, DisplayValueAlignmentFactors>
-      source={frames}
-      renderCounter={0}
-      width={width}
-      height={height}
-      orientation={options.orientation}
+      {...repeated(drawn, frames, values)}
       itemSpacing={3}
       minVizHeight={0}
       minVizWidth={0}
-      getValues={() => values}
-      getAlignmentFactors={getDisplayValueAlignmentFactors}
       renderValue={({ value, width, height, count, alignmentFactors }) => (
         <BigValue
           value={value.display}
@@ -132,21 +139,15 @@ function Stat(drawn: Drawn) {
 }
 
 function Bars(drawn: Drawn) {
-  const { panel, frames, theme, width, height } = drawn;
+  const { panel, frames, theme } = drawn;
   const { options } = panel;
   const values = displays(drawn, frames, false);
   return (
     <VizRepeater<FieldDisplay, DisplayValueAlignmentFactors>
-      source={frames}
-      renderCounter={0}
-      width={width}
-      height={height}
-      orientation={options.orientation}
+      {...repeated(drawn, frames, values)}
       itemSpacing={10}
       minVizHeight={options.minVizHeight}
       minVizWidth={options.minVizWidth}
-      getValues={() => values}
-      getAlignmentFactors={getDisplayValueAlignmentFactors}
       renderValue={({ value, width, height, alignmentFactors }) => (
         <BarGauge
           value={value.display}

@@ -2,77 +2,63 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from spikeserve.deploy.grafana.panels.early_exit import INFERENCES, TIMESTEPS
 from spikeserve.deploy.grafana.panels.energy import SAVED_ENERGY
 from spikeserve.deploy.grafana.panels.panel import PLAIN, Panel, Row
 from spikeserve.deploy.grafana.panels.traffic import classify_share
 from spikeserve.deploy.grafana.queries import CLASSIFY, Query, quantile
 
+number = partial(Panel, kind="stat", options=PLAIN, height=4)
+
 GLANCE = Row(
     "At a glance",
     (
-        Panel(
+        number(
             "Average timesteps",
             "Timesteps per inference, averaged exactly. Lower is cheaper.",
             "none",
             (Query(TIMESTEPS),),
-            kind="stat",
-            options=PLAIN,
             width=5,
-            height=4,
             decimals=2,
         ),
-        Panel(
+        number(
             "Estimated energy saved",
             "1 - used / baseline, where the baseline runs the same rows to their last timestep.",
             "percentunit",
             (Query(SAVED_ENERGY),),
-            kind="stat",
-            options=PLAIN,
             width=5,
-            height=4,
         ),
-        Panel(
+        number(
             "Inferences",
             "Rows that left the engine per second.",
             "ops",
             (Query(INFERENCES),),
-            kind="stat",
-            options=PLAIN,
             width=5,
-            height=4,
         ),
-        Panel(
+        number(
             "Slowest 1 %",
             "p99 from first byte in to answer out, by every way in.",
             "s",
             (Query(quantile(0.99, "request_duration_seconds", CLASSIFY, "job"), "{{job}}"),),
-            kind="stat",
-            options=PLAIN,
             width=3,
-            height=4,
             alarm=1,
         ),
-        Panel(
+        number(
             "Turned away",
             "Share of classifications answered 429 or 503.",
             "percentunit",
             (Query(classify_share("429|503"), "{{job}}"),),
-            kind="stat",
-            options=PLAIN,
             width=3,
-            height=4,
             alarm=0.05,
         ),
-        Panel(
+        number(
             "Failed",
             "Share of classifications answered 500.",
             "percentunit",
             (Query(classify_share("500"), "{{job}}"),),
-            kind="stat",
-            options=PLAIN,
             width=3,
-            height=4,
             alarm=0.01,
         ),
     ),
