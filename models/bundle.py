@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from safetensors.numpy import load as load_safetensors
 from safetensors.numpy import save as save_safetensors
 
 from spikeserve.models.errors import BundleError, InvalidProgram, ModelError
-from spikeserve.models.layers.lif import COARSE_LEAK_BITS
+from spikeserve.models.layers.lif import MEMBRANE_MIN
 from spikeserve.models.manifest import Manifest
 from spikeserve.models.network import Network
 from spikeserve.models.program import Drive, IntegerNeurons, IntegerWeights, Program
@@ -32,6 +32,8 @@ MANIFEST, WEIGHTS, GRAPH, CARD = "manifest.json", "weights.safetensors", "step.o
 MAX_FILE_BYTES = 1 << 30
 TIMESTEPS_OF_FORMAT_1 = 64
 DRIVE = fields(Drive)
+LATER = {"leak_bits": 8, "leak_rounding": "floor", "max_spikes": 1, "weight_bits": None}
+"""Fields of layers that came with format 2, and what they say of programs of format 1."""
 
 
 @dataclass(frozen=True)
@@ -134,8 +136,9 @@ def save_manifest(folder: Path, manifest: Manifest) -> Manifest:
     manifest = manifest.model_copy(update={"files": files})
     document = manifest.model_dump(mode="json", by_alias=True)
     for layer in document["layers"]:
-        if layer.get("leak_bits") == COARSE_LEAK_BITS:  # releases of format 1 know no other
-            del layer["leak_bits"]
+        for name, value in LATER.items():  # earlier releases know no other
+            if layer.get(name, ...) == value:
+                del layer[name]
     (folder / MANIFEST).write_text(
         json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
     )
@@ -182,15 +185,20 @@ def program_tensors(program: Program) -> dict[str, NDArray[Any]]:
         if not neurons.is_plain:
             tensors[f"{lif.name}.reset_by"] = neurons.reset_by
             tensors[f"{lif.name}.initial"] = neurons.initial
+        if neurons.is_held:
+            tensors[f"{lif.name}.minimum"] = neurons.minimum
     if program.drive is not None:
         tensors |= {f"drive.{field.name}": getattr(program.drive, field.name) for field in DRIVE}
     return tensors
 
 
 def program_from_tensors(
-    network: Network, tensors: dict[str, NDArray[Any]], logit_scale: float
+    network: Network,
+    tensors: dict[str, NDArray[Any]],
+    logit_scale: float,
+    largest_count: int | None = None,
 ) -> Program:
-    """The inverse of :func:`program_tensors`.
+    """The inverse of :func:`program_tensors`; ``largest_count`` is the encoding's.
 
     Raises:
         InvalidProgram: a tensor is missing, unknown, or breaks the integer contract.
@@ -200,6 +208,7 @@ def program_from_tensors(
     driven = {f"drive.{field.name}" for field in DRIVE}
     for optional in (
         *({f"{lif.name}.reset_by", f"{lif.name}.initial"} for lif in network.lifs),
+        *({f"{lif.name}.minimum"} for lif in network.lifs),
         driven - expected if driven.isdisjoint(expected) else set[str](),  # or a layer's name
     ):
         if optional & tensors.keys():
@@ -215,14 +224,17 @@ def program_from_tensors(
         tuple(_neurons(tensors, lif.name) for lif in network.lifs),
         logit_scale,
         _drive(tensors),
+        largest_count,
     )
 
 
 def _neurons(tensors: Mapping[str, NDArray[Any]], name: str) -> IntegerNeurons:
     threshold = tensors[f"{name}.threshold"]
+    minimum = tensors.get(f"{name}.minimum", np.full_like(threshold, MEMBRANE_MIN))
     if f"{name}.reset_by" not in tensors:
-        return IntegerNeurons.plain(threshold)
-    return IntegerNeurons(threshold, tensors[f"{name}.reset_by"], tensors[f"{name}.initial"])
+        return replace(IntegerNeurons.plain(threshold), minimum=minimum)
+    reset_by, initial = tensors[f"{name}.reset_by"], tensors[f"{name}.initial"]
+    return IntegerNeurons(threshold, reset_by, initial, minimum)
 
 
 def _drive(tensors: Mapping[str, NDArray[Any]]) -> Drive | None:

@@ -66,7 +66,7 @@ class Network:
         sources: dict[str, Shape] = {}  # what has put out spikes so far
         spiking = False
         for layer in self.layers:
-            spiking = isinstance(layer, Lif) or (
+            spiking = (isinstance(layer, Lif) and layer.max_spikes == 1) or (
                 spiking and isinstance(layer, Pool) and layer.spiking
             )
             if spiking:
@@ -166,14 +166,17 @@ class Network:
         return x
 
 
-def input_maximum(network: Network, layer: Synaptic) -> int:
-    """The largest value an input of ``layer`` can take: 255 for pixels, 1 for spikes."""
-    largest = 255
+LARGEST_PIXEL = 255
+
+
+def input_maximum(network: Network, layer: Synaptic, largest: int = LARGEST_PIXEL) -> int:
+    """The largest value an input of ``layer`` can take: ``largest`` for the network's own inputs,
+    1 for spikes, more where they are counted."""
     for candidate in network.layers:
         if candidate is layer:
             return layer.input_growth if layer.input_name is not None else largest
         if isinstance(candidate, Lif):
-            largest = 1
+            largest = candidate.max_spikes
         elif isinstance(candidate, Pool) and candidate.mode == "sum":
             largest *= candidate.window.area
     raise InvalidNetwork(f"layer {layer.name!r} is not in the network")

@@ -13,8 +13,9 @@ Nothing is ever dequantised: a channel's threshold absorbs its weight scale. The
 float is ``logit_scale``, which turns the classifier's integers into logits.
 
 Programs of *format 1* have no drive, neurons that begin at 0 and lose their threshold in a soft
-reset, leaks in 256ths, and weights so small that nothing is ever clipped but membranes. Whatever
-else a program has makes it one of format 2.
+reset, leaks in 256ths rounded down, at most a spike a timestep, weights of 8 bits at most, so
+small that nothing is ever clipped but membranes, and pixels as inputs. Whatever else a program has
+makes it one of format 2.
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ from numpy.typing import NDArray
 
 from spikeserve.models.encoding import MAX_TIMESTEPS
 from spikeserve.models.errors import InvalidProgram
-from spikeserve.models.layers.lif import COARSE_LEAK_BITS, MEMBRANE_MAX
-from spikeserve.models.network import Network, input_maximum
+from spikeserve.models.layers import Lif, Synaptic
+from spikeserve.models.layers.lif import COARSE_LEAK_BITS, MEMBRANE_MAX, MEMBRANE_MIN
+from spikeserve.models.network import LARGEST_PIXEL, Network, input_maximum
 
 CURRENT_LIMIT = 32767
 EXACT_IN_FLOAT32 = 1 << 24
@@ -43,7 +45,7 @@ Ints = NDArray[np.int32]
 class IntegerWeights:
     """One layer's numbers: ``weight`` int8 ``[rows, c_out]``, ``bias`` int32 ``[c_out]``.
 
-    A shortcut that does not project has one weight a channel, which may need int16: a spike
+    Weights of more than 8 bits (the layer's ``weight_bits``) are int16. A shortcut that does not project has one weight a channel, which may need int16: a spike
     that passes unweighted is large beside a convolution's finest weight.
     """
 
@@ -61,15 +63,28 @@ class IntegerNeurons:
     """What a soft reset takes away."""
     initial: Ints
     """Membrane potentials before the first timestep."""
+    minimum: Ints
+    """The lowest membrane potentials after a timestep."""
 
     @classmethod
     def plain(cls, threshold: Ints) -> IntegerNeurons:
         """Neurons that begin at 0 and lose their threshold in a soft reset."""
-        return cls(threshold, threshold, np.zeros_like(threshold))
+        return cls.unheld(threshold, threshold, np.zeros_like(threshold))
+
+    @classmethod
+    def unheld(cls, threshold: Ints, reset_by: Ints, initial: Ints) -> IntegerNeurons:
+        """Neurons whose potentials may fall as far as int16 goes."""
+        return cls(threshold, reset_by, initial, np.full_like(threshold, MEMBRANE_MIN))
 
     @property
     def is_plain(self) -> bool:
-        return np.array_equal(self.reset_by, self.threshold) and not self.initial.any()
+        begins = np.array_equal(self.reset_by, self.threshold) and not self.initial.any()
+        return begins and not self.is_held
+
+    @property
+    def is_held(self) -> bool:
+        """Whether potentials have a minimum."""
+        return bool((self.minimum > MEMBRANE_MIN).any())
 
 
 @dataclass(frozen=True)
@@ -109,6 +124,8 @@ class Program:
     neurons: tuple[IntegerNeurons, ...]
     logit_scale: float
     drive: Drive | None = None
+    largest_count: int | None = None
+    """Where inputs are counts of events, the largest that there may be; None: pixels, 0…255."""
 
     def __post_init__(self) -> None:
         network = self.network
@@ -116,12 +133,20 @@ class Program:
             raise InvalidProgram("one set of numbers per layer with weights and per LIF needed")
         if not (math.isfinite(self.logit_scale) and self.logit_scale > 0):
             raise InvalidProgram(f"logit_scale must be finite and positive, not {self.logit_scale}")
+        if self.largest_count is not None and not 1 <= self.largest_count <= LARGEST_PIXEL:
+            raise InvalidProgram(f"largest_count must be within 1…255, not {self.largest_count}")
         for layer, weights in zip(network.synaptic, self.weights, strict=True):
-            dtype = np.int8 if layer.is_matrix else np.int16
+            dtype = np.int16 if layer.is_wide else np.int8
             _check_array(f"{layer.name}.weight", weights.weight, layer.weight_shape, dtype)
+            if layer.weight_bits is not None and layer.is_matrix:
+                most = int(np.abs(weights.weight.astype(np.int64)).max())
+                if most >> (layer.weight_bits - 1):
+                    raise InvalidProgram(
+                        f"{layer.name}.weight reaches {most}, beyond {layer.weight_bits} bits"
+                    )
             _check_array(f"{layer.name}.bias", weights.bias, (layer.out_channels,), np.int32)
         for lif, neurons in zip(network.lifs, self.neurons, strict=True):
-            for part in ("threshold", "reset_by", "initial"):
+            for part in ("threshold", "reset_by", "initial", "minimum"):
                 name, array = f"{lif.name}.{part}", getattr(neurons, part)
                 _check_array(name, array, (lif.in_shape[2],), np.int32)
                 if np.abs(array.astype(np.int64)).max() > CURRENT_LIMIT + 1:
@@ -129,6 +154,12 @@ class Program:
             fires = neurons.threshold <= MEMBRANE_MAX
             if max(neurons.initial.max(), (neurons.reset_by * fires).max()) > MEMBRANE_MAX:
                 raise InvalidProgram(f"{lif.name}: reset_by or initial exceeds the int16 membrane")
+            if neurons.minimum.max() > 0:
+                raise InvalidProgram(f"{lif.name}: minimum must not be positive")
+            if lif.max_spikes > 1 and neurons.threshold.min() < 1:
+                raise InvalidProgram(
+                    f"{lif.name}: thresholds must be positive where neurons spike several times"
+                )
         if self.drive is not None:
             self._check_drive(self.drive)
         self._check_exact()
@@ -167,7 +198,8 @@ class Program:
 
     def _input_maximum(self, index: int) -> int:
         """The largest input of a synaptic layer, times the gain of the first."""
-        largest = input_maximum(self.network, self.network.synaptic[index])
+        pixel = LARGEST_PIXEL if self.largest_count is None else self.largest_count
+        largest = input_maximum(self.network, self.network.synaptic[index], pixel)
         if index == 0 and self.drive is not None:
             return largest * max(1, int(self.drive.gain.max()))
         return largest
@@ -183,6 +215,19 @@ class Program:
     def _together(self) -> tuple[tuple[int, ...], ...]:
         """Indices of synaptic layers whose currents add up, the classifier's last."""
         return (*self.network.feeding, (len(self.network.synaptic) - 1,))
+
+    @cached_property
+    def counts(self) -> tuple[bool, ...]:
+        """Whether each synaptic layer's inputs are counts of spikes or events, pooled or not: what
+        a neuron that spikes several times a timestep puts out."""
+        found = []
+        several = self.largest_count is not None
+        for layer in self.network.layers:
+            if isinstance(layer, Lif):
+                several = layer.max_spikes > 1
+            elif isinstance(layer, Synaptic):
+                found.append(several and not layer.joins)
+        return tuple(found)
 
     @cached_property
     def saturates(self) -> tuple[bool, ...]:
@@ -216,16 +261,24 @@ class Program:
         old = (
             self.drive is None
             and all(neurons.is_plain for neurons in self.neurons)
+            and self.largest_count is None
             and all(lif.leak_bits == COARSE_LEAK_BITS for lif in self.network.lifs)
+            and all(lif.leak_rounding == "floor" for lif in self.network.lifs)
+            and all(lif.max_spikes == 1 for lif in self.network.lifs)
+            and all(layer.weight_bits is None for layer in self.network.synaptic)
             and not any(self.saturates)
         )
         return 1 if old else 2
 
     @property
     def largest_weight(self) -> int:
-        """The largest weight magnitude of all weight matrices."""
-        matrices = [s.weight for s in self.weights if s.weight.dtype == np.int8]
-        return max(int(np.abs(weight.astype(np.int64)).max()) for weight in matrices)
+        """The largest weight magnitude of all weight matrices whose layers name no bits."""
+        matrices = [
+            weights.weight
+            for layer, weights in zip(self.network.synaptic, self.weights, strict=True)
+            if layer.is_matrix and layer.weight_bits is None
+        ]
+        return max((int(np.abs(weight.astype(np.int64)).max()) for weight in matrices), default=0)
 
 
 def largest_sum(weight: NDArray[Any], maximum: int, shift: int) -> NDArray[np.int64]:

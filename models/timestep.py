@@ -17,7 +17,7 @@ from typing import Any, Protocol, assert_never
 from numpy.typing import NDArray
 
 from spikeserve.models.layers import Layer, Lif, Pool, Synaptic
-from spikeserve.models.layers.lif import MEMBRANE_MAX, MEMBRANE_MIN, Memory
+from spikeserve.models.layers.lif import MEMBRANE_MAX, MEMBRANE_MIN, Memory, Numbers
 from spikeserve.models.layers.operations import Operations, Value
 from spikeserve.models.program import Program
 
@@ -30,12 +30,13 @@ class CountingOperations(Operations, Protocol):
         be combined with a map."""
         ...
 
-    def active_pairs(self, layer: Synaptic, x: Value) -> Value:
-        """(Non-zero input, output position) pairs of every row."""
+    def active_pairs(self, layer: Synaptic, x: Value, counts: bool) -> Value:
+        """(Non-zero input, output position) pairs of every row; where inputs are ``counts`` of
+        spikes, a pair for each spike."""
         ...
 
     def counted(self, spikes: Value) -> Value:
-        """Spikes of every row."""
+        """Spikes of every row, from how often each neuron spikes."""
         ...
 
 
@@ -65,7 +66,7 @@ def timestep(
     Args:
         done: how many timesteps each row has done, ``[N]``; needed where there is a drive.
     """
-    weights = iter(zip(program.weights, program.saturates, strict=True))
+    weights = iter(zip(program.weights, program.saturates, program.counts, strict=True))
     neurons, before = iter(program.neurons), iter(memories)
     first, classifier = program.network.layers[0], program.network.layers[-1]
     result = Timestep(x)
@@ -79,8 +80,8 @@ def timestep(
         nonlocal bias, clips
         match layer:
             case Synaptic():
-                numbers, clips = next(weights)
-                result.active_pairs.append(operations.active_pairs(layer, read))
+                numbers, clips, counts = next(weights)
+                result.active_pairs.append(operations.active_pairs(layer, read, counts))
                 own = operations.channels(numbers.bias)
                 bias = bias + own if layer.joins else own
                 if layer is first and program.drive is not None:
@@ -94,12 +95,16 @@ def timestep(
                 return clipped(current + bias) if layer is classifier else current
             case Lif():
                 mine = next(neurons)
-                threshold, reset_by = map(operations.channels, (mine.threshold, mine.reset_by))
+                in_form = Numbers(
+                    operations.channels(mine.threshold),
+                    operations.channels(mine.reset_by),
+                    operations.channels(mine.minimum) if mine.is_held else None,
+                )
                 current = clipped(x + bias)
-                spikes, memory = layer.step(operations, next(before), current, threshold, reset_by)
+                spikes, memory = layer.step(operations, next(before), current, in_form)
                 result.spikes.append(operations.counted(spikes))
                 result.memories.append(memory)
-                return operations.numbers(spikes)
+                return spikes
             case Pool():
                 return layer.pooled(operations, x)
             case _:

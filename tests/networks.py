@@ -203,7 +203,8 @@ def free_program_of(network: Network, rng: np.random.Generator, extreme: bool) -
         return drawn.astype(np.int32)
 
     neurons = [
-        IntegerNeurons(*(potentials(lif.in_shape[2]) for _ in range(3))) for lif in network.lifs
+        IntegerNeurons.unheld(*(potentials(lif.in_shape[2]) for _ in range(3)))
+        for lif in network.lifs
     ]
     steps = len(gains)
     drive = Drive(

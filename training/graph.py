@@ -111,12 +111,19 @@ class GraphOperations:
     def channels(self, numbers: NDArray[Any]) -> Node:
         return self.constant(numbers.astype(np.float32).reshape(1, -1, 1, 1))
 
-    def floor_scaled(self, x: Node, multiplier: int, bits: int) -> Node:
+    def floor_scaled(self, x: Node, multiplier: int, bits: int, nearest: bool = False) -> Node:
+        half = (1 << bits) // 2 if nearest else 0
         if multiplier >> BYTE and bits > BYTE:  # the product may need more than 24 bits
             high = self.floor_scaled(x, 1, BYTE)
-            low = self.floor_scaled(x - high * self._number(1 << BYTE), multiplier, BYTE)
+            rest = (x - high * self._number(1 << BYTE)) * self._number(multiplier)
+            low = self.floor_scaled(rest + self._number(half) if half else rest, 1, BYTE)
             return self.floor_scaled(high * self._number(multiplier) + low, 1, bits - BYTE)
-        return self.add("Floor", self.add("Mul", x, self._number(multiplier / (1 << bits))))
+        scaled = self.add("Mul", x, self._number(multiplier / (1 << bits)))
+        return self.add("Floor", scaled + self._number(half / (1 << bits)) if half else scaled)
+
+    def floor_divided(self, x: Node, divisor: Node) -> Node:
+        """Exact, as the torch engine's is."""
+        return self.add("Floor", self.add("Div", x, divisor))
 
     def clipped(self, x: Node, low: int, high: int) -> Node:
         return self.add("Clip", x, self._number(low), self._number(high))
@@ -133,14 +140,14 @@ class GraphOperations:
         table = self.constant(numbers.astype(np.float32)[:, :, None, None])
         return self.add("Gather", table, self.add("Min", done, last), axis=0)
 
-    def active_pairs(self, layer: Synaptic, x: Node) -> Node:
-        """Non-zero inputs weighted by how many windows see them, ``[N, 1]``."""
-        active = self._summed(self.add("Sign", x), [1])  # [N, 1, H, W]
+    def active_pairs(self, layer: Synaptic, x: Node, counts: bool) -> Node:
+        """Non-zero inputs, or what they count, weighted by how many windows see them, ``[N, 1]``."""
+        active = self._summed(x if counts else self.add("Sign", x), [1])  # [N, 1, H, W]
         seen = self.constant(layer.coverage.astype(np.float32)[None, None])
         return self._summed(self.add("Mul", active, seen), [2, 3], keep=False)
 
     def counted(self, spikes: Node) -> Node:
-        summed = self._summed(self.numbers(spikes), [2, 3], keep=False)
+        summed = self._summed(spikes, [2, 3], keep=False)
         return self._summed(summed, [1])
 
 

@@ -74,7 +74,7 @@ def _quantised_neurons(neurons: Neurons, units: Tensor) -> IntegerNeurons:
         return IntegerNeurons.plain(threshold)
     held = potential.clamp(-CURRENT_LIMIT, CURRENT_LIMIT)
     reset_by, initial = (_array(held * share, torch.int32) for share in (1, neurons.initial))
-    return IntegerNeurons(threshold, reset_by, initial)
+    return IntegerNeurons.unheld(threshold, reset_by, initial)
 
 
 def _quantised_drive(first: SynapticModule, units: Tensor) -> Drive | None:

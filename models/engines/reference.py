@@ -47,10 +47,14 @@ class NumpyOperations:
     def channels(self, numbers: NDArray[Any]) -> Ints:
         return numbers.astype(np.int32)
 
-    def floor_scaled(self, x: Ints, multiplier: int, bits: int) -> Ints:
+    def floor_scaled(self, x: Ints, multiplier: int, bits: int, nearest: bool = False) -> Ints:
         """The arithmetic shift is the floor."""
-        scaled: Ints = ((x.astype(np.int64) * multiplier) >> bits).astype(np.int32)
+        half = (1 << bits) >> 1 if nearest else 0
+        scaled: Ints = ((x.astype(np.int64) * multiplier + half) >> bits).astype(np.int32)
         return scaled
+
+    def floor_divided(self, x: Ints, divisor: Ints) -> Ints:
+        return x // divisor
 
     def clipped(self, x: Ints, low: int, high: int) -> Ints:
         return np.clip(x, low, high)
@@ -65,12 +69,12 @@ class NumpyOperations:
         chosen: Ints = numbers[np.minimum(done, len(numbers) - 1)].astype(np.int32)
         return chosen[:, None, None]
 
-    def active_pairs(self, layer: Synaptic, x: Ints) -> NDArray[np.int64]:
-        active: NDArray[np.int64] = (x != 0).sum(axis=3, dtype=np.int64)
+    def active_pairs(self, layer: Synaptic, x: Ints, counts: bool) -> NDArray[np.int64]:
+        active: NDArray[np.int64] = (x if counts else x != 0).sum(axis=3, dtype=np.int64)
         pairs: NDArray[np.int64] = (active * layer.coverage).sum(axis=(1, 2))
         return pairs
 
-    def counted(self, spikes: Bools) -> NDArray[np.int64]:
+    def counted(self, spikes: Ints) -> NDArray[np.int64]:
         count: NDArray[np.int64] = spikes.sum(axis=(1, 2, 3), dtype=np.int64)
         return count
 

@@ -68,12 +68,18 @@ class TorchOperations:
     def channels(self, numbers: NDArray[Any]) -> Any:
         return self._constant(numbers, "channels", lambda: numbers.reshape(1, -1, 1, 1))
 
-    def floor_scaled(self, x: Any, multiplier: int, bits: int) -> Any:
+    def floor_scaled(self, x: Any, multiplier: int, bits: int, nearest: bool = False) -> Any:
+        half = (1 << bits) // 2 if nearest else 0
         if multiplier >> BYTE and bits > BYTE:  # the product may need more than 24 bits
-            high = self.floor_scaled(x, 1, BYTE)
-            low = self.floor_scaled(x - high * (1 << BYTE), multiplier, BYTE)
-            return self.floor_scaled(high * multiplier + low, 1, bits - BYTE)
-        return (x * (multiplier / (1 << bits))).floor()
+            high = (x / (1 << BYTE)).floor()
+            low = (((x - high * (1 << BYTE)) * multiplier + half) / (1 << BYTE)).floor()
+            return ((high * multiplier + low) / (1 << (bits - BYTE))).floor()
+        return ((x * multiplier + half) / (1 << bits)).floor()
+
+    def floor_divided(self, x: Any, divisor: Any) -> Any:
+        """A quotient below 2^15 that is no whole number lies further from the next one than
+        float32 rounds."""
+        return (x / divisor).floor()
 
     def clipped(self, x: Any, low: int, high: int) -> Any:
         return x.clamp(low, high)
@@ -88,9 +94,10 @@ class TorchOperations:
         table = self._constant(numbers, "rows", lambda: numbers)
         return table[done.clamp(max=len(numbers) - 1)][:, :, None, None]
 
-    def active_pairs(self, layer: Synaptic, x: Any) -> Any:
-        seen = self._constant(layer, "coverage", lambda: layer.coverage)
-        return ((x != 0).sum(1) * seen).sum((1, 2)).to(self.torch.int64)
+    def active_pairs(self, layer: Synaptic, x: Any, counts: bool) -> Any:
+        seen = self._constant(layer, "coverage", lambda: layer.coverage).to(self.torch.int64)
+        active = (x if counts else x != 0).sum(1, dtype=self.torch.int64)
+        return (active * seen).sum((1, 2))
 
     def counted(self, spikes: Any) -> Any:
         return spikes.sum((1, 2, 3), dtype=self.torch.int64)

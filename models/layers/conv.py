@@ -9,7 +9,7 @@ from pydantic import Field
 from spikeserve.models.errors import InvalidNetwork
 from spikeserve.models.layers.kind import layer_kind
 from spikeserve.models.layers.operations import MapOperations, Value
-from spikeserve.models.layers.synaptic import Synaptic
+from spikeserve.models.layers.synaptic import Synaptic, WeightBits
 from spikeserve.models.layers.window import Extent, Shape, Window, pair
 
 Kernel = Annotated[int, Field(ge=1, le=31)]
@@ -34,6 +34,7 @@ class Conv(Synaptic):
     padding: Padding | tuple[Padding, Padding] = 1
     shift: Annotated[int, Field(ge=0, le=24)] = 0
     groups: Extent = 1
+    weight_bits: WeightBits = None
     kind: Literal["conv"] = "conv"
 
     def __post_init__(self) -> None:

@@ -1,11 +1,13 @@
 """Leaky integrate-and-fire neurons: the equations, in one place.
 
-v = clip(floor(v * leak_q / 2^leak_bits) + I, -32768, 32767)
+v = clip(floor(v * leak_q / 2^leak_bits) + I, -32768, 32767)      or floor(... + 1/2)
 s = v >= theta                       and not yet fired, where the layer fires once
-v = 0 where s (hard reset)           v - reset_by where s (soft reset), clipped again
+  | min(floor(max(v, 0) / theta), max_spikes)    where neurons spike several times a step
+v = 0 where s (hard reset)           v - s * reset_by (soft reset), clipped again
+v = max(v, minimum)
 
-The first ``v`` is the initial potential. Thresholds, what a soft reset takes away and initial
-potentials are numbers of the program, one a channel.
+The first ``v`` is the initial potential. Thresholds, what a soft reset takes away, initial
+potentials and minima are numbers of the program, one a channel.
 """
 
 from __future__ import annotations
@@ -33,6 +35,16 @@ class Memory(NamedTuple):
     """Who has fired before; read and changed only where the layer fires once."""
 
 
+class Numbers(NamedTuple):
+    """A layer's numbers, one a channel each, as ``operations.channels`` gives them."""
+
+    threshold: Value
+    reset_by: Value
+    """What a soft reset takes away for each spike."""
+    minimum: Value | None
+    """The lowest membrane potential after a timestep; None: that of int16."""
+
+
 @layer_kind
 class Lif:
     """A layer of neurons, each with its channel's threshold."""
@@ -44,6 +56,9 @@ class Lif:
     reset: Literal["hard", "soft"] = "hard"
     fire_once: bool = True
     leak_bits: Literal[8, 16] = COARSE_LEAK_BITS
+    leak_rounding: Literal["floor", "nearest"] = "floor"
+    max_spikes: Annotated[int, Field(ge=1, le=255)] = 1
+    """How often a neuron may spike in one timestep."""
     kind: Literal["lif"] = "lif"
 
     def __post_init__(self) -> None:
@@ -51,6 +66,11 @@ class Lif:
             raise InvalidNetwork(
                 f"layer {self.name!r}: leak_q: {self.leak_q} of {1 << self.leak_bits} is a leak "
                 "above 1"
+            )
+        if self.max_spikes > 1 and (self.fire_once or self.reset == "hard"):
+            raise InvalidNetwork(
+                f"layer {self.name!r}: max_spikes: neurons that spike several times a timestep "
+                "have a soft reset and do not fire once"
             )
 
     @property
@@ -67,25 +87,35 @@ class Lif:
         operations: Operations,
         memory: Memory,
         current: Value,
-        threshold: Value,
-        reset_by: Value,
+        numbers: Numbers,
     ) -> tuple[Value, Memory]:
-        """One timestep: which neurons spike, as truth values, and their memory afterwards.
+        """One timestep: how often each neuron spikes, and their memory afterwards.
 
         Args:
             current: synaptic input ``[N, *in_shape]``.
-            threshold: ``[C]``, as ``operations.channels`` gives it.
-            reset_by: likewise, what a soft reset takes away.
         """
         v, fired = memory
         if self.leak_q != 1 << self.leak_bits:
-            v = operations.floor_scaled(v, self.leak_q, self.leak_bits)
+            nearest = self.leak_rounding == "nearest"
+            v = operations.floor_scaled(v, self.leak_q, self.leak_bits, nearest)
         v = operations.clipped(v + current, MEMBRANE_MIN, MEMBRANE_MAX)
-        spikes = v >= threshold
-        if self.fire_once:
-            spikes = spikes & ~fired
-            fired = fired | spikes
-        if self.reset == "hard":
-            return spikes, Memory(operations.where(spikes, 0, v), fired)
-        v = operations.where(spikes, v - reset_by, v)
-        return spikes, Memory(operations.clipped(v, MEMBRANE_MIN, MEMBRANE_MAX), fired)
+        if self.max_spikes > 1:
+            times = operations.floor_divided(
+                operations.clipped(v, 0, MEMBRANE_MAX), numbers.threshold
+            )
+            spikes = operations.clipped(times, 0, self.max_spikes)
+            v = operations.clipped(v - spikes * numbers.reset_by, MEMBRANE_MIN, MEMBRANE_MAX)
+        else:
+            fires = v >= numbers.threshold
+            if self.fire_once:
+                fires = fires & ~fired
+                fired = fired | fires
+            if self.reset == "hard":
+                v = operations.where(fires, 0, v)
+            else:
+                v = operations.where(fires, v - numbers.reset_by, v)
+                v = operations.clipped(v, MEMBRANE_MIN, MEMBRANE_MAX)
+            spikes = operations.numbers(fires)
+        if numbers.minimum is not None:
+            v = operations.where(v >= numbers.minimum, v, numbers.minimum)
+        return spikes, Memory(v, fired)

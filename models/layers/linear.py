@@ -8,7 +8,7 @@ from pydantic import Field
 
 from spikeserve.models.layers.kind import layer_kind
 from spikeserve.models.layers.operations import MapOperations, Value
-from spikeserve.models.layers.synaptic import Synaptic
+from spikeserve.models.layers.synaptic import Synaptic, WeightBits
 from spikeserve.models.layers.window import Extent, Shape, Window
 
 
@@ -20,6 +20,7 @@ class Linear(Synaptic):
     in_shape: Shape
     out_channels: Extent
     shift: Annotated[int, Field(ge=0, le=24)] = 0
+    weight_bits: WeightBits = None
     kind: Literal["linear"] = "linear"
 
     @property

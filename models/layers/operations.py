@@ -40,8 +40,12 @@ class MapOperations(Protocol):
 class Operations(MapOperations, Protocol):
     """What neurons need besides; exact on integers below 2^24, whatever the type holding them."""
 
-    def floor_scaled(self, x: Value, multiplier: int, bits: int) -> Value:
-        """``floor(x * multiplier / 2^bits)``."""
+    def floor_scaled(self, x: Value, multiplier: int, bits: int, nearest: bool = False) -> Value:
+        """``floor(x * multiplier / 2^bits)``; ``nearest``: with half a unit added before."""
+        ...
+
+    def floor_divided(self, x: Value, divisor: Value) -> Value:
+        """``floor(x / divisor)`` of ``x`` in 0…32767 by positive numbers up to 32768."""
         ...
 
     def clipped(self, x: Value, low: int, high: int) -> Value: ...

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from spikeserve.models.layers.kind import layer_kind
 from spikeserve.models.layers.operations import MapOperations, Value
-from spikeserve.models.layers.synaptic import Synaptic
+from spikeserve.models.layers.synaptic import Synaptic, WeightBits
 from spikeserve.models.layers.window import Extent, Shape, Window
 
 POINT = Window((1, 1))
@@ -31,6 +31,7 @@ class Shortcut(Synaptic):
     out_channels: Extent
     pool: Annotated[int, Field(ge=1, le=64)] = 1
     projects: bool = True
+    weight_bits: WeightBits = None
     kind: Literal["shortcut"] = "shortcut"
 
     @property

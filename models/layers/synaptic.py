@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from spikeserve.models.layers.operations import MapOperations, Value
 from spikeserve.models.layers.window import Shape, Window
+
+WeightBits = Annotated[int, Field(ge=2, le=16)] | None
 
 
 class Synaptic(ABC):
@@ -26,6 +30,8 @@ class Synaptic(ABC):
     in_shape: Shape
     out_channels: int
     shift: int = 0
+    weight_bits: int | None = None
+    """Bits of a matrix's weights; the bundle's, unless given."""
 
     @property
     @abstractmethod
@@ -67,6 +73,11 @@ class Synaptic(ABC):
     def is_matrix(self) -> bool:
         """Whether weights are matrices of few bits, on crossbars."""
         return True
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether weights are int16, not int8."""
+        return not self.is_matrix or (self.weight_bits or 0) > 8
 
     @property
     def fan_out(self) -> int:

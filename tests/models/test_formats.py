@@ -238,7 +238,7 @@ def test_frames_are_padded_with_the_drives_values() -> None:
             IntegerWeights(np.ones((9, 1), np.int8), numbers),
             IntegerWeights(np.array([[1, 2]], np.int8), np.zeros(2, np.int32)),
         ),
-        (IntegerNeurons(np.array([8 * 125 * 2], np.int32), numbers, numbers),),
+        (IntegerNeurons.unheld(np.array([8 * 125 * 2], np.int32), numbers, numbers),),
         1.0,
         Drive(
             gain=np.array([1, 2], np.int32),

@@ -101,7 +101,7 @@ def driven(program: Program) -> Program:
     return dataclasses.replace(
         program,
         neurons=tuple(
-            IntegerNeurons(one.threshold, one.threshold // 2, one.initial)
+            IntegerNeurons.unheld(one.threshold, one.threshold // 2, one.initial)
             for one in program.neurons
         ),
         drive=Drive(

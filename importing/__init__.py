@@ -1,0 +1,1 @@
+"""Networks of other frameworks, from their files or modules to bundles."""
