@@ -100,7 +100,7 @@ def _run_recipe(options: argparse.Namespace) -> None:
     if options.command in ("export", "all"):
         pipeline.export(run, bundle)
     if options.command == "all":
-        pipeline.evaluate(bundle, options.data, run.recipe.data.fraction)
+        pipeline.evaluate(bundle, run.dataset_root, run.recipe.data.fraction)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -31,8 +31,7 @@ def named(name: str, root: Path) -> tuple[Stored, Path]:
         return DATASETS[name], root
     for folder in (root / name, Path(name)):
         if is_prepared(folder):
-            folder = folder.resolve()
-            return own_set(folder), folder.parent
+            return own_set(folder.resolve()), folder.resolve().parent
     prepared = sorted(path.name for path in root.glob("*") if is_prepared(path))
     raise DataError(
         f"no data set {name!r}: it is none of {', '.join(sorted(DATASETS))}"

@@ -15,7 +15,7 @@ from spikeserve.training.data.dataset import Split
 
 @dataclass(frozen=True)
 class Batches:
-    """A split on the device, images as uint8; those that are mapped to memory stay where they are."""
+    """A split on the device, images as uint8; those that are mapped to memory stay there."""
 
     images: Tensor  # [N, H, W, C] uint8
     labels: Tensor  # [N] int64

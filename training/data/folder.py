@@ -122,33 +122,42 @@ def set_name(source: Path) -> str:
     return name
 
 
-def photograph(path: Path, shape: Shape) -> Decoded | str:
-    """The picture in a file as the network sees it, or why there is none."""
+def photograph(path: Path, shape: Shape) -> Decoded:
+    """The picture in a file as the network sees it.
+
+    Raises:
+        InvalidImage: there is none; says why.
+    """
     try:
         with path.open("rb") as file:
             data = file.read(LARGEST_FILE + 1)
     except OSError as error:
-        return f"cannot be read: {error.strerror}"
+        raise InvalidImage(f"cannot be read: {error.strerror}") from error
     if len(data) > LARGEST_FILE:
-        return f"larger than {LARGEST_FILE >> 20} MiB"
+        raise InvalidImage(f"larger than {LARGEST_FILE >> 20} MiB")
     if not data:
-        return "empty"
+        raise InvalidImage("empty")
     side, unknown = 0, None
     try:
         container = container_of(data)
         side = min(container.width, container.height)
     except UnknownFormat as error:
-        unknown = str(error)
-    except InvalidImage as error:
-        return str(error)
+        unknown = error
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's, about metadata
             return Decoded(pixels(data, shape), side)
     except InvalidImage as error:
-        return unknown or str(error)
-    except MemoryError:
-        return "too large for this machine's memory"
+        raise unknown or error from error
+    except MemoryError as error:
+        raise InvalidImage("too large for this machine's memory") from error
+
+
+def _photograph(path: Path, shape: Shape) -> Decoded | str:
+    try:
+        return photograph(path, shape)
+    except InvalidImage as error:
+        return str(error)
 
 
 def _decoded(found: Found, path: Path, shape: Shape) -> Pile:
@@ -162,7 +171,7 @@ def _decoded(found: Found, path: Path, shape: Shape) -> Pile:
             disable=not sys.stdout.isatty(),
         ):
             part = found.pictures[start : start + step]
-            results = pool.map(lambda picture: photograph(picture.path, shape), part)
+            results = pool.map(lambda picture: _photograph(picture.path, shape), part)
             for picture, result in zip(part, results, strict=True):
                 if isinstance(result, str):
                     found.left_out[picture.place] = result
@@ -188,7 +197,8 @@ def _labels(found: Found, pile: Pile) -> tuple[str, ...]:
     if len(readable) < 2:
         some = "; ".join(f"{place}: {why}" for place, why in list(found.left_out.items())[:LISTED])
         raise DataError(
-            f"{len(readable)} classes have pictures that can be read; a classifier needs two. {some}"
+            f"{len(readable)} classes have pictures that can be read; a classifier needs two. "
+            f"{some}"
         )
     return tuple(sorted(readable))
 
@@ -225,8 +235,8 @@ def _write(scratch: Path, pile: Pile, sides: Sides, labels: tuple[str, ...]) -> 
     order = np.random.default_rng(ORDER_SEED)  # so that any part of a side is a fair one
     kind = np.uint8 if len(labels) <= 256 else np.uint16
     sha256 = {}
-    for side, index in (("train", sides.train), ("test", sides.test)):
-        index = order.permutation(index)
+    for side, found in (("train", sides.train), ("test", sides.test)):
+        index = order.permutation(found)
         values = np.array([number[pile.pictures[i].label] for i in index], kind)
         np.save(scratch / f"{side}_labels.npy", values)
         with (scratch / f"{side}_images.npy").open("wb") as file:
@@ -294,20 +304,22 @@ def _scratch(root: Path, name: str) -> Iterator[Path]:
     """A folder beside the result, gone afterwards unless it became the result."""
     folder = root / f".{name}.partial"
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        lock = os.open(root, os.O_RDONLY)
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder, os.O_RDONLY)
     except OSError as error:
         raise DataError(f"{root} cannot hold data sets: {error.strerror}") from error
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise DataError(f"another process prepares a data set in {root}") from error
-        shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed
-        folder.mkdir()
-        yield folder
+            raise DataError(f"another process prepares {name} in {root}") from error
+        for rest in folder.iterdir():  # of a process that was killed
+            rest.unlink()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
         os.close(lock)
 
 
