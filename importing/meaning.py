@@ -86,9 +86,7 @@ DIALECTS: dict[str, Meaning] = {
     "sinabs": Meaning(
         dt=1.0, leak="exp", gain="normalised", reset="subtract", max_spikes=MOST_SPIKES
     ),
-    "rockpool": Meaning(
-        dt=1e-3, leak="exp", gain="one", reset="subtract", max_spikes=MOST_SPIKES
-    ),
+    "rockpool": Meaning(dt=1e-3, leak="exp", gain="one", reset="subtract", max_spikes=MOST_SPIKES),
     "spyx": Meaning(dt=1.0, reset="subtract", fires="above"),
     "plain": Meaning(),
 }
