@@ -182,7 +182,9 @@ def counts_of(values: NDArray[Any], path: object) -> NDArray[np.uint8]:
     """
     low, high = _range(values, path)
     if low < 0 or high > GREY_LEVELS:
-        raise ImportRefused(f"{path}: counts of events from {low:g} to {high:g}; 0…255 are possible")
+        raise ImportRefused(
+            f"{path}: counts of events from {low:g} to {high:g}; 0…255 are possible"
+        )
     if values.dtype.kind == "f" and np.abs(values - np.round(values)).max() > WHOLE:
         raise ImportRefused(
             f"{path}: counts of events must be whole numbers; were the frames normalised?"

@@ -205,8 +205,10 @@ def told(asked: Match, matches: list[Match], tried: int) -> str:
             "(--mean, --std, --scale), and of the network in evaluation mode?"
         )
     best = matches[0]
-    exactly = "exactly" if best.identical == best.inputs else (
-        f"for {best.identical} of {best.inputs} inputs"
+    exactly = (
+        "exactly"
+        if best.identical == best.inputs
+        else (f"for {best.identical} of {best.inputs} inputs")
     )
     others = "".join(f"; as well by: {match.reading}" for match in matches[1 : SHOWN + 1])
     return f"your outputs are reproduced {exactly} by: {best.reading} ({beginning}){others}"

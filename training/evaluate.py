@@ -29,7 +29,7 @@ def evaluated(bundle: Bundle, engine: Engine, test: Split, dataset: str) -> Eval
         mean = float(energy.estimates(run.active_pairs, exits).total_pj.mean())
         return result.model_copy(update={"energy_pj": round(mean, 1)}), exits
 
-    default, exits = point(manifest.exits.default_entropy_threshold)
+    default, exits = point(manifest.default_threshold)
     neurons = np.array([np.prod(lif.in_shape) for lif in manifest.network.lifs])
     rates = run.spikes.mean(axis=1) / neurons
     return Evaluation(
