@@ -155,6 +155,10 @@ class Program:
         _check_array("drive.padding", drive.padding, (steps, first.in_shape[2]), np.uint8)
         if drive.gain.min() < 0 or drive.gain.max() > LARGEST_GAIN:
             raise InvalidProgram(f"drive.gain must be within 0…{LARGEST_GAIN}")
+        if drive.padding.max() > self.largest_input:
+            raise InvalidProgram(
+                f"drive.padding must not exceed largest_count, the {self.largest_input} of inputs"
+            )
 
     def _check_exact(self) -> None:
         """Refuse sums that float32 would not hold exactly, and what has to fit int16 but does not:
