@@ -19,7 +19,11 @@ SGD_WEIGHT_DECAY = 5e-4
 
 def optimizers_of(model: SpikingNetwork, stage: Stage) -> list[Optimizer]:
     """The optimisers of a stage; parameter groups keep their peak learning rate as ``peak``."""
-    hidden = [module.weight for module in model.synaptic[:-1] if module.layer.is_matrix]
+    hidden = [
+        module.weight
+        for module in model.synaptic[:-1]
+        if module.layer.is_matrix and module.weight.requires_grad
+    ]
     rest = [p for p in model.parameters() if p.requires_grad and all(p is not w for w in hidden)]
     groups: list[dict[str, Any]] = [
         {"params": hidden, "weight_decay": stage.weight_decay},
