@@ -46,17 +46,14 @@ def rehearsed(recipe: Recipe, classes: int, train: Split, images: int, held_out:
     Raises:
         TrainingError: the recipe cannot be trained.
     """
-    short = tuple(
-        stage.model_copy(update={"epochs": 2, "epoch_share": 1.0}) for stage in recipe.stages
-    )
-    copy = recipe.model_copy(update={"stages": short})
+    short = {"epochs": 2, "epoch_share": 1.0}
+    rehearsal = tuple(stage.model_copy(update=short) for stage in recipe.stages)
+    copy, few = recipe.model_copy(update={"stages": rehearsal}), train.head(HELD_OUT / len(train))
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(StringIO()):
-        trainer = Trainer(
-            copy, classes, train, train.head(HELD_OUT / len(train)), Path(folder) / "run"
-        )
+        trainer = Trainer(copy, classes, train, few, Path(folder) / "run")
         trainer.run(resume=False)
-        lines = [json.loads(line) for line in (Path(folder) / "run" / LOG).read_text().splitlines()]
+        lines = trainer.folder.log()
     whole = time.perf_counter() - began
     steps = trainer.train.count(recipe.batch_size)
     stages = []
