@@ -23,6 +23,8 @@ from spikeserve.models.layers import Shape
 
 NAMES = ("images", "frames", "data", "x")
 MOST_INPUTS = 2000
+FIRST = 64
+"""How many of the first inputs are always taken."""
 WHOLE = 1e-6
 
 
@@ -77,8 +79,9 @@ def loaded(
     known = labels_from(labels, len(array), classes) if labels is not None else None
     chosen = np.arange(len(array))
     if len(array) > limit:
-        chosen = np.linspace(0, len(array) - 1, limit).astype(np.int64)
-        notes.append(f"takes {limit:,} of {len(array):,} inputs, evenly (--limit)")
+        evenly = np.linspace(0, len(array) - 1, limit).astype(np.int64)
+        chosen = np.union1d(np.arange(FIRST), evenly)  # recorded outputs are those of the first
+        notes.append(f"takes {len(chosen):,} of {len(array):,} inputs, evenly (--limit)")
     if array.ndim == 5 and array.shape[1] < timesteps:
         raise ImportRefused(
             f"{path}: recordings of {array.shape[1]} frames, but --timesteps {timesteps}"
