@@ -141,7 +141,7 @@ class GraphOperations:
         return self.add("Gather", table, self.add("Min", done, last), axis=0)
 
     def active_pairs(self, layer: Synaptic, x: Node, counts: bool) -> Node:
-        """Non-zero inputs, or what they count, weighted by how many windows see them, ``[N, 1]``."""
+        """Non-zero inputs, or their counts, weighted by how many windows see them, ``[N, 1]``."""
         active = self._summed(x if counts else self.add("Sign", x), [1])  # [N, 1, H, W]
         seen = self.constant(layer.coverage.astype(np.float32)[None, None])
         return self._summed(self.add("Mul", active, seen), [2, 3], keep=False)
