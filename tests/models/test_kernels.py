@@ -60,7 +60,7 @@ def currents_and_spikes(  # type: ignore[no-untyped-def]
     pairs, fired = 0, 0
     for y in range(4):
         pairs += event_row(
-            layer, part, y, 0, 64, 1, scratch.events, tables.weights.event, scratch.currents
+            layer, part, y, 0, 64, 1, scratch.events, tables.weights, scratch.currents
         )
         for x in range(4):
             currents[y, x] = scratch.currents[x * 64]

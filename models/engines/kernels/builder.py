@@ -28,6 +28,7 @@ from spikeserve.models.engines.kernels.packing import (
     event_weights,
     lanes_of,
     padded,
+    wide_weights,
 )
 from spikeserve.models.engines.kernels.parts import (
     Part,
@@ -39,11 +40,13 @@ from spikeserve.models.engines.kernels.parts import (
 from spikeserve.models.layers import Lif, Pool, Shape, Synaptic
 from spikeserve.models.layers.lif import FINE_LEAK_BITS
 from spikeserve.models.layers.lif import MEMBRANE_MAX as INT16_MAX
+from spikeserve.models.layers.lif import MEMBRANE_MIN as INT16_MIN
 from spikeserve.models.network import Network, input_maximum
 from spikeserve.models.program import Drive as ProgramDrive
 from spikeserve.models.program import IntegerNeurons, IntegerWeights, Program, largest_sum
 
 ALL_BITS = 2**64 - 1
+NONE_SAFE = -1  # not even no event at all: always summed in 32 bits
 
 
 class Stack:
@@ -74,9 +77,10 @@ class TableBuilder:
         self._parts: list[NDArray[Any]] = []
         self._neurons: list[NDArray[Any]] = []
         self._pools: list[NDArray[Any]] = []
-        self._event, self._analog, self._depthwise = Stack("i1"), Stack("i2"), Stack("i2")
+        self._event, self._wide = Stack("i1"), Stack("i2")
+        self._analog, self._depthwise = Stack("i2"), Stack("i2")
         self._biases, self._thresholds, self._never_fires = Stack("i2"), Stack("i2"), Stack("u8")
-        self._reset_by, self._initial = Stack("i2"), Stack("i2")
+        self._reset_by, self._initial, self._minima = Stack("i2"), Stack("i2"), Stack("i2")
         self._coverage, self._read_masks = Stack("i8"), Stack("u8")
         self._columns = 0
         self._membranes = 0
@@ -88,8 +92,16 @@ class TableBuilder:
         self._saved_words = 0
 
     def add_synaptic(
-        self, layer: Synaptic, weights: IntegerWeights, drive: ProgramDrive | None
+        self,
+        layer: Synaptic,
+        weights: IntegerWeights,
+        counts: bool,
+        drive: ProgramDrive | None,
     ) -> None:
+        """Args:
+        counts: its inputs are counts of spikes, each of which makes active pairs of its own.
+        drive: of the first layer.
+        """
         analog = not layer.joins and input_maximum(self._network, layer) > 1
         whole = whole_matrix(layer, weights.weight)
         fits = is_depthwise(layer) and largest_sum(whole, 1, 0).max() <= INT16_MAX
@@ -111,8 +123,10 @@ class TableBuilder:
             "source_at": self._saved[layer.input_name] if layer.input_name else 0,
             "coverage_at": self._coverage.add(layer.coverage),
             "column": self._columns,
+            "largest_pairs": INT16_MAX if counts else 1,
             "whole": len(parts) == 1 and not depthwise,
             "analog": analog,
+            "wide": layer.is_wide,
         }
         self._columns += 1
         for part in parts:
@@ -147,8 +161,12 @@ class TableBuilder:
         if whole is not None:
             matrix = matrix_of(layer, part, whole)
             blocks = self._blocks if layer.joins else blocks_of(len(part.lanes))
-            fields["event_at"] = self._event.add(event_weights(matrix, blocks))
-            fields["safe_events"] = safe_events(matrix)
+            if layer.is_wide:
+                fields["event_at"] = self._wide.add(wide_weights(matrix, blocks))
+                fields["safe_events"] = NONE_SAFE
+            else:
+                fields["event_at"] = self._event.add(event_weights(matrix, blocks))
+                fields["safe_events"] = safe_events(matrix)
             if analog:
                 pairs = analog_weights(matrix, layer.window.kernel[0])
                 fields["analog_at"] = self._analog.add(pairs)
@@ -158,20 +176,24 @@ class TableBuilder:
         height, width, channels = lif.in_shape
         lanes = lanes_of(channels)
         theta = padded(numbers.threshold)
-        self._thresholds.add(np.minimum(theta, INT16_MAX))
+        lowest = 1 if lif.max_spikes > 1 else INT16_MIN  # padding must not divide by 0
+        self._thresholds.add(np.clip(theta, lowest, INT16_MAX))
         self._reset_by.add(np.minimum(padded(numbers.reset_by), INT16_MAX))
         self._initial.add(padded(numbers.initial))
+        self._minima.add(padded(numbers.minimum))
         self._never_fires.add(bits((theta > INT16_MAX) | (np.arange(lanes) >= channels)))
         self._add_neurons(
             lanes,
             {
                 "height": height,
                 "width": width,
+                "channels": channels,
                 "lanes_at": self._lanes,
                 "words_at": self._membranes // WORD,
                 "saved_at": self._place(lif.name, lif.out_shape),
                 "once": ALL_BITS if lif.fire_once else 0,
                 "soft": -1 if lif.reset == "soft" else 0,
+                "max_spikes": lif.max_spikes,
                 **_leak_fields(lif),
             },
         )
@@ -212,6 +234,7 @@ class TableBuilder:
             pools=_records(self._pools, POOL),
             weights=Weights(
                 event=fixed(aligned(self._event.joined())),
+                wide=fixed(aligned(self._wide.joined())),
                 analog=fixed(aligned(self._analog.joined())),
                 depthwise=fixed(aligned(self._depthwise.joined())),
             ),
@@ -220,6 +243,7 @@ class TableBuilder:
                 thresholds=self._thresholds.joined(),
                 reset_by=self._reset_by.joined(),
                 initial=self._initial.joined(),
+                minima=self._minima.joined(),
                 never_fires=self._never_fires.joined(),
             ),
             drive=_drive(drive, self._network.input_shape[2]),
@@ -230,12 +254,13 @@ class TableBuilder:
 
 def tables_of(program: Program) -> Tables:
     builder = TableBuilder(program.network)
-    weights, neurons, drive = iter(program.weights), iter(program.neurons), program.drive
+    weights = iter(zip(program.weights, program.counts, strict=True))
+    neurons, drive = iter(program.neurons), program.drive
     for layer in program.network.layers:
         match layer:
             case Synaptic():
                 first = layer is program.network.layers[0]
-                builder.add_synaptic(layer, next(weights), drive if first else None)
+                builder.add_synaptic(layer, *next(weights), drive if first else None)
             case Lif():
                 builder.add_neurons(layer, next(neurons))
             case Pool():
@@ -290,9 +315,10 @@ def _leak_fields(lif: Lif) -> dict[str, int]:
     """With the leak q in 65536ths, ``floor(v * q / 65536)``; where q is no int16,
     ``v + floor(v * (q - 65536) / 65536)``."""
     multiplier = lif.leak_q << (FINE_LEAK_BITS - lif.leak_bits)
+    nearest = {"leak_nearest": -1 if lif.leak_rounding == "nearest" else 0}
     if multiplier <= INT16_MAX:
-        return {"leak_multiplier": multiplier, "leak_whole": 0}
-    return {"leak_multiplier": multiplier - (1 << 16), "leak_whole": -1}
+        return {"leak_multiplier": multiplier, "leak_whole": 0, **nearest}
+    return {"leak_multiplier": multiplier - (1 << 16), "leak_whole": -1, **nearest}
 
 
 def _record(kind: np.dtype[Any], fields: Mapping[str, int]) -> NDArray[Any]:

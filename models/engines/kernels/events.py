@@ -82,14 +82,14 @@ def pad_values(
     else:
         for k in range(size):
             padded[k] = paddings[padding_at + part.first_channel + k % part.channels]
-    pairs, place = 0, part.first_channel
+    pairs, place, most = 0, part.first_channel, np.int32(layer.largest_pairs)
     for y in range(layer.height):
         at = (y + layer.padding_y) * pitch + layer.padding_x * part.channels
         for x in range(layer.width):
             active = 0
             for c in range(part.channels):
                 padded[at] = values[place + c]
-                active += values[place + c] != 0
+                active += min(values[place + c], most)
                 at += 1
             place += layer.channels
             pairs += active * coverage[layer.coverage_at + y * layer.width + x]
@@ -111,11 +111,11 @@ def mask_pairs(masks: Any, layer: Any, coverage: Any) -> int:
 
 @njit
 def value_pairs(values: Any, layer: Any, coverage: Any) -> int:
-    """Active pairs of numbers."""
-    pairs = 0
+    """Active pairs of numbers: of each that is not 0, or as many as it counts."""
+    pairs, most = 0, np.int32(layer.largest_pairs)
     for pixel in range(layer.height * layer.width):
         active = 0
         for c in range(layer.channels):
-            active += values[pixel * layer.channels + c] != 0
+            active += min(values[pixel * layer.channels + c], most)
         pairs += active * coverage[layer.coverage_at + pixel]
     return pairs

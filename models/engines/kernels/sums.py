@@ -23,8 +23,11 @@ from spikeserve.models.engines.kernels.vectors import (
     add_gated,
     convolve_1,
     convolve_4,
+    count_events,
     gather_64,
     gather_128,
+    gather_shorts_64,
+    gather_shorts_128,
     gather_wide_64,
     gather_wide_128,
 )
@@ -67,7 +70,7 @@ def _event_row(width: int, gather: Any, gather_wide: Any) -> Any:
                 places, pointer, from_, to, layer.width, last - first, weights, base, skip,
                 currents, x * width,
             )  # fmt: skip
-            if events_here > part.safe_events:  # rare: once more, in 32 bits
+            if events_here > part.safe_events:  # rare but for wide weights: in 32 bits
                 gather_wide(
                     places, pointer, from_, to, layer.width, last - first, weights, base, skip,
                     gain, layer.shift, currents, x * width,
@@ -82,12 +85,14 @@ def _event_row(width: int, gather: Any, gather_wide: Any) -> Any:
 
 _event_row_64 = _event_row(64, gather_64, gather_wide_64)
 _event_row_128 = _event_row(128, gather_128, gather_wide_128)
+_wide_row_64 = _event_row(64, count_events, gather_shorts_64)
+_wide_row_128 = _event_row(128, count_events, gather_shorts_128)
 
 
 @njit
 def event_row(
-    layer: Any, part: Any, y: int, lane: int, width: int, gain: int, events: Events, weights: Any,
-    currents: Any,
+    layer: Any, part: Any, y: int, lane: int, width: int, gain: int, events: Events,
+    weights: Weights, currents: Any,
 ) -> int:  # fmt: skip
     """Add up the weight rows that events address; returns how many: the output row's active pairs.
 
@@ -96,9 +101,13 @@ def event_row(
         width: of the block, ``BLOCK`` or ``WORD``.
         gain: what a spike counts for.
     """
+    if layer.wide:
+        if width == BLOCK:
+            return _wide_row_128(layer, part, y, lane, gain, events, weights.wide, currents)
+        return _wide_row_64(layer, part, y, lane, gain, events, weights.wide, currents)
     if width == BLOCK:
-        return _event_row_128(layer, part, y, lane, gain, events, weights, currents)
-    return _event_row_64(layer, part, y, lane, gain, events, weights, currents)
+        return _event_row_128(layer, part, y, lane, gain, events, weights.event, currents)
+    return _event_row_64(layer, part, y, lane, gain, events, weights.event, currents)
 
 
 @njit
@@ -169,7 +178,7 @@ def sum_row(
         if layer.shift:
             rescale(currents, 0, layer.out_width * width, gain, layer.shift)
     else:
-        pairs = event_row(layer, part, y, lane, width, gain, inputs.events, weights.event, currents)
+        pairs = event_row(layer, part, y, lane, width, gain, inputs.events, weights, currents)
     return pairs
 
 
@@ -183,7 +192,7 @@ def add_shortcut_row(
     if shortcut.depthwise_at != ABSENT:
         add_depthwise_row(shortcut, y, lane, width, inputs.masks, weights.depthwise, currents)
     else:
-        pairs = event_row(shortcut, part, y, lane, width, 1, inputs.events, weights.event, added)
+        pairs = event_row(shortcut, part, y, lane, width, 1, inputs.events, weights, added)
         for k in range(shortcut.out_width * width):
             currents[k] = clipped(np.int32(currents[k]) + np.int32(added[k]))
     return pairs
