@@ -27,7 +27,8 @@ LARGEST_SEED = (1 << 64) - (1 << 20)
 
 
 class DataSection(Section):
-    dataset: Literal["cifar10", "cifar100", "fashion-mnist"] = "cifar10"
+    dataset: Annotated[str, Field(min_length=1, pattern=r"^[^\x00]+$")] = "cifar10"
+    """A published set, one prepared from a folder of pictures, or the path of one."""
     held_out: Annotated[Whole, Field(ge=1, le=MOST_IMAGES)] = 5000
     """Images taken from the end of the shuffled training set for calibration; never trained on."""
     fraction: Annotated[Real, Field(gt=0, le=1)] = 1.0
