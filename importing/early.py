@@ -1,14 +1,20 @@
-"""Early exit of an imported network: one half of the labelled inputs chooses, the other measures."""
+"""Early exit of an imported network: half of the labelled inputs choose, the others measure."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spikeserve.importing.labels import Labels
+from spikeserve.importing.sheet import EarlyExit
+from spikeserve.importing.widen import Measured
+from spikeserve.models.exits import Readout
 from spikeserve.models.inference import Trace
+from spikeserve.models.manifest import Exits
+from spikeserve.training.calibrate import calibrated, exit_point
 
 SEED = 24
 LEAST_LABELLED = 40
@@ -16,22 +22,46 @@ LEAST_LABELLED = 40
 
 
 @dataclass(frozen=True)
-class Halves:
-    """Indices of inputs that calibrate, and of those that measure."""
+class Calibrated:
+    """The exit rule, what it gives on the other half, and that half."""
 
-    calibrate: NDArray[np.int64]
-    measure: NDArray[np.int64]
+    exits: Exits
+    early: EarlyExit
+    trace: Trace
+    labels: Labels
 
 
-def halves(labels: Labels) -> Halves:
-    """Two halves at random, each class in both where it has two inputs."""
+def calibrated_halves(found: Measured, labels: Labels, tolerance: float) -> Calibrated:
+    """Choose the exit rule on one half of the inputs and measure it on the other."""
+    one, other = halves(labels)
+    scale = found.rounded.program.logit_scale
+    exits = calibrated(part(found.trace, one), labels[one], scale, tolerance)
+    rest, right = part(found.trace, other), labels[other]
+    readout = Readout(scale, exits.temperatures, exits.sharpness)
+    threshold = exits.default_entropy_threshold
+    point, _ = exit_point(rest, rest.entropies(readout), right, threshold)
+    fixed = math.ceil(point.average_timesteps - 1e-9)
+    by_timestep = (rest.predictions == right).mean(axis=1)
+    early = EarlyExit(
+        accuracy=point.accuracy,
+        average_timesteps=point.average_timesteps,
+        threshold=threshold,
+        fixed=float(by_timestep[fixed - 1]),
+        fixed_timesteps=fixed,
+        static=float(by_timestep[-1]),
+        calibrated_on=len(one),
+        measured_on=len(other),
+    )
+    return Calibrated(exits, early, rest, right)
+
+
+def halves(labels: Labels) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Indices of two halves at random, each class in both where it has two inputs."""
     order = np.random.default_rng(SEED).permutation(len(labels))
     order = order[np.argsort(labels[order], kind="stable")]
-    return Halves(np.sort(order[::2]), np.sort(order[1::2]))
+    return np.sort(order[::2]), np.sort(order[1::2])
 
 
 def part(trace: Trace, rows: NDArray[np.int64]) -> Trace:
     """The trace of some inputs."""
-    return Trace(
-        trace.logit_sums[:, rows], trace.active_pairs[:, rows], trace.spikes[:, rows]
-    )
+    return Trace(trace.logit_sums[:, rows], trace.active_pairs[:, rows], trace.spikes[:, rows])

@@ -70,7 +70,6 @@ class Agreement:
             ),
         )
 
-
     @classmethod
     def over(cls, truth: Truth, several: list[NDArray[np.int64]]) -> Agreement:
         """The average over ``several`` answers ``[T, N]``."""
@@ -90,7 +89,9 @@ class Accuracies:
     """95 % of served minus original, paired."""
 
 
-def accuracies(labels: Labels, served: NDArray[np.int64], original: NDArray[np.int64]) -> Accuracies:
+def accuracies(
+    labels: Labels, served: NDArray[np.int64], original: NDArray[np.int64]
+) -> Accuracies:
     """From the classes ``[N]`` of both."""
     right, before = served == labels, original == labels
     return Accuracies(

@@ -63,7 +63,7 @@ def served_readout(network: FloatNetwork) -> tuple[FloatNetwork, Readout]:
     readout = readout_of(network)
     last = network.layers[-1]
     if isinstance(last, Neurons) and last.spiking:
-        names = {getattr(layer, "layer", layer).name for layer in network.layers}
+        names = {layer.name for layer in network.layers}
         name = "readout"
         while name in names:
             name += "_"

@@ -18,9 +18,7 @@ BATCH = 64
 class QuickOperations(NumpyOperations):
     """The reference's, with products in float32, which holds all sums of a program exactly."""
 
-    def convolved(
-        self, x: Ints, weight: NDArray[np.generic], window: Window, groups: int
-    ) -> Ints:
+    def convolved(self, x: Ints, weight: NDArray[np.generic], window: Window, groups: int) -> Ints:
         if groups > 1:
             return super().convolved(x, weight, window, groups)
         windows = windows_of(x.astype(np.float32), window)

@@ -1,4 +1,4 @@
-"""What an import found, as it is printed and stored: the truth about a network that became integers."""
+"""What an import found, as it is printed and stored."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ class Sheet:
         timesteps, agreement = len(found.answer.outputs), found.agreement
         yield (
             "agreement",
-            f"{_percent(agreement.last)} at T = {timesteps}, {_percent(agreement.overall)} over all "
-            f"steps, {_percent(agreement.without_ties)} without ties (n = {count:,})",
+            f"{_percent(agreement.last)} at T = {timesteps}, {_percent(agreement.overall)} over "
+            f"all steps, {_percent(agreement.without_ties)} without ties (n = {count:,})",
         )
         if found.noise is not None:
             as_good = agreement.without_ties >= found.noise.without_ties
@@ -76,13 +76,11 @@ class Sheet:
             yield (
                 "accuracy",
                 f"{_percent(one.served)} ({_span(*one.interval)}; float {_percent(one.original)}, "
-                f"difference {100 * (one.served - one.original):+.1f}, 95 % {low:+.1f}…{high:+.1f})",
+                f"difference {100 * (one.served - one.original):+.1f}, "
+                f"95 % {low:+.1f}…{high:+.1f})",
             )
-        yield (
-            "spikes",
-            "  ".join(f"layer {k} {ratio:.3f}" for k, ratio in enumerate(self.ratios, start=1))
-            + " of the float network's",
-        )
+        ratios = (f"layer {k} {ratio:.3f}" for k, ratio in enumerate(self.ratios, start=1))
+        yield "spikes", "  ".join(ratios) + " of the float network's"
         if self.early is not None:
             early = self.early
             yield (
