@@ -46,6 +46,12 @@ def arrays_of(path: Path, names: Sequence[str]) -> tuple[str, NDArray[Any]]:
     return "", _bounded(path, array)
 
 
+def names_in(path: Path) -> tuple[str, ...]:
+    """Of the arrays in an ``.npz`` file."""
+    with zipfile.ZipFile(path) as archive:
+        return tuple(name.removesuffix(".npy") for name in archive.namelist())
+
+
 def _member(path: Path, names: Sequence[str]) -> tuple[str, NDArray[Any]]:
     with zipfile.ZipFile(path) as archive:
         sizes = {info.filename.removesuffix(".npy"): info.file_size for info in archive.infolist()}

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeserve.importing.arrays import arrays_of, sha256_of
+from spikeserve.importing.arrays import arrays_of, names_in, sha256_of
 from spikeserve.importing.errors import ImportRefused
 from spikeserve.importing.folders import images_in
 from spikeserve.importing.inputs import GREY_LEVELS
@@ -23,6 +23,8 @@ from spikeserve.models.layers import Shape
 
 NAMES = ("images", "frames", "data", "x")
 MOST_INPUTS = 2000
+FIRST = 64
+"""How many of the first inputs are always taken."""
 WHOLE = 1e-6
 
 
@@ -74,11 +76,12 @@ def loaded(
         raise ImportRefused(f"{path}: numbers are expected, not {array.dtype}")
     notes: list[str] = []
     array = arranged(array, shape, name, layout, notes)
-    known = labels_from(labels, len(array), classes) if labels is not None else None
+    known = _labels(path, labels, len(array), classes, notes)
     chosen = np.arange(len(array))
     if len(array) > limit:
-        chosen = np.linspace(0, len(array) - 1, limit).astype(np.int64)
-        notes.append(f"takes {limit:,} of {len(array):,} inputs, evenly (--limit)")
+        evenly = np.linspace(0, len(array) - 1, limit).astype(np.int64)
+        chosen = np.union1d(np.arange(FIRST), evenly)  # recorded outputs are those of the first
+        notes.append(f"takes {len(chosen):,} of {len(array):,} inputs, evenly (--limit)")
     if array.ndim == 5 and array.shape[1] < timesteps:
         raise ImportRefused(
             f"{path}: recordings of {array.shape[1]} frames, but --timesteps {timesteps}"
@@ -89,6 +92,18 @@ def loaded(
     taken = np.ascontiguousarray(array[chosen])
     whole = counts_of(taken, path) if taken.ndim == 5 else pixels_of(taken, path, notes)
     return Data(whole, None if known is None else known[chosen], None, sha256_of(path), notes)
+
+
+def _labels(
+    path: Path, labels: Path | None, inputs: int, classes: int, notes: list[str]
+) -> Labels | None:
+    """Those of a file of their own, or those beside the inputs in an ``.npz``."""
+    if labels is not None:
+        return labels_from(labels, inputs, classes)
+    if path.suffix != ".npz" or "labels" not in names_in(path):
+        return None
+    notes.append(f"labels are those in {path.name}")
+    return labels_from(path, inputs, classes)
 
 
 def arranged(
@@ -113,7 +128,7 @@ def arranged(
             forms.append(("chw", leading))
         if channels == 1 and rest == (height, width):
             forms.append(("plane", leading))
-        if rest == flat and flat not in (last, first) and len(rest) == 1:
+        if rest == flat:
             forms.append(("flat", leading))
     if name in ("images", "frames"):
         wanted = 1 if name == "images" else 2
@@ -153,8 +168,8 @@ def pixels_of(values: NDArray[Any], path: object, notes: list[str]) -> NDArray[n
             )
         if high <= 1 < GREY_LEVELS and high > 0:
             raise ImportRefused(
-                f"{path}: the largest pixel is {high:g}, where grey levels 0…255 are expected; were "
-                "pixels 0…1 cast to whole numbers? Save them times 255"
+                f"{path}: the largest pixel is {high:g}, where grey levels 0…255 are "
+                "expected; were pixels 0…1 cast to whole numbers? Save them times 255"
             )
         return values.astype(np.uint8)
     if low >= 0 and high <= 1:
@@ -169,8 +184,8 @@ def pixels_of(values: NDArray[Any], path: object, notes: list[str]) -> NDArray[n
         return np.round(values).astype(np.uint8)
     raise ImportRefused(
         f"{path}: pixels from {low:g} to {high:g}: they seem to be normalised. Give the pixels "
-        "0…255 as they were before, and what was done to them as --mean and --std (of pixels 0…1, a "
-        "number a channel)"
+        "0…255 as they were before, and what was done to them as --mean and --std (of pixels "
+        "0…1, a number a channel)"
     )
 
 
@@ -182,9 +197,7 @@ def counts_of(values: NDArray[Any], path: object) -> NDArray[np.uint8]:
     """
     low, high = _range(values, path)
     if low < 0 or high > GREY_LEVELS:
-        raise ImportRefused(
-            f"{path}: counts of events from {low:g} to {high:g}; 0…255 are possible"
-        )
+        raise ImportRefused(f"{path}: from {low:g} to {high:g} events; 0…255 are possible")
     if values.dtype.kind == "f" and np.abs(values - np.round(values)).max() > WHOLE:
         raise ImportRefused(
             f"{path}: counts of events must be whole numbers; were the frames normalised?"

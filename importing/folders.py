@@ -57,5 +57,5 @@ def images_in(
     if wrong:
         more = f" (and {len(wrong) - SHOWN} more)" if len(wrong) > SHOWN else ""
         raise ImportRefused("; ".join(wrong[:SHOWN]) + more)
-    labels = np.array([label for _, label in files], np.int64)
+    labels = np.array([label for _, label in files], np.uint16)
     return np.stack(images), labels, tuple(names)

@@ -58,7 +58,7 @@ class Reading:
 class Match:
     """How far a reading reproduces the recorded outputs."""
 
-    reading: Reading
+    reading: Reading | None
     identical: int
     inputs: int
 
@@ -106,18 +106,25 @@ class Search:
                     return 0
         return int(alike.sum())
 
-    def match(self, reading: Reading) -> Match:
-        """How far one reading reproduces the outputs."""
-        return Match(reading, self.identical(read_all(self.network, reading.meaning)), len(self))
+    def match(self, reading: Reading | None) -> Match:
+        """How far one reading reproduces the outputs; None: the network's neurons are known."""
+        full = self.network
+        if reading is not None:
+            try:
+                full = read_all(full, reading.meaning)
+            except ImportRefused:  # no such leak: another meaning may have one
+                return Match(reading, 0, len(self))
+        return Match(reading, self.identical(full), len(self))
 
     def found(self, asked: Reading) -> tuple[list[Match], int]:
         """A reading of each framework that reproduces the outputs with the fewest overrides, and
         how many meanings were tried."""
         known: dict[bytes, int] = {}
+        named: set[str] = set()
         matches: list[Match] = []
         for number in range(MOST_OVERRIDES + 1):
             for reading in self._readings(asked.dialect, number):
-                if any(match.reading.dialect == reading.dialect for match in matches):
+                if reading.dialect in named:
                     continue
                 try:
                     full = read_all(self.network, reading.meaning)
@@ -128,6 +135,7 @@ class Search:
                     known[key] = self.identical(full, enough=ENOUGH * len(self))
                 if known[key]:
                     matches.append(Match(reading, known[key], len(self)))
+                    named.add(reading.dialect)
             if number and matches:
                 break
         return sorted(matches, key=lambda match: -match.identical), len(known)

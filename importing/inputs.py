@@ -28,7 +28,8 @@ class Normalisation:
 
     def __call__(self, pixels: Array, dtype: DTypeLike) -> Array:
         x = pixels.astype(dtype) / np.asarray(self.scale, dtype)
-        return (x - self.mean.astype(dtype)) / self.std.astype(dtype)
+        normalised: Array = (x - self.mean.astype(dtype)) / self.std.astype(dtype)
+        return normalised
 
 
 @dataclass(frozen=True)

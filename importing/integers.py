@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 
@@ -272,15 +272,20 @@ def _rounded_layers(
     layers, weights = [], []
     for fed in feeding:
         wide = bits > COARSE and fed.layer.is_matrix
-        layer = replace(fed.layer, weight_bits=bits) if wide else fed.layer
-        if shift:
-            layer = replace(layer, shift=shift)
+        layer = _with(fed.layer, **({"weight_bits": bits} if wide else {}))
+        layer = _with(layer, **({"shift": shift} if shift else {}))
         matrix = rounded(fed, units * 2**shift, bits)
         lost = 0.5 - 0.5 / 2**shift
         bias = integer(fed.bias * units + lost)
-        weights.append(IntegerWeights(matrix.astype(np.int16 if layer.is_wide else np.int8), bias))
+        whole = matrix.astype(np.int16) if layer.is_wide else matrix.astype(np.int8)
+        weights.append(IntegerWeights(whole, bias))
         layers.append(layer)
     return tuple(layers), tuple(weights)
+
+
+def _with(layer: Synaptic, **fields: int) -> Synaptic:
+    changed: Synaptic = replace(cast(Any, layer), **fields)
+    return changed
 
 
 def _classifier(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from spikeserve.importing.arrays import array_of
 from spikeserve.importing.errors import ImportRefused
 
-Labels = NDArray[np.int64]
+Labels = NDArray[np.uint16]
 
 
 def labels_from(path: Path, inputs: int, classes: int) -> Labels:
@@ -46,7 +46,7 @@ def checked(values: NDArray[Any], inputs: int, classes: int, path: str) -> Label
             f"{path}: labels from {low} to {high}, but the network has {classes} classes, 0 to "
             f"{classes - 1}{from_one}"
         )
-    return values.astype(np.int64)
+    return values.astype(np.uint16)
 
 
 def _read(path: Path) -> NDArray[Any]:

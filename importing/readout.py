@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spikeserve.importing.errors import ImportRefused
 from spikeserve.importing.interpreter import currents
@@ -26,6 +27,15 @@ class Readout:
     def accumulated(self, outputs: Floats) -> Floats:
         """What the class is the largest of, ``[T, N, K]`` like the float network's outputs."""
         return outputs if self.kind == "potential" else outputs.cumsum(axis=0)
+
+    def summed(self, logits: NDArray[np.int32]) -> NDArray[Any]:
+        """Logits of each step, added up as the exit rule does, ``[T, N, K]``."""
+        if self.leak == 1:
+            return logits.astype(np.int64).cumsum(axis=0)
+        sums = logits.astype(np.float64)
+        for t in range(1, len(sums)):
+            sums[t] += self.leak * sums[t - 1]
+        return sums
 
 
 def readout_of(network: FloatNetwork) -> Readout:
@@ -53,7 +63,7 @@ def served_readout(network: FloatNetwork) -> tuple[FloatNetwork, Readout]:
     readout = readout_of(network)
     last = network.layers[-1]
     if isinstance(last, Neurons) and last.spiking:
-        names = {getattr(layer, "layer", layer).name for layer in network.layers}
+        names = {layer.name for layer in network.layers}
         name = "readout"
         while name in names:
             name += "_"

@@ -104,4 +104,5 @@ def rounded(fed: Fed, units: Floats, bits: int) -> NDArray[np.int64]:
 
 def integer(values: Any, low: int = -CURRENT_LIMIT, high: int = CURRENT_LIMIT) -> NDArray[np.int32]:
     """To whole numbers within ``low`` and ``high``."""
-    return np.clip(np.round(values), low, high).astype(np.int32)
+    whole: NDArray[np.int32] = np.clip(np.round(values), low, high).astype(np.int32)
+    return whole
