@@ -365,5 +365,3 @@ def test_damage_is_noticed(photos: Path) -> None:
     with pytest.raises(DataError, match="no data set 'wasps'.*photos"):
         named("wasps", root)
     assert "photos" not in DATASETS
-
-
