@@ -21,7 +21,7 @@ makes it one of format 2.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
@@ -45,8 +45,9 @@ Ints = NDArray[np.int32]
 class IntegerWeights:
     """One layer's numbers: ``weight`` int8 ``[rows, c_out]``, ``bias`` int32 ``[c_out]``.
 
-    Weights of more than 8 bits (the layer's ``weight_bits``) are int16. A shortcut that does not project has one weight a channel, which may need int16: a spike
-    that passes unweighted is large beside a convolution's finest weight.
+    Weights of more than 8 bits (the layer's ``weight_bits``) are int16. A shortcut that does not
+    project has one weight a channel, which may need int16: a spike that passes unweighted is large
+    beside a convolution's finest weight.
     """
 
     weight: NDArray[np.int8] | NDArray[np.int16]
@@ -125,7 +126,8 @@ class Program:
     logit_scale: float
     drive: Drive | None = None
     largest_count: int | None = None
-    """Where inputs are counts of events, the largest that there may be; None: pixels, 0…255."""
+    """Where inputs are counts of events, the largest that there may be: whoever makes frames cuts
+    off what is beyond. None: pixels, 0…255."""
 
     def __post_init__(self) -> None:
         network = self.network
@@ -136,30 +138,9 @@ class Program:
         if self.largest_count is not None and not 1 <= self.largest_count <= LARGEST_PIXEL:
             raise InvalidProgram(f"largest_count must be within 1…255, not {self.largest_count}")
         for layer, weights in zip(network.synaptic, self.weights, strict=True):
-            dtype = np.int16 if layer.is_wide else np.int8
-            _check_array(f"{layer.name}.weight", weights.weight, layer.weight_shape, dtype)
-            if layer.weight_bits is not None and layer.is_matrix:
-                most = int(np.abs(weights.weight.astype(np.int64)).max())
-                if most >> (layer.weight_bits - 1):
-                    raise InvalidProgram(
-                        f"{layer.name}.weight reaches {most}, beyond {layer.weight_bits} bits"
-                    )
-            _check_array(f"{layer.name}.bias", weights.bias, (layer.out_channels,), np.int32)
+            _check_weights(layer, weights)
         for lif, neurons in zip(network.lifs, self.neurons, strict=True):
-            for part in ("threshold", "reset_by", "initial", "minimum"):
-                name, array = f"{lif.name}.{part}", getattr(neurons, part)
-                _check_array(name, array, (lif.in_shape[2],), np.int32)
-                if np.abs(array.astype(np.int64)).max() > CURRENT_LIMIT + 1:
-                    raise InvalidProgram(f"{name} exceeds the int16 membrane")
-            fires = neurons.threshold <= MEMBRANE_MAX
-            if max(neurons.initial.max(), (neurons.reset_by * fires).max()) > MEMBRANE_MAX:
-                raise InvalidProgram(f"{lif.name}: reset_by or initial exceeds the int16 membrane")
-            if neurons.minimum.max() > 0:
-                raise InvalidProgram(f"{lif.name}: minimum must not be positive")
-            if lif.max_spikes > 1 and neurons.threshold.min() < 1:
-                raise InvalidProgram(
-                    f"{lif.name}: thresholds must be positive where neurons spike several times"
-                )
+            _check_neurons(lif, neurons)
         if self.drive is not None:
             self._check_drive(self.drive)
         self._check_exact()
@@ -175,6 +156,10 @@ class Program:
         _check_array("drive.padding", drive.padding, (steps, first.in_shape[2]), np.uint8)
         if drive.gain.min() < 0 or drive.gain.max() > LARGEST_GAIN:
             raise InvalidProgram(f"drive.gain must be within 0…{LARGEST_GAIN}")
+        if drive.padding.max() > self.largest_input:
+            raise InvalidProgram(
+                f"drive.padding must not exceed largest_count, the {self.largest_input} of inputs"
+            )
 
     def _check_exact(self) -> None:
         """Refuse sums that float32 would not hold exactly, and what has to fit int16 but does not:
@@ -196,10 +181,14 @@ class Program:
                 name = self.network.synaptic[together[0]].name
                 raise InvalidProgram(f"{name}: biases reach {most}, beyond {CURRENT_LIMIT}")
 
+    @property
+    def largest_input(self) -> int:
+        """The largest value of a frame."""
+        return LARGEST_PIXEL if self.largest_count is None else self.largest_count
+
     def _input_maximum(self, index: int) -> int:
         """The largest input of a synaptic layer, times the gain of the first."""
-        pixel = LARGEST_PIXEL if self.largest_count is None else self.largest_count
-        largest = input_maximum(self.network, self.network.synaptic[index], pixel)
+        largest = input_maximum(self.network, self.network.synaptic[index], self.largest_input)
         if index == 0 and self.drive is not None:
             return largest * max(1, int(self.drive.gain.max()))
         return largest
@@ -218,16 +207,15 @@ class Program:
 
     @cached_property
     def counts(self) -> tuple[bool, ...]:
-        """Whether each synaptic layer's inputs are counts of spikes or events, pooled or not: what
-        a neuron that spikes several times a timestep puts out."""
-        found = []
-        several = self.largest_count is not None
-        for layer in self.network.layers:
-            if isinstance(layer, Lif):
-                several = layer.max_spikes > 1
-            elif isinstance(layer, Synaptic):
-                found.append(several and not layer.joins)
-        return tuple(found)
+        """Whether each synaptic layer's inputs are counts of spikes or events, pooled or not."""
+        return self.network.counts(self.largest_count is not None)
+
+    @property
+    def largest_tally(self) -> int:
+        """The most active pairs of a layer, or spikes of neurons, that a timestep can have."""
+        pairs = self.network.possible_pairs(self.largest_count)
+        spikes = (math.prod(lif.in_shape) * lif.max_spikes for lif in self.network.lifs)
+        return max(*pairs, *spikes)
 
     @cached_property
     def saturates(self) -> tuple[bool, ...]:
@@ -285,6 +273,35 @@ def largest_sum(weight: NDArray[Any], maximum: int, shift: int) -> NDArray[np.in
     """The largest magnitude of each channel's sum for inputs in 0…``maximum``, ``[c_out]``."""
     l1: NDArray[np.int64] = np.abs(weight.astype(np.int64)).sum(axis=0)
     return -((-l1 * maximum) >> shift)
+
+
+def _check_weights(layer: Synaptic, weights: IntegerWeights) -> None:
+    dtype = np.int16 if layer.is_wide else np.int8
+    _check_array(f"{layer.name}.weight", weights.weight, layer.weight_shape, dtype)
+    _check_array(f"{layer.name}.bias", weights.bias, (layer.out_channels,), np.int32)
+    if layer.weight_bits is not None:
+        most = int(np.abs(weights.weight.astype(np.int64)).max())
+        if most >> (layer.weight_bits - 1):
+            raise InvalidProgram(
+                f"{layer.name}.weight reaches {most}, beyond {layer.weight_bits} bits"
+            )
+
+
+def _check_neurons(lif: Lif, neurons: IntegerNeurons) -> None:
+    for part in fields(neurons):
+        name, array = f"{lif.name}.{part.name}", getattr(neurons, part.name)
+        _check_array(name, array, (lif.in_shape[2],), np.int32)
+        if np.abs(array.astype(np.int64)).max() > CURRENT_LIMIT + 1:
+            raise InvalidProgram(f"{name} exceeds the int16 membrane")
+    fires = neurons.threshold <= MEMBRANE_MAX
+    if max(neurons.initial.max(), (neurons.reset_by * fires).max()) > MEMBRANE_MAX:
+        raise InvalidProgram(f"{lif.name}: reset_by or initial exceeds the int16 membrane")
+    if neurons.minimum.max() > 0:
+        raise InvalidProgram(f"{lif.name}: minimum must not be positive")
+    if lif.max_spikes > 1 and neurons.threshold.min() < 1:
+        raise InvalidProgram(
+            f"{lif.name}: thresholds must be positive where neurons spike several times"
+        )
 
 
 def _check_array(

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeserve.models.encoding import Encoding, Pixels
-from spikeserve.models.engines.reference import Bools, NumpyOperations, ReferenceEngine
+from spikeserve.models.engines.reference import Bools, Ints, NumpyOperations, ReferenceEngine
 from spikeserve.models.inference import Counts
 from spikeserve.models.layers import Layer, Lif, Synaptic
 from spikeserve.models.network import Network
@@ -41,8 +41,8 @@ class _KeepingOperations(NumpyOperations):
     def __init__(self) -> None:
         self.kept: list[Bools] = []
 
-    def counted(self, spikes: Bools) -> NDArray[np.int64]:
-        self.kept.append(spikes[0])
+    def counted(self, spikes: Ints) -> NDArray[np.int64]:
+        self.kept.append(spikes[0] > 0)
         return super().counted(spikes)
 
 

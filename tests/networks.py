@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from hypothesis import strategies as st
@@ -13,7 +13,7 @@ from spikeserve.models.engines.event import EventEngine
 from spikeserve.models.engines.onnx import OnnxEngine
 from spikeserve.models.engines.reference import ReferenceEngine
 from spikeserve.models.engines.torch import TorchEngine
-from spikeserve.models.layers import Conv, Layer, Lif, Linear, Pool, Shape, Shortcut
+from spikeserve.models.layers import Conv, Layer, Lif, Linear, Pool, Shape, Shortcut, Synaptic
 from spikeserve.models.layers.lif import (
     COARSE_LEAK_BITS,
     FINE_LEAK_BITS,
@@ -21,7 +21,7 @@ from spikeserve.models.layers.lif import (
     MEMBRANE_MIN,
 )
 from spikeserve.models.layers.window import pair
-from spikeserve.models.network import Network, input_maximum
+from spikeserve.models.network import LARGEST_PIXEL, Network, input_maximum
 from spikeserve.models.program import (
     CURRENT_LIMIT,
     EXACT_IN_FLOAT32,
@@ -33,6 +33,8 @@ from spikeserve.models.program import (
 from spikeserve.training.export import step_graph
 
 Frames = NDArray[np.uint8]
+WEIGHT_BITS = [None, None, 2, 8, 9, 12, 16]
+MAX_SPIKES = [1, 1, 1, 2, 7, 255]
 
 
 def both(draw: st.DrawFn, numbers: st.SearchStrategy[int]) -> int | tuple[int, int]:
@@ -41,7 +43,7 @@ def both(draw: st.DrawFn, numbers: st.SearchStrategy[int]) -> int | tuple[int, i
 
 
 @st.composite
-def convolutions(draw: st.DrawFn, name: str, shape: Shape, first: bool) -> Conv:
+def convolutions(draw: st.DrawFn, name: str, shape: Shape, first: bool, later: bool) -> Conv:
     """Any window that fits, and any number of groups."""
     kernel = both(draw, st.integers(1, 5))
     stride = both(draw, st.integers(1, 3))
@@ -65,6 +67,27 @@ def convolutions(draw: st.DrawFn, name: str, shape: Shape, first: bool) -> Conv:
         padding=padding,
         shift=draw(st.integers(3, 7)) if first else draw(st.sampled_from([0, 0, 2])),
         groups=groups,
+        weight_bits=draw(st.sampled_from(WEIGHT_BITS)) if later else None,
+    )
+
+
+@st.composite
+def neurons(draw: st.DrawFn, name: str, shape: Shape, later: bool) -> Lif:
+    """Any leak and reset."""
+    leak_bits: Literal[8, 16] = FINE_LEAK_BITS if draw(st.booleans()) else COARSE_LEAK_BITS
+    leaks = [0, 1, 127, 128, 200, 255, 256]
+    if leak_bits == FINE_LEAK_BITS:
+        leaks += [257, 32767, 32768, 51234, 65535, 65536]
+    max_spikes = draw(st.sampled_from(MAX_SPIKES)) if later else 1
+    return Lif(
+        name,
+        shape,
+        leak_q=draw(st.sampled_from(leaks)),
+        reset=draw(st.sampled_from(["hard", "soft"])) if max_spikes == 1 else "soft",
+        fire_once=draw(st.booleans()) if max_spikes == 1 else False,
+        leak_bits=leak_bits,
+        leak_rounding="nearest" if later and draw(st.booleans()) else "floor",
+        max_spikes=max_spikes,
     )
 
 
@@ -84,31 +107,23 @@ def pools(draw: st.DrawFn, name: str, shape: Shape) -> Pool:
 
 
 @st.composite
-def layers(draw: st.DrawFn) -> tuple[Layer, ...]:
-    """One to three convolutions with neurons, shortcuts and pools, then a classifier."""
+def layers(draw: st.DrawFn, later: bool = True) -> tuple[Layer, ...]:
+    """One to three convolutions with neurons, shortcuts and pools, then a classifier.
+
+    Args:
+        later: with what came last to format 2.
+    """
     small = st.integers(1, 9)
     shape = (draw(small), draw(small), draw(st.sampled_from([1, 2, 3, 4, 5, 6, 70, 128])))
     sequence: list[Layer] = []
     spiking: list[Layer] = []
     for index in range(draw(st.integers(1, 3))):
-        conv = draw(convolutions(f"conv{index}", shape, index == 0))
-        leak_bits: Literal[8, 16] = FINE_LEAK_BITS if draw(st.booleans()) else COARSE_LEAK_BITS
-        leaks = [0, 1, 127, 128, 200, 255, 256]
-        if leak_bits == FINE_LEAK_BITS:
-            leaks += [257, 32767, 32768, 51234, 65535, 65536]
-        leak_q = draw(st.sampled_from(leaks))
-        lif = Lif(
-            f"lif{index}",
-            conv.out_shape,
-            leak_q=leak_q,
-            reset=draw(st.sampled_from(["hard", "soft"])),
-            fire_once=draw(st.booleans()),
-            leak_bits=leak_bits,
-        )
+        conv = draw(convolutions(f"conv{index}", shape, index == 0, later))
+        lif = draw(neurons(f"lif{index}", conv.out_shape, later))
         ways = shortcuts(spiking, conv)
         sequence += [conv, *draw(st.sampled_from([[], *([way] for way in ways)])), lif]
-        spiking.append(lif)
-        binary = True
+        binary = lif.max_spikes == 1
+        spiking += [lif] if binary else []
         shape = lif.out_shape
         for position in range(draw(st.integers(0, 2))):
             pool = draw(pools(f"pool{index}.{position}", shape))
@@ -116,7 +131,8 @@ def layers(draw: st.DrawFn) -> tuple[Layer, ...]:
             shape = pool.out_shape
             binary &= pool.spiking
             spiking += [pool] if binary else []
-    return (*sequence, Linear("classifier", shape, draw(st.integers(2, 70))))
+    bits = draw(st.sampled_from(WEIGHT_BITS)) if later else None
+    return (*sequence, Linear("classifier", shape, draw(st.integers(2, 70)), weight_bits=bits))
 
 
 def shortcuts(spiking: list[Layer], onto: Conv) -> list[Shortcut]:
@@ -155,11 +171,11 @@ def program_of(network: Network, rng: np.random.Generator, extreme: bool) -> Pro
             gains = rng.choice([-reach, reach, 0, 1], (1, channels)).astype(np.int16)
             weights.append(IntegerWeights(gains, bias))
             continue
-        weight = np.zeros((rows, channels), np.int8)
-        most = max(1, reach // maximum // 127)  # rows that may hold the largest weight
+        weight, largest = np.zeros((rows, channels), dtype_of(layer)), largest_weight(layer)
+        most = max(1, reach // maximum // largest)  # rows that may hold the largest weight
         for channel in range(channels):
-            bound = 127 if extreme else min(127, max(1, reach // maximum // rows))
-            chosen = rng.permutation(rows)[: most if bound == 127 else reach // maximum]
+            bound = largest if extreme else min(largest, max(1, reach // maximum // rows))
+            chosen = rng.permutation(rows)[: most if bound == largest else reach // maximum]
             values = (
                 rng.choice([-bound, bound], len(chosen))
                 if extreme
@@ -172,65 +188,107 @@ def program_of(network: Network, rng: np.random.Generator, extreme: bool) -> Pro
         if extreme:
             edges = [MEMBRANE_MIN, MEMBRANE_MAX, MEMBRANE_MAX + 1, 0, 1, -1]
             theta = rng.choice(edges, lif.in_shape[2])
+        theta = np.maximum(theta, 1) if lif.max_spikes > 1 else theta
         neurons.append(IntegerNeurons.plain(theta.astype(np.int32)))
     return Program(network, tuple(weights), tuple(neurons), 0.01)
 
 
-def free_program_of(network: Network, rng: np.random.Generator, extreme: bool) -> Program:
+def dtype_of(layer: Synaptic) -> Any:
+    return np.int16 if layer.is_wide else np.int8
+
+
+def largest_weight(layer: Synaptic) -> int:
+    return int((1 << ((layer.weight_bits or 8) - 1)) - 1)
+
+
+def within(weight: NDArray[np.int64], budget: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Weights whose magnitudes add up to ``budget`` a channel at most: exactly to it, if they can,
+    and those of some rows become 0."""
+    order = rng.permutation(len(weight))
+    size = np.abs(weight[order])
+    left = np.clip(budget - (size.cumsum(axis=0) - size), 0, None)
+    cut = np.empty_like(weight)
+    cut[order] = np.sign(weight[order]) * np.minimum(size, left)
+    return cut
+
+
+def free_program_of(
+    network: Network, rng: np.random.Generator, extreme: bool, later: bool = True
+) -> Program:
     """Numbers that only format 2 can say: sums beyond int16, resets and potentials of their own, a
-    drive; ``extreme``: the largest weights, all alike in half of the channels."""
+    drive, counts as inputs; ``extreme``: the largest weights, all alike in half of the channels."""
     first, weights = network.synaptic[0], []
     gains = rng.choice([0, 1, 2, 5], rng.integers(1, 4))
+    largest_count = int(rng.choice([1, 2, 255])) if later and rng.random() < 0.4 else None
     for layer in network.synaptic:
         rows, channels = layer.weight_shape
-        maximum = input_maximum(network, layer) * (max(1, gains.max()) if layer is first else 1)
+        maximum = input_maximum(network, layer, largest_count or LARGEST_PIXEL)
+        maximum *= max(1, int(gains.max())) if layer is first else 1
         bias = rng.choice([-9000, -100, 0, 100, 9000], channels).astype(np.int32)
         if isinstance(layer, Shortcut) and not layer.projects:
             reach = CURRENT_LIMIT // maximum
             values = rng.choice([-reach, reach, 0, 1], (1, channels)).astype(np.int16)
             weights.append(IntegerWeights(values, bias))
             continue
-        bound = min(127, (EXACT_IN_FLOAT32 - 1) // (maximum * rows))
+        bound = largest_weight(layer)
         weight = rng.integers(-bound, bound + 1, (rows, channels))
         if extreme:
             alike = rng.choice([-bound, bound], (1, channels))
             weight = np.where(rng.random(channels) < 0.5, alike, np.sign(weight) * bound)
-        weights.append(IntegerWeights(weight.astype(np.int8), bias))
-
-    def potentials(channels: int) -> NDArray[np.int32]:
-        edges = [MEMBRANE_MIN, MEMBRANE_MAX, 0, 1, -1, 300]
-        drawn = rng.choice(edges, channels) if extreme else rng.integers(-500, 3000, channels)
-        return drawn.astype(np.int32)
-
-    neurons = [
-        IntegerNeurons.unheld(*(potentials(lif.in_shape[2]) for _ in range(3)))
-        for lif in network.lifs
-    ]
+        weight = within(weight, (EXACT_IN_FLOAT32 - 1) // maximum, rng)
+        weights.append(IntegerWeights(weight.astype(dtype_of(layer)), bias))
+    neurons = tuple(free_neurons_of(lif, rng, extreme, later) for lif in network.lifs)
     steps = len(gains)
     drive = Drive(
         gain=gains.astype(np.int32),
         bias=rng.integers(-9000, 9000, (steps, first.out_channels)).astype(np.int32),
-        padding=rng.choice([0, 1, 125, 255], (steps, first.in_shape[2])).astype(np.uint8)
+        padding=rng.choice([0, 1, 125, 255], (steps, first.in_shape[2]))
+        .clip(0, largest_count or LARGEST_PIXEL)
+        .astype(np.uint8)
         * rng.integers(0, 2, (steps, 1), np.uint8),
     )
     return Program(
         network,
         tuple(weights),
-        tuple(neurons),
+        neurons,
         0.01,
         drive if rng.random() < 0.8 else None,
+        largest_count,
     )
 
 
-def any_program_of(network: Network, rng: np.random.Generator, extreme: bool) -> Program:
-    """Of either format."""
-    return (program_of if rng.random() < 0.4 else free_program_of)(network, rng, extreme)
+def free_neurons_of(
+    lif: Lif, rng: np.random.Generator, extreme: bool, later: bool
+) -> IntegerNeurons:
+    channels = lif.in_shape[2]
+
+    def potentials(low: int = MEMBRANE_MIN, high: int = MEMBRANE_MAX) -> NDArray[np.int32]:
+        edges = [MEMBRANE_MIN, MEMBRANE_MAX, MEMBRANE_MAX + 1, 0, 1, -1, 300]
+        drawn = rng.choice(edges, channels) if extreme else rng.integers(-500, 3000, channels)
+        return drawn.clip(low, high).astype(np.int32)
+
+    lowest = 1 if lif.max_spikes > 1 else MEMBRANE_MIN
+    numbers = potentials(lowest, MEMBRANE_MAX + 1), potentials(), potentials()
+    minima = [MEMBRANE_MIN, -500, -1, 0] if later and rng.random() < 0.5 else [MEMBRANE_MIN]
+    return IntegerNeurons(*numbers, rng.choice(minima, channels).astype(np.int32))
 
 
-def frames_of(rng: np.random.Generator, shape: tuple[int, ...], density: float) -> Frames:
-    """Analog pixels in even rows and spikes of one value in odd ones, at the given density."""
-    analog = rng.integers(1, 256, shape, np.uint8)
-    analog[1::2] = rng.integers(1, 256)
+def any_program_of(
+    network: Network, rng: np.random.Generator, extreme: bool, later: bool = True
+) -> Program:
+    """Of either format; ``later``: with what came last to format 2."""
+    if rng.random() < 0.4:
+        return program_of(network, rng, extreme)
+    return free_program_of(network, rng, extreme, later)
+
+
+def frames_of(
+    rng: np.random.Generator, shape: tuple[int, ...], density: float, largest: int = LARGEST_PIXEL
+) -> Frames:
+    """Values up to ``largest`` in even rows and spikes of one value in odd ones, at the given
+    density."""
+    analog = rng.integers(1, largest + 1, shape, np.uint8)
+    analog[1::2] = rng.integers(1, largest + 1)
     return np.where(rng.random(shape) < density, analog, 0).astype(np.uint8)
 
 
@@ -243,9 +301,20 @@ def same(one: Step, other: Step) -> bool:
 
 def engines(program: Program) -> list[Engine]:
     """Every engine there is, the definition first."""
-    return [
+    found: list[Engine] = [
         ReferenceEngine(program),
         OnnxEngine(program, step_graph(program).SerializeToString()),
         TorchEngine(program, "cpu"),
-        EventEngine(program, threads=2),
     ]
+    return found if is_later(program) else [*found, EventEngine(program, threads=2)]
+
+
+def is_later(program: Program) -> bool:
+    """Whether it has what came last to format 2, which the event engine does not compute yet."""
+    network = program.network
+    return (
+        program.largest_count is not None
+        or any(neurons.is_held for neurons in program.neurons)
+        or any(lif.max_spikes > 1 or lif.rounds_to_nearest for lif in network.lifs)
+        or any(layer.weight_bits is not None for layer in network.synaptic)
+    )

@@ -2,9 +2,11 @@
 
 Pictures touch few of a program's numbers: neurons that stay far from their thresholds look alike
 whatever the weights are. So states are made up: of every neuron, one row or another has the
-potential that lands exactly on its threshold, or one below it. There a change of 1 in a weight,
-bias, leak or threshold alters a spike or a potential, and potentials are compared as well. Who
-spikes is random, from few to most neurons of a layer, so that sums of different weights differ.
+potential that lands exactly on its threshold, or one below it, or on a multiple of it where neurons
+spike several times a timestep. There a change of 1 in a weight, bias, leak or threshold alters a
+spike or a potential, and potentials are compared as well. Where potentials have a minimum, some
+land one below it. Who spikes is random, from few to most neurons of a layer, so that sums of
+different weights differ.
 """
 
 from __future__ import annotations
@@ -19,7 +21,6 @@ from spikeserve.models.engines.contract import State, Step
 from spikeserve.models.engines.reference import Bools, Ints, NumpyOperations
 from spikeserve.models.layers import Lif
 from spikeserve.models.layers.lif import MEMBRANE_MAX, MEMBRANE_MIN, Memory
-from spikeserve.models.network import Network
 from spikeserve.models.program import IntegerNeurons, Program
 from spikeserve.models.timestep import timestep
 
@@ -32,6 +33,8 @@ SHARES = (0.05, 0.2, 0.5, 0.8)
 """Of a layer's neurons that spike in a row; behind a pool they are more."""
 ANYWHERE = 0.2
 """Share of neurons whose potential is any 16-bit number: for leaks and clipping."""
+LOW = 0.1
+"""Share of neurons whose potential falls below its minimum, where there is one."""
 FIRED = 0.1
 """Share of neurons that have fired before."""
 
@@ -57,31 +60,45 @@ class Potentials:
     def __add__(self, current: Ints) -> Ints:
         rng, size = self.rng, current.shape
         share = rng.choice(SHARES, (size[0], 1, 1, 1))
-        wanted = self.neurons.threshold - (rng.random(size) >= share)
+        wanted = self._reached(size) - (rng.random(size) >= share)
+        if self.neurons.is_held:
+            wanted = np.where(rng.random(size) < LOW, self.neurons.minimum - 1, wanted)
         before = before_leak(wanted - current, self.lif)
         free = rng.integers(MEMBRANE_MIN, MEMBRANE_MAX + 1, size)
         self.chosen = np.where(rng.random(size) < ANYWHERE, free, before).astype(np.int32)
         return leaked(self.chosen, self.lif) + current
 
+    def _reached(self, size: tuple[int, ...]) -> Ints:
+        """Thresholds, or what a number of spikes takes: at random, at most one that is cut off."""
+        threshold, most = self.neurons.threshold, self.lif.max_spikes
+        if most == 1:
+            return threshold
+        times = np.clip(MEMBRANE_MAX // threshold, 1, most + 1)
+        reached: Ints = (threshold * self.rng.integers(1, times + 1, size)).astype(np.int32)
+        return reached
+
 
 class ChoosingOperations(NumpyOperations):
     """The reference's, where leaks wait for the potentials they apply to."""
 
-    def floor_scaled(self, x: Ints | Potentials, multiplier: int, bits: int) -> Ints:
+    def floor_scaled(
+        self, x: Ints | Potentials, multiplier: int, bits: int, nearest: bool = False
+    ) -> Ints:
         if isinstance(x, Potentials):
             return x  # type: ignore[return-value]  # applies its leak when it is added
-        return super().floor_scaled(x, multiplier, bits)
+        return super().floor_scaled(x, multiplier, bits, nearest)
 
 
 def leaked(v: Ints, lif: Lif) -> Ints:
-    """``floor(v * leak)``."""
-    after: Ints = ((v.astype(np.int64) * lif.leak_q) >> lif.leak_bits).astype(np.int32)
-    return after
+    """What stays of potentials."""
+    return NumpyOperations().floor_scaled(v, lif.leak_q, lif.leak_bits, lif.rounds_to_nearest)
 
 
 def before_leak(v: NDArray[np.int64] | Ints, lif: Lif) -> Ints:
     """The potential that leaks to ``v``, or the nearest one of 16 bits that there is."""
-    scaled = -((-v.astype(np.int64) << lif.leak_bits) // max(lif.leak_q, 1))  # rounded up
+    half = (1 << lif.leak_bits) // 2 if lif.rounds_to_nearest else 0
+    wanted = (v.astype(np.int64) << lif.leak_bits) - half
+    scaled = -(-wanted // max(lif.leak_q, 1))  # rounded up
     before: Ints = np.clip(scaled, MEMBRANE_MIN, MEMBRANE_MAX).astype(np.int32)
     return before
 
@@ -97,7 +114,7 @@ def probes(program: Program) -> Iterator[Probes]:
 
 def _probes(program: Program, done: NDArray[np.int64], rng: np.random.Generator) -> Probes:
     network, rows = program.network, len(done)
-    frames = _frames(network, rows, rng)
+    frames = _frames(program, rows, rng)
     potentials = [
         Potentials(lif, neurons, rng)
         for lif, neurons in zip(network.lifs, program.neurons, strict=True)
@@ -119,8 +136,8 @@ def _probes(program: Program, done: NDArray[np.int64], rng: np.random.Generator)
     )
 
 
-def _frames(network: Network, rows: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Pixels, many of them zero in some rows."""
-    shape = (rows, *network.input_shape)
+def _frames(program: Program, rows: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Pixels or counts of events, many of them zero in some rows."""
+    shape = (rows, *program.network.input_shape)
     present = rng.random(shape) < rng.choice([0.2, 0.5, 1.0], (rows, 1, 1, 1))
-    return np.where(present, rng.integers(0, 256, shape), 0).astype(np.uint8)
+    return np.where(present, rng.integers(0, program.largest_input + 1, shape), 0).astype(np.uint8)

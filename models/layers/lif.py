@@ -82,6 +82,11 @@ class Lif:
         """The share of a membrane potential that stays, 0…1."""
         return self.leak_q / (1 << self.leak_bits)
 
+    @property
+    def rounds_to_nearest(self) -> bool:
+        """Whether leaks are rounded to the nearest integer, halves up, and not down."""
+        return self.leak_rounding == "nearest"
+
     def step(
         self,
         operations: Operations,
@@ -96,8 +101,7 @@ class Lif:
         """
         v, fired = memory
         if self.leak_q != 1 << self.leak_bits:
-            nearest = self.leak_rounding == "nearest"
-            v = operations.floor_scaled(v, self.leak_q, self.leak_bits, nearest)
+            v = operations.floor_scaled(v, self.leak_q, self.leak_bits, self.rounds_to_nearest)
         v = operations.clipped(v + current, MEMBRANE_MIN, MEMBRANE_MAX)
         if self.max_spikes > 1:
             times = operations.floor_divided(

@@ -115,7 +115,7 @@ def test_all_engines_agree_on_any_network(
     candidates = engines(program)
     states = [engine.start(3) for engine in candidates]
     for _ in range(3):
-        frames = frames_of(rng, (3, *program.network.input_shape), density)
+        frames = frames_of(rng, (3, *program.network.input_shape), density, program.largest_input)
         steps = [engine.step(frames, s) for engine, s in zip(candidates, states, strict=True)]
         for engine, step in zip(candidates, steps, strict=True):
             assert same(steps[0], step), engine.name

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from spikeserve.models.engines.reference import NumpyOperations
 from spikeserve.models.layers import Lif
-from spikeserve.models.layers.lif import Memory
+from spikeserve.models.layers.lif import Memory, Numbers
 from spikeserve.training.neurons import clipped_relu, lif, lif_backward, lif_forward
 
 
@@ -90,9 +90,10 @@ def test_training_and_serving_neurons_are_the_same(reset: str, once: bool) -> No
     theta = np.array([60, 80, 100, 140], np.int32)
     potentials = np.broadcast_to(theta // 2, (7, 2, 3, 4))
     memory = Memory(potentials, np.zeros((7, 2, 3, 4), np.bool_))
+    numbers = Numbers(theta, theta, None)
     served = []
     for current_t in current:
-        spikes, memory = layer.step(NumpyOperations(), memory, current_t, theta, theta)
+        spikes, memory = layer.step(NumpyOperations(), memory, current_t, numbers)
         served.append(spikes)
     trained, _ = lif_forward(
         torch.from_numpy(current).float().flatten(1, 3),

@@ -23,18 +23,18 @@ Ints = NDArray[np.int32]
 class Unfolding(NumpyOperations):
     """The reference, but for active pairs: counted window by window."""
 
-    def active_pairs(self, layer: Synaptic, x: Ints) -> NDArray[np.int64]:
-        return np.array([unfolded(layer, row) for row in x])
+    def active_pairs(self, layer: Synaptic, x: Ints, counts: bool) -> NDArray[np.int64]:
+        return np.array([unfolded(layer, row if counts else np.sign(row)) for row in x])
 
 
 def unfolded(layer: Synaptic, x: Ints) -> int:
-    """Non-zero inputs of every window of one row ``[H, W, C]``, window by window."""
+    """What the inputs of every window of one row ``[H, W, C]`` add up to, window by window."""
     window = layer.window
     (height, width), (down, across), (top, side) = window.kernel, window.stride, window.padding
     padded = np.pad(x, ((top, top), (side, side), (0, 0)))
     rows, columns, _ = layer.out_shape
     return sum(
-        int((padded[y : y + height, x : x + width] != 0).sum())
+        int(padded[y : y + height, x : x + width].sum(dtype=np.int64))
         for y in range(0, rows * down, down)
         for x in range(0, columns * across, across)
     )
