@@ -9,6 +9,7 @@ fast they are is in ``docs/ENGINES.md``.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 import numpy as np
@@ -19,7 +20,12 @@ from spikeserve.models.engines.cores import usable_cores
 from spikeserve.models.engines.kernels.arguments import Rows, Scratch
 from spikeserve.models.engines.kernels.compiled import step_kernel
 from spikeserve.models.engines.kernels.layout import Layout
-from spikeserve.models.engines.kernels.memory import MemoryPool, RowMemory
+from spikeserve.models.engines.kernels.memory import (
+    CurrentsKeeper,
+    KeptCurrents,
+    MemoryPool,
+    RowMemory,
+)
 from spikeserve.models.network import Network
 from spikeserve.models.program import Program
 
@@ -32,6 +38,8 @@ class EventEngine:
 
     Args:
         threads: 0 takes every core this process may use.
+        repeats: rows will see the same frame again and again: its currents are computed once and
+            kept, for as long as it stays the same.
 
     Raises:
         EngineUnavailable: the program's sums do not fit the kernels' int16.
@@ -39,11 +47,14 @@ class EventEngine:
 
     name = "event"
 
-    def __init__(self, program: Program, threads: int = 0) -> None:
+    def __init__(self, program: Program, threads: int = 0, *, repeats: bool = False) -> None:
         self.network: Network = program.network
         self._layout = Layout.of(program)
         self._kernel = step_kernel()
-        self._memories = MemoryPool(self._layout.membranes)
+        self._memories = MemoryPool(self._layout.row_bytes)
+        self._keeper = (
+            CurrentsKeeper(self._layout.first_bytes, self._layout.alike) if repeats else None
+        )
         self._threads = threads or usable_cores()
         self._pool = ThreadPoolExecutor(max(1, self._threads - 1), "event")
         self._scratch: deque[Scratch] = deque()
@@ -54,8 +65,17 @@ class EventEngine:
     def step(self, frames: NDArray[np.uint8], state: State) -> Step:
         rows, layers = len(frames), len(self.network.synaptic)
         before = self._checked(frames, state)
+        frames = np.ascontiguousarray(frames).reshape(rows, self._layout.inputs)
         done = [0 if memory is None else memory.done for memory in state.arrays[0]]
-        after = [self._memories.take(count + 1) for count in done]
+        kept: Sequence[KeptCurrents | None] = [None] * rows
+        addresses, known = np.zeros(rows, np.uint64), np.zeros(rows, np.uint8)
+        if self._keeper is not None:
+            kept, known[:] = self._keeper.keep(frames, state.arrays[0])
+            addresses[:] = [currents.address for currents in kept]
+        after = [
+            RowMemory(self._memories, count + 1, currents)
+            for count, currents in zip(done, kept, strict=True)
+        ]
         stepped = self.start(rows)
         stepped.arrays[0][:] = after
         step = Step(
@@ -67,10 +87,12 @@ class EventEngine:
         self._share_out(
             Rows(
                 counter=np.zeros(1, np.int64),
-                frames=np.ascontiguousarray(frames).reshape(rows, self._layout.inputs),
+                frames=frames,
                 done=np.array(done, np.int64),
                 before=np.array(before, np.uint64),
                 after=np.array([memory.address for memory in after], np.uint64),
+                kept=addresses,
+                known=known,
                 logits=step.logits,
                 active_pairs=step.active_pairs,
                 spikes=step.spikes,

@@ -88,7 +88,9 @@ def _event_engine(bundle: Bundle, threads: int) -> Engine:
     try:
         from spikeserve.models.engines.event import EventEngine
 
-        return EventEngine(bundle.program, threads)
+        return EventEngine(
+            bundle.program, threads, repeats=bundle.manifest.encoding.kind == "direct"
+        )
     except EngineUnavailable:
         raise
     except ImportError as error:

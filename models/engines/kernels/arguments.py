@@ -36,8 +36,11 @@ LAYER = _record(
     ("source_at", "i8"),  # in the masks it reads: a shortcut's source has a place among others
     ("coverage_at", "i8"),
     ("column", "i8"),  # among the network's synaptic layers; ABSENT: there is no such layer
+    ("most_spikes", "i8"),  # with more of them, inputs that count spikes go the analog way
+    ("largest_pairs", "i8"),  # that an input makes with a window: 1, or as many as it counts
     ("whole", "u1"),  # its one part counts the active pairs while it sums
     ("analog", "u1"),  # inputs may be other than 0 and 1
+    ("wide", "u1"),  # weights are int16
 )
 """A layer with weights: its geometry and where its numbers lie."""
 PART = _record(
@@ -51,14 +54,17 @@ PART = _record(
 )
 """Lanes of a layer that read the same input channels. Only grouped layers have several."""
 NEURONS = _record(
-    ("height width lanes", "i8"),
-    ("lanes_at", "i8"),  # in thresholds, reset_by, initial and, per word, never_fires
+    ("height width channels lanes", "i8"),
+    ("lanes_at", "i8"),  # in thresholds, reset_by, initial, minima and, per word, never_fires
     ("bias_at bias_steps", "i8"),  # in biases: so many rows of lanes, one a timestep
     ("membranes_at words_at", "i8"),
     ("saved_at", "i8"),  # in saved_masks, where a shortcut reads these spikes; or ABSENT
     ("first_pool last_pool", "i8"),
     ("once", "u8"),  # all bits where neurons fire once, else none
-    ("leak_multiplier leak_whole soft", "i2"),
+    ("max_spikes", "i2"),
+    ("leak_multiplier leak_whole", "i2"),
+    ("leak_nearest soft", "i2"),  # all bits where leaks round to nearest, where resets are soft
+    ("plain", "u1"),  # leaks are rounded down, and no potential has a minimum
 )
 """The neurons behind a layer, and the pools behind them."""
 POOL = _record((WINDOW, "i8"), ("saved_at", "i8"), ("summed", "u1"))
@@ -74,9 +80,10 @@ def written(dtype: DTypeLike, dimensions: int = 1) -> Any:
 
 
 class Weights(NamedTuple):
-    """All layers' weights, in the three forms that inner loops read (see ``packing``)."""
+    """All layers' weights, in the four forms that inner loops read (see ``packing``)."""
 
     event: Annotated[NDArray[np.int8], read("i1")]
+    wide: Annotated[NDArray[np.int16], read("i2")]
     analog: Annotated[NDArray[np.int16], read("i2")]
     depthwise: Annotated[NDArray[np.int16], read("i2")]
 
@@ -88,6 +95,7 @@ class Channels(NamedTuple):
     thresholds: Annotated[NDArray[np.int16], read("i2")]
     reset_by: Annotated[NDArray[np.int16], read("i2")]
     initial: Annotated[NDArray[np.int16], read("i2")]
+    minima: Annotated[NDArray[np.int16], read("i2")]
     never_fires: Annotated[NDArray[np.uint64], read("u8")]
 
 
@@ -143,6 +151,26 @@ class Reading(NamedTuple):
     """What sums of analog values are multiplied by."""
     padding_at: int
     """In ``Drive.paddings``, what analog values are padded with; ABSENT: with zeros."""
+    repeated: bool
+    """A value of n is n spikes, each with an event of its own."""
+
+
+class Maps(NamedTuple):
+    """A map between two layers."""
+
+    masks: NDArray[np.uint64]
+    """Its spikes, 64 channels a word, pixel after pixel."""
+    values: NDArray[np.int32]
+    """Its numbers, where they are no spikes."""
+
+
+class Kept(NamedTuple):
+    """What a row keeps of its first layer while its frame stays the same."""
+
+    address: np.uint64
+    """Of the active pairs and, a cache line further, the currents; 0: nothing is kept."""
+    known: bool
+    """They are there, from an earlier timestep."""
 
 
 class Inputs(NamedTuple):
@@ -157,12 +185,11 @@ class Scratch(NamedTuple):
     """Working memory of one thread."""
 
     masks: Annotated[NDArray[np.uint64], written("u8")]
-    """One map's spikes, 64 channels a word, pixel after pixel."""
+    """The masks of one map, and of another: see ``Maps``."""
     spare_masks: Annotated[NDArray[np.uint64], written("u8")]
     saved_masks: Annotated[NDArray[np.uint64], written("u8")]
     """Spikes that shortcuts will read."""
     values: Annotated[NDArray[np.int32], written("i4")]
-    """One map's numbers, where they are no spikes."""
     spare_values: Annotated[NDArray[np.int32], written("i4")]
     padded: Annotated[NDArray[np.int16], written("i2")]
     """Analog inputs of a part inside a frame of zeros."""
@@ -171,6 +198,8 @@ class Scratch(NamedTuple):
     currents: Annotated[NDArray[np.int16], written("i2")]
     """Sums of one output row, for the lanes of one block."""
     shortcut_currents: Annotated[NDArray[np.int16], written("i2")]
+    counts: Annotated[NDArray[np.int16], written("i2")]
+    """How often each neuron of a mask word spikes."""
 
 
 class Rows(NamedTuple):
@@ -184,6 +213,9 @@ class Rows(NamedTuple):
     before: Annotated[NDArray[np.uint64], read("u8")]
     """Addresses of the rows' memory; 0 is a row's first step."""
     after: Annotated[NDArray[np.uint64], read("u8")]
+    kept: Annotated[NDArray[np.uint64], read("u8")]
+    """``Kept.address`` of every row."""
+    known: Annotated[NDArray[np.uint8], read("u1")]
     logits: Annotated[NDArray[np.int32], written("i4", 2)]
     active_pairs: Annotated[NDArray[np.int64], written("i8", 2)]
     spikes: Annotated[NDArray[np.int64], written("i8", 2)]

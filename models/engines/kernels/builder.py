@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, assert_never
 
@@ -28,6 +29,7 @@ from spikeserve.models.engines.kernels.packing import (
     event_weights,
     lanes_of,
     padded,
+    wide_weights,
 )
 from spikeserve.models.engines.kernels.parts import (
     Part,
@@ -39,11 +41,14 @@ from spikeserve.models.engines.kernels.parts import (
 from spikeserve.models.layers import Lif, Pool, Shape, Synaptic
 from spikeserve.models.layers.lif import FINE_LEAK_BITS
 from spikeserve.models.layers.lif import MEMBRANE_MAX as INT16_MAX
+from spikeserve.models.layers.lif import MEMBRANE_MIN as INT16_MIN
 from spikeserve.models.network import Network, input_maximum
 from spikeserve.models.program import Drive as ProgramDrive
 from spikeserve.models.program import IntegerNeurons, IntegerWeights, Program, largest_sum
 
 ALL_BITS = 2**64 - 1
+SPARSE = 4  # beyond one spike for so many inputs, summing all inputs is faster than events
+NONE_SAFE = -1  # not even no event at all: always summed in 32 bits
 
 
 class Stack:
@@ -74,9 +79,10 @@ class TableBuilder:
         self._parts: list[NDArray[Any]] = []
         self._neurons: list[NDArray[Any]] = []
         self._pools: list[NDArray[Any]] = []
-        self._event, self._analog, self._depthwise = Stack("i1"), Stack("i2"), Stack("i2")
+        self._event, self._wide = Stack("i1"), Stack("i2")
+        self._analog, self._depthwise = Stack("i2"), Stack("i2")
         self._biases, self._thresholds, self._never_fires = Stack("i2"), Stack("i2"), Stack("u8")
-        self._reset_by, self._initial = Stack("i2"), Stack("i2")
+        self._reset_by, self._initial, self._minima = Stack("i2"), Stack("i2"), Stack("i2")
         self._coverage, self._read_masks = Stack("i8"), Stack("u8")
         self._columns = 0
         self._membranes = 0
@@ -88,8 +94,16 @@ class TableBuilder:
         self._saved_words = 0
 
     def add_synaptic(
-        self, layer: Synaptic, weights: IntegerWeights, drive: ProgramDrive | None
+        self,
+        layer: Synaptic,
+        weights: IntegerWeights,
+        counts: bool,
+        drive: ProgramDrive | None,
     ) -> None:
+        """Args:
+        counts: its inputs are counts of spikes, each of which makes active pairs of its own.
+        drive: of the first layer.
+        """
         analog = not layer.joins and input_maximum(self._network, layer) > 1
         whole = whole_matrix(layer, weights.weight)
         fits = is_depthwise(layer) and largest_sum(whole, 1, 0).max() <= INT16_MAX
@@ -111,17 +125,21 @@ class TableBuilder:
             "source_at": self._saved[layer.input_name] if layer.input_name else 0,
             "coverage_at": self._coverage.add(layer.coverage),
             "column": self._columns,
+            "most_spikes": math.prod(layer.in_shape) // SPARSE if counts else 0,
+            "largest_pairs": INT16_MAX if counts else 1,
             "whole": len(parts) == 1 and not depthwise,
             "analog": analog,
+            "wide": layer.is_wide,
         }
         self._columns += 1
         for part in parts:
-            self._add_part(layer, part, None if depthwise else whole, analog)
+            self._add_part(layer, part, None if depthwise else whole, analog, counts)
         bias = padded(weights.bias)[None]
         if drive is not None:
             bias = bias + padded(drive.bias)
         if layer.joins:
             self._shortcuts[-1] = _record(LAYER, fields)
+            self._layers[-1]["most_spikes"] = 0  # their blocks would not be the shortcut's
             self._bias = self._bias + bias
         else:
             self._layers.append(_record(LAYER, fields))
@@ -129,7 +147,12 @@ class TableBuilder:
             self._bias = bias
 
     def _add_part(
-        self, layer: Synaptic, part: Part, whole: NDArray[Any] | None, analog: bool
+        self,
+        layer: Synaptic,
+        part: Part,
+        whole: NDArray[Any] | None,
+        analog: bool,
+        counts: bool,
     ) -> None:
         read = np.zeros(lanes_of(layer.in_shape[2]), np.bool_)
         read[part.inputs.start : part.inputs.stop] = True
@@ -147,8 +170,12 @@ class TableBuilder:
         if whole is not None:
             matrix = matrix_of(layer, part, whole)
             blocks = self._blocks if layer.joins else blocks_of(len(part.lanes))
-            fields["event_at"] = self._event.add(event_weights(matrix, blocks))
-            fields["safe_events"] = safe_events(matrix)
+            if layer.is_wide:
+                fields["event_at"] = self._wide.add(wide_weights(matrix, blocks))
+                fields["safe_events"] = NONE_SAFE
+            else:
+                fields["event_at"] = self._event.add(event_weights(matrix, blocks))
+                fields["safe_events"] = safe_events(matrix, counts)
             if analog:
                 pairs = analog_weights(matrix, layer.window.kernel[0])
                 fields["analog_at"] = self._analog.add(pairs)
@@ -158,20 +185,25 @@ class TableBuilder:
         height, width, channels = lif.in_shape
         lanes = lanes_of(channels)
         theta = padded(numbers.threshold)
-        self._thresholds.add(np.minimum(theta, INT16_MAX))
+        lowest = 1 if lif.max_spikes > 1 else INT16_MIN  # padding must not divide by 0
+        self._thresholds.add(np.clip(theta, lowest, INT16_MAX))
         self._reset_by.add(np.minimum(padded(numbers.reset_by), INT16_MAX))
         self._initial.add(padded(numbers.initial))
+        self._minima.add(padded(numbers.minimum))
         self._never_fires.add(bits((theta > INT16_MAX) | (np.arange(lanes) >= channels)))
         self._add_neurons(
             lanes,
             {
                 "height": height,
                 "width": width,
+                "channels": channels,
                 "lanes_at": self._lanes,
                 "words_at": self._membranes // WORD,
                 "saved_at": self._place(lif.name, lif.out_shape),
                 "once": ALL_BITS if lif.fire_once else 0,
                 "soft": -1 if lif.reset == "soft" else 0,
+                "max_spikes": lif.max_spikes,
+                "plain": lif.leak_rounding == "floor" and not numbers.is_held,
                 **_leak_fields(lif),
             },
         )
@@ -212,6 +244,7 @@ class TableBuilder:
             pools=_records(self._pools, POOL),
             weights=Weights(
                 event=fixed(aligned(self._event.joined())),
+                wide=fixed(aligned(self._wide.joined())),
                 analog=fixed(aligned(self._analog.joined())),
                 depthwise=fixed(aligned(self._depthwise.joined())),
             ),
@@ -220,6 +253,7 @@ class TableBuilder:
                 thresholds=self._thresholds.joined(),
                 reset_by=self._reset_by.joined(),
                 initial=self._initial.joined(),
+                minima=self._minima.joined(),
                 never_fires=self._never_fires.joined(),
             ),
             drive=_drive(drive, self._network.input_shape[2]),
@@ -230,12 +264,13 @@ class TableBuilder:
 
 def tables_of(program: Program) -> Tables:
     builder = TableBuilder(program.network)
-    weights, neurons, drive = iter(program.weights), iter(program.neurons), program.drive
+    weights = iter(zip(program.weights, program.counts, strict=True))
+    neurons, drive = iter(program.neurons), program.drive
     for layer in program.network.layers:
         match layer:
             case Synaptic():
                 first = layer is program.network.layers[0]
-                builder.add_synaptic(layer, next(weights), drive if first else None)
+                builder.add_synaptic(layer, *next(weights), drive if first else None)
             case Lif():
                 builder.add_neurons(layer, next(neurons))
             case Pool():
@@ -245,8 +280,11 @@ def tables_of(program: Program) -> Tables:
     return builder.tables(drive)
 
 
-def safe_events(matrix: NDArray[np.int8]) -> int:
-    """The most events whose weights ``[rows, lanes]`` add up to what int16 holds, whichever."""
+def safe_events(matrix: NDArray[np.int8], repeated: bool) -> int:
+    """The most events whose weights ``[rows, lanes]`` add up to what int16 holds, whichever, and
+    the same one again and again where they may be ``repeated``."""
+    if repeated:
+        return INT16_MAX // max(1, int(np.abs(matrix.astype(np.int32)).max()))
     fewest = len(matrix)
     for start in range(0, matrix.shape[1], WORD):
         lanes = matrix[:, start : start + WORD].astype(np.int32)
@@ -290,9 +328,10 @@ def _leak_fields(lif: Lif) -> dict[str, int]:
     """With the leak q in 65536ths, ``floor(v * q / 65536)``; where q is no int16,
     ``v + floor(v * (q - 65536) / 65536)``."""
     multiplier = lif.leak_q << (FINE_LEAK_BITS - lif.leak_bits)
+    nearest = {"leak_nearest": -1 if lif.leak_rounding == "nearest" else 0}
     if multiplier <= INT16_MAX:
-        return {"leak_multiplier": multiplier, "leak_whole": 0}
-    return {"leak_multiplier": multiplier - (1 << 16), "leak_whole": -1}
+        return {"leak_multiplier": multiplier, "leak_whole": 0, **nearest}
+    return {"leak_multiplier": multiplier - (1 << 16), "leak_whole": -1, **nearest}
 
 
 def _record(kind: np.dtype[Any], fields: Mapping[str, int]) -> NDArray[Any]:

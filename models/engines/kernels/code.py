@@ -174,6 +174,27 @@ class Code:
         clipped = self.call(f"llvm.smax.{name}", clipped, Term(self.builder, low))
         return clipped.narrowed(self.vector(kind, term.type.count))
 
+    def larger(self, one: Term, other: Term) -> Term:
+        """The larger one of each lane."""
+        kind = one.type
+        return self.call(f"llvm.smax.v{kind.count}i{kind.element.width}", one, other)
+
+    def smaller(self, one: Term, other: Term) -> Term:
+        """The smaller one of each lane."""
+        kind = one.type
+        return self.call(f"llvm.smin.v{kind.count}i{kind.element.width}", one, other)
+
+    def divided(self, one: Term, other: Term) -> Term:
+        """Quotients of shorts, none negative, by positive ones, rounded down.
+
+        float32 is exact here: a fraction that is no whole number is at least ``1 / other`` below
+        the next one, which is more than the 2^-24th part of it that rounding may add.
+        """
+        floats = self.vector(ir.FloatType(), one.type.count)
+        parts = [self.builder.sitofp(term.value, floats) for term in (one, other)]
+        quotients = self.builder.fptosi(self.builder.fdiv(*parts), one.type)
+        return Term(self.builder, quotients)
+
     def call(self, name: str, *terms: Term) -> Term:
         """An LLVM intrinsic whose result has its operands' type."""
         kind = terms[0].type

@@ -31,6 +31,15 @@ def uniform_value(frame: Any) -> int:
 
 
 @njit
+def total(layer: Any, values: Any) -> int:
+    """What the inputs of a layer add up to."""
+    added = 0
+    for k in range(layer.height * layer.width * layer.channels):
+        added += values[k]
+    return added
+
+
+@njit
 def mask_events(masks: Any, layer: Any, part: Any, read_masks: Any, events: Events) -> None:
     """Events of spike masks; ``events.places`` has room for a burst at its end."""
     places, pointer = events
@@ -70,6 +79,22 @@ def value_events(values: Any, layer: Any, part: Any, events: Events) -> None:
 
 
 @njit
+def repeated_events(values: Any, layer: Any, part: Any, events: Events) -> None:
+    """Events of counts: as many in a row as each counts, of which there must be room for all."""
+    places, pointer = events
+    count, at = 0, part.first_channel
+    pointer[0] = 0
+    for y in range(layer.height):
+        for x in range(layer.width):
+            for c in range(part.channels):
+                for _ in range(values[at + c]):
+                    places[count] = x * part.channels + c
+                    count += 1
+            at += layer.channels
+            pointer[y * layer.width + x + 1] = count
+
+
+@njit
 def pad_values(
     values: Any, layer: Any, part: Any, coverage: Any, paddings: Any, padding_at: int, padded: Any
 ) -> int:
@@ -82,14 +107,14 @@ def pad_values(
     else:
         for k in range(size):
             padded[k] = paddings[padding_at + part.first_channel + k % part.channels]
-    pairs, place = 0, part.first_channel
+    pairs, place, most = 0, part.first_channel, np.int32(layer.largest_pairs)
     for y in range(layer.height):
         at = (y + layer.padding_y) * pitch + layer.padding_x * part.channels
         for x in range(layer.width):
             active = 0
             for c in range(part.channels):
                 padded[at] = values[place + c]
-                active += values[place + c] != 0
+                active += min(values[place + c], most)
                 at += 1
             place += layer.channels
             pairs += active * coverage[layer.coverage_at + y * layer.width + x]
@@ -111,11 +136,11 @@ def mask_pairs(masks: Any, layer: Any, coverage: Any) -> int:
 
 @njit
 def value_pairs(values: Any, layer: Any, coverage: Any) -> int:
-    """Active pairs of numbers."""
-    pairs = 0
+    """Active pairs of numbers: of each that is not 0, or as many as it counts."""
+    pairs, most = 0, np.int32(layer.largest_pairs)
     for pixel in range(layer.height * layer.width):
         active = 0
         for c in range(layer.channels):
-            active += values[pixel * layer.channels + c] != 0
+            active += min(values[pixel * layer.channels + c], most)
         pairs += active * coverage[layer.coverage_at + pixel]
     return pairs

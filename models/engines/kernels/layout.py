@@ -59,6 +59,25 @@ class Layout:
         """Membranes of a row, padding included: the classifier's would begin behind them."""
         return int(self.tables.neurons["membranes_at"][-1])
 
+    @cached_property
+    def row_bytes(self) -> int:
+        """A row's membranes and its fired flags."""
+        return self.membranes * 2 + self.membranes // 8
+
+    @cached_property
+    def first_bytes(self) -> int:
+        """The currents of the first layer."""
+        return int(_volume(self.tables.layers[:1], "out_height", "out_width", "lanes")[0]) * 2
+
+    @cached_property
+    def alike(self) -> list[int]:
+        """For every timestep of the drive, the first one with the same gain and padding."""
+        drive = self.tables.drive
+        numbers = list(
+            zip(drive.gains, map(bytes, drive.paddings.reshape(drive.steps, -1)), strict=True)
+        )
+        return [numbers.index(each) for each in numbers]
+
     def scratch(self) -> Scratch:
         """Working memory for one thread."""
         layers, shortcuts, neurons, pools = (
@@ -71,6 +90,7 @@ class Layout:
         )
         values = _most(
             [self.inputs],
+            _volume(neurons, "height", "width", "channels") * (neurons["max_spikes"] > 1),
             _volume(pools, "height", "width", "channels"),
             _volume(pools, "out_height", "out_width", "channels"),
         )
@@ -90,6 +110,7 @@ class Layout:
             shortcut_events=_events(shortcuts),
             currents=np.zeros(_most(layers["out_width"]) * BLOCK, np.int16),
             shortcut_currents=np.zeros(_most(shortcuts["out_width"]) * BLOCK, np.int16),
+            counts=np.zeros(WORD, np.int16),
         )
         check_types(scratch)
         return scratch

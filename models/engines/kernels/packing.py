@@ -31,7 +31,17 @@ def event_weights(matrix: NDArray[np.int8], blocks: Sequence[int]) -> NDArray[np
     return np.concatenate(packed)
 
 
-def analog_weights(matrix: NDArray[np.int8], kernel_height: int) -> NDArray[np.int16]:
+def wide_weights(matrix: NDArray[np.int16], blocks: Sequence[int]) -> NDArray[np.int16]:
+    """A matrix ``[rows, lanes]`` of more than 8 bits as events address it, flat: the same blocks,
+    lane after lane."""
+    packed, start = [np.zeros(0, np.int16)], 0
+    for width in blocks:
+        packed.append(matrix[:, start : start + width].ravel())
+        start += width
+    return np.concatenate(packed)
+
+
+def analog_weights(matrix: NDArray[Any], kernel_height: int) -> NDArray[np.int16]:
     """A matrix ``[rows, lanes]`` for two inputs at a time, flat.
 
     Blocks of 64 lanes, window row after window row; each row's inputs in pairs, an odd last

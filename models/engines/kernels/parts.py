@@ -59,12 +59,12 @@ def whole_matrix(layer: Synaptic, weight: NDArray[Any]) -> NDArray[Any]:
     return np.tile(weight, (rows // len(weight), 1))
 
 
-def matrix_of(layer: Synaptic, part: Part, weight: NDArray[np.int8]) -> NDArray[np.int8]:
+def matrix_of(layer: Synaptic, part: Part, weight: NDArray[Any]) -> NDArray[Any]:
     """The part's share of a whole matrix, ``[window area * its channels, lanes]``."""
     area, groups = layer.window.area, layer.groups
     inputs, outputs = layer.in_shape[2] // groups, layer.out_channels // groups
     whole = weight.reshape(area, inputs, layer.out_channels)
-    matrix = np.zeros((area, len(part.inputs), len(part.lanes)), np.int8)
+    matrix = np.zeros((area, len(part.inputs), len(part.lanes)), weight.dtype)
     for first in range(part.inputs.start, part.inputs.stop, inputs):
         start = max(first // inputs * outputs, part.lanes.start)
         stop = min((first // inputs + 1) * outputs, part.lanes.stop)

@@ -23,9 +23,15 @@ def bare(_typing: Any, kind: Any) -> Any:
 
 
 @intrinsic
-def membranes_at(_typing: Any, address: Any) -> Any:
-    """A pointer to membranes."""
+def shorts_at(_typing: Any, address: Any) -> Any:
+    """A pointer to membranes or currents."""
     return types.CPointer(types.int16)(address), _pointer
+
+
+@intrinsic
+def longs_at(_typing: Any, address: Any) -> Any:
+    """A pointer to a number of active pairs."""
+    return types.CPointer(types.int64)(address), _pointer
 
 
 @intrinsic

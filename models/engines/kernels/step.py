@@ -24,6 +24,8 @@ from spikeserve.models.engines.kernels.arguments import (
     WORD,
     Drive,
     Inputs,
+    Kept,
+    Maps,
     Memory,
     Reading,
     Rows,
@@ -34,27 +36,42 @@ from spikeserve.models.engines.kernels.events import (
     mask_events,
     mask_pairs,
     pad_values,
+    repeated_events,
+    total,
     uniform_value,
     value_events,
     value_pairs,
 )
-from spikeserve.models.engines.kernels.neurons import fire_row, memory_at
-from spikeserve.models.engines.kernels.pointers import bare
+from spikeserve.models.engines.kernels.memory import CACHE_LINE
+from spikeserve.models.engines.kernels.neurons import memory_at, neuron_row
+from spikeserve.models.engines.kernels.pointers import bare, longs_at, shorts_at
 from spikeserve.models.engines.kernels.pools import or_pool, spread, value_pool
 from spikeserve.models.engines.kernels.sums import add_shortcut_row, clipped, sum_row
 from spikeserve.models.engines.kernels.vectors import claim
 
 
 @njit
-def enter(frame: Any, done: int, channels: int, drive: Drive, values: Any) -> Reading:
+def enter(frame: Any, done: int, layer: Any, drive: Drive, values: Any) -> Reading:
     """Bring a frame to the first layer, at the timestep after ``done`` others."""
     for k in range(frame.size):
         values[k] = frame[k]
     step = min(done, drive.steps - 1)
     gain = drive.gains[step]
     if drive.padded[step]:
-        return Reading(False, 0, gain, step * channels)
-    return Reading(False, uniform_value(frame) * gain, gain, ABSENT)
+        return Reading(False, 0, gain, step * layer.channels, False)
+    if layer.most_spikes:
+        few = gain != 0 and total(layer, values) <= layer.most_spikes
+        return Reading(False, gain if few else 0, gain, ABSENT, few)
+    return Reading(False, uniform_value(frame) * gain, gain, ABSENT, False)
+
+
+@njit
+def hand_on(layer: Any, spiking: bool, values: Any) -> Reading:
+    """How a layer reads what the one before has made."""
+    few = False
+    if not spiking and layer.most_spikes:
+        few = total(layer, values) <= layer.most_spikes
+    return Reading(spiking, 1 if spiking or few else 0, 1, ABSENT, few)
 
 
 @njit
@@ -66,6 +83,8 @@ def enter_part(
         return 0
     if reading.spiking:
         mask_events(inputs.masks, layer, part, tables.read_masks, inputs.events)
+    elif reading.repeated:
+        repeated_events(values, layer, part, inputs.events)
     elif reading.gain:
         value_events(values, layer, part, inputs.events)
     else:
@@ -101,36 +120,59 @@ def read_out(currents: Any, biases: Any, at: int, lane: int, width: int, logits:
 
 
 @njit
+def kept_currents(layer: Any, y: int, lane: int, width: int, kept: Kept) -> Any:
+    """Where the currents of one output row are kept, for the lanes of one block."""
+    at = (lane * layer.out_height + y * width) * layer.out_width
+    return shorts_at(kept.address + np.uint64(CACHE_LINE + 2 * at))
+
+
+@njit
+def keep_pairs(pairs: int, kept: Kept) -> int:
+    """The active pairs that belong to kept currents: known, or kept from now on."""
+    place = longs_at(kept.address)
+    if not kept.known:
+        place[0] = pairs
+    return int(place[0])
+
+
+@njit
 def synaptic_layer(
     index: int, reading: Reading, done: int, tables: Tables, scratch: Scratch, memory: Memory,
-    masks: Any, fired: Any, logits: Any,
+    kept: Kept, read: Maps, made: Maps, logits: Any,
 ) -> tuple[int, int, int]:  # fmt: skip
-    """A layer's weights and its neurons, whose spikes go to ``fired``, or the classifier.
+    """A layer's weights and its neurons, whose spikes go to ``made``, or the classifier.
 
     Returns active pairs, spikes, and the active pairs of a shortcut.
     """
     layer, shortcut, neurons = tables.layers[index], tables.shortcuts[index], tables.neurons[index]
     weights, channels, currents = tables.weights, tables.channels, scratch.currents
-    inputs = Inputs(masks, scratch.events, scratch.padded)
+    inputs = Inputs(read.masks, scratch.events, scratch.padded)
     joined = Inputs(scratch.saved_masks, scratch.shortcut_events, scratch.padded)
     joined_part = tables.parts[shortcut.first_part]
     joins = shortcut.column != ABSENT
     last = index == len(tables.layers) - 1
     bias_at = neurons.bias_at + min(done, neurons.bias_steps - 1) * neurons.lanes
     pairs, spiked, joined_pairs = 0, 0, 0
-    if not layer.whole:
-        pairs = covered_pairs(layer, reading.spiking, masks, scratch.values, tables.coverage)
+    if not (layer.whole or kept.known):
+        pairs = covered_pairs(layer, reading.spiking, read.masks, read.values, tables.coverage)
     if joins:
         joined_pairs = enter_shortcut(shortcut, joined_part, tables, joined)
     for number in range(layer.first_part, layer.last_part):
         part = tables.parts[number]
-        found = enter_part(layer, part, reading, tables, scratch.values, inputs)
+        found = 0
+        if not kept.known:
+            found = enter_part(layer, part, reading, tables, read.values, inputs)
         start = 0
         while start < part.lanes:
             width = BLOCK if reading.gain and start + BLOCK <= part.lanes else WORD
             lane = part.first_lane + start
             for y in range(layer.out_height):
-                found += sum_row(layer, part, y, start, width, reading, inputs, weights, currents)
+                if kept.address:
+                    currents = kept_currents(layer, y, lane, width, kept)
+                if not kept.known:
+                    found += sum_row(
+                        layer, part, y, start, width, reading, inputs, weights, currents
+                    )
                 if joins:
                     row_pairs = add_shortcut_row(
                         shortcut, joined_part, y, lane, width, joined, weights, currents,
@@ -140,9 +182,10 @@ def synaptic_layer(
                 if last:
                     read_out(currents, channels.biases, bias_at, lane, width, logits)
                 else:
-                    spiked += fire_row(
-                        neurons, y, lane, width, bias_at, currents, channels, memory, fired
-                    )
+                    spiked += neuron_row(
+                        neurons, y, lane, width, bias_at, currents, channels, memory,
+                        scratch.counts, made,
+                    )  # fmt: skip
             if layer.whole and start == 0:  # every block meets the same active pairs
                 pairs = found
             start += width
@@ -160,31 +203,27 @@ def save(at: int, pixels: int, channels: int, masks: Any, saved_masks: Any) -> N
 
 @njit
 def pass_on(
-    neurons: Any, tables: Tables, scratch: Scratch, masks: Any, spare: Any
-) -> tuple[Any, Any, bool]:
-    """Bring spikes through the pools behind their neurons.
+    neurons: Any, tables: Tables, saved_masks: Any, made: Maps, spare: Maps
+) -> tuple[Maps, Maps, bool]:
+    """Bring what neurons made through the pools behind them.
 
-    Returns the two mask buffers, the pooled one first, and whether what is pooled are spikes.
+    Returns the two maps, the pooled one first, and whether what is pooled are spikes.
     """
-    save(
-        neurons.saved_at, neurons.height * neurons.width, neurons.lanes, masks, scratch.saved_masks
-    )
-    spiking = True
+    save(neurons.saved_at, neurons.height * neurons.width, neurons.lanes, made.masks, saved_masks)
+    spiking = neurons.max_spikes == 1
     for number in range(neurons.first_pool, neurons.last_pool):
         pool = tables.pools[number]
-        pixels = pool.out_height * pool.out_width
         if spiking and pool.summed:
-            spread(pool, masks, scratch.values)
+            spread(pool, made.masks, made.values)
             spiking = False
         if spiking:
-            or_pool(pool, masks, spare)
-            masks, spare = spare, masks
-            save(pool.saved_at, pixels, pool.channels, masks, scratch.saved_masks)
+            or_pool(pool, made.masks, spare.masks)
+            pixels = pool.out_height * pool.out_width
+            save(pool.saved_at, pixels, pool.channels, spare.masks, saved_masks)
         else:
-            value_pool(pool, scratch.values, scratch.spare_values)
-            for k in range(pixels * pool.channels):
-                scratch.values[k] = scratch.spare_values[k]
-    return masks, spare, spiking
+            value_pool(pool, made.values, spare.values)
+        made, spare = spare, made
+    return made, spare, spiking
 
 
 def step_rows(rows: Rows, tables: Tables, scratch: Scratch) -> None:
@@ -197,19 +236,23 @@ def step_rows(rows: Rows, tables: Tables, scratch: Scratch) -> None:
         if row >= len(rows.frames):
             return
         memory = memory_at(rows.before[row], rows.after[row], readout.membranes_at)
-        masks, spare = scratch.masks, scratch.spare_masks
-        done, channels = rows.done[row], tables.layers[0].channels
-        reading = enter(rows.frames[row], done, channels, tables.drive, scratch.values)
+        here = Maps(scratch.masks, scratch.values)
+        there = Maps(scratch.spare_masks, scratch.spare_values)
+        done, kept = rows.done[row], Kept(rows.kept[row], rows.known[row] != 0)
+        reading = enter(rows.frames[row], done, tables.layers[0], tables.drive, here.values)
         for index in range(last + 1):
             pairs, spiked, shortcut_pairs = synaptic_layer(
-                index, reading, done, tables, scratch, memory, masks, spare, rows.logits[row]
+                index, reading, done, tables, scratch, memory, kept, here, there, rows.logits[row]
             )
+            if kept.address:
+                pairs = keep_pairs(pairs, kept)
             rows.active_pairs[row, tables.layers[index].column] = pairs
             if tables.shortcuts[index].column != ABSENT:
                 rows.active_pairs[row, tables.shortcuts[index].column] = shortcut_pairs
             if index < last:
                 rows.spikes[row, index] = spiked
-                masks, spare, spiking = pass_on(
-                    tables.neurons[index], tables, scratch, spare, masks
+                here, there, spiking = pass_on(
+                    tables.neurons[index], tables, scratch.saved_masks, there, here
                 )
-                reading = Reading(spiking, 1 if spiking else 0, 1, ABSENT)
+                reading = hand_on(tables.layers[index + 1], spiking, here.values)
+            kept = Kept(np.uint64(0), False)  # of the first layer only

@@ -23,8 +23,11 @@ from spikeserve.models.engines.kernels.vectors import (
     add_gated,
     convolve_1,
     convolve_4,
+    count_events,
     gather_64,
     gather_128,
+    gather_shorts_64,
+    gather_shorts_128,
     gather_wide_64,
     gather_wide_128,
 )
@@ -67,7 +70,7 @@ def _event_row(width: int, gather: Any, gather_wide: Any) -> Any:
                 places, pointer, from_, to, layer.width, last - first, weights, base, skip,
                 currents, x * width,
             )  # fmt: skip
-            if events_here > part.safe_events:  # rare: once more, in 32 bits
+            if events_here > part.safe_events:  # rare but for wide weights: in 32 bits
                 gather_wide(
                     places, pointer, from_, to, layer.width, last - first, weights, base, skip,
                     gain, layer.shift, currents, x * width,
@@ -82,6 +85,8 @@ def _event_row(width: int, gather: Any, gather_wide: Any) -> Any:
 
 _event_row_64 = _event_row(64, gather_64, gather_wide_64)
 _event_row_128 = _event_row(128, gather_128, gather_wide_128)
+_wide_row_64 = _event_row(64, count_events, gather_shorts_64)
+_wide_row_128 = _event_row(128, count_events, gather_shorts_128)
 
 
 @njit
@@ -99,6 +104,17 @@ def event_row(
     if width == BLOCK:
         return _event_row_128(layer, part, y, lane, gain, events, weights, currents)
     return _event_row_64(layer, part, y, lane, gain, events, weights, currents)
+
+
+@njit
+def wide_row(
+    layer: Any, part: Any, y: int, lane: int, width: int, gain: int, events: Events, weights: Any,
+    currents: Any,
+) -> int:  # fmt: skip
+    """The same for weights of more than 8 bits."""
+    if width == BLOCK:
+        return _wide_row_128(layer, part, y, lane, gain, events, weights, currents)
+    return _wide_row_64(layer, part, y, lane, gain, events, weights, currents)
 
 
 @njit
@@ -168,6 +184,8 @@ def sum_row(
         add_depthwise_row(layer, y, lane, width, inputs.masks, weights.depthwise, currents)
         if layer.shift:
             rescale(currents, 0, layer.out_width * width, gain, layer.shift)
+    elif layer.wide:
+        pairs = wide_row(layer, part, y, lane, width, gain, inputs.events, weights.wide, currents)
     else:
         pairs = event_row(layer, part, y, lane, width, gain, inputs.events, weights.event, currents)
     return pairs
@@ -183,7 +201,12 @@ def add_shortcut_row(
     if shortcut.depthwise_at != ABSENT:
         add_depthwise_row(shortcut, y, lane, width, inputs.masks, weights.depthwise, currents)
     else:
-        pairs = event_row(shortcut, part, y, lane, width, 1, inputs.events, weights.event, added)
+        if shortcut.wide:
+            pairs = wide_row(shortcut, part, y, lane, width, 1, inputs.events, weights.wide, added)
+        else:
+            pairs = event_row(
+                shortcut, part, y, lane, width, 1, inputs.events, weights.event, added
+            )
         for k in range(shortcut.out_width * width):
             currents[k] = clipped(np.int32(currents[k]) + np.int32(added[k]))
     return pairs

@@ -99,6 +99,47 @@ gather_wide_64 = _wide_gatherer(64)
 gather_wide_128 = _wide_gatherer(128)
 
 
+def _short_gatherer(width: int) -> Any:
+    @instruction(types.void)
+    def gather(
+        code: Code, events: Column, pointer: Column, left: Term, right: Term, pitch: Term,
+        kernel: Term, weights: Column, base: Term, skip: Term, gain: Term, shift: Term,
+        currents: Column, at: Term,
+    ) -> None:  # fmt: skip
+        """``sums * gain >> shift`` of weight rows of shorts in 32 bits, clipped."""
+        shorts, ints = code.vector(SHORT, width), code.vector(INT, width)
+        total = code.zero(ints)
+        with code.count(0, kernel) as k:
+            begin = pointer.load(left + k * pitch).widened(LONG)
+            end = pointer.load(right + k * pitch).widened(LONG)
+            with code.count(begin, end) as index:
+                event = events.load(index).widened(LONG)
+                row = weights.load(base + k * skip + event * width, shorts)
+                total += row.widened(ints)
+        scaled = total.term * gain.narrowed(INT).spread(width)
+        shifted = scaled >> shift.narrowed(INT).spread(width)
+        currents.store(at, code.clipped(shifted, SHORT))
+
+    return gather
+
+
+gather_shorts_64 = _short_gatherer(64)
+gather_shorts_128 = _short_gatherer(128)
+
+
+@instruction(types.int64)
+def count_events(
+    code: Code, _events: Column, pointer: Column, left: Term, right: Term, pitch: Term,
+    kernel: Term, _weights: Column, _base: Term, _skip: Term, _currents: Column, _at: Term,
+) -> Term:  # fmt: skip
+    """How many events a window has, without their sums."""
+    count = code.zero(LONG)
+    with code.count(0, kernel) as k:
+        begin = pointer.load(left + k * pitch).widened(LONG)
+        count += pointer.load(right + k * pitch).widened(LONG) - begin
+    return count.term
+
+
 def _convolver(positions: int) -> Any:
     @instruction(types.void)
     def convolve(
@@ -136,28 +177,77 @@ convolve_1 = _convolver(1)
 convolve_4 = _convolver(4)
 
 
-@instruction(types.uint64)
-def fire_word(
-    code: Code, currents: Column, at: Term, biases: Column, bias_at: Term, thresholds: Column,
-    reset_by: Column, channel: Term, old: Column, old_at: Term, new: Column, neuron: Term,
-    multiplier: Term, whole: Term, soft: Term, blocked: Term,
+def _charged(
+    code: Code, currents: Column, at: Term, biases: Column, bias_at: Term, old: Column,
+    old_at: Term, multiplier: Term, whole: Term, nearest: Term | None,
 ) -> Term:  # fmt: skip
-    """One LIF step of ``WORD`` neighbouring neurons; returns their spikes as a mask.
+    """Membranes of ``WORD`` neurons after their leak and their currents.
 
     ``floor(v * multiplier / 65536) + (v & whole)`` is ``floor(v * leak)`` for every leak in
-    0…65536 65536ths, within 16 bits.
+    0…65536 65536ths, within 16 bits. What that floor takes away is the lower half of the product,
+    whose highest bit says whether the next number is nearer.
     """
     shorts, ints = code.vector(SHORT, WORD), code.vector(INT, WORD)
     current = code.saturated("add", currents.load(at, shorts), biases.load(bias_at, shorts))
     v = old.load(old_at, shorts)
     product = v.widened(ints) * multiplier.widened(INT).spread(WORD)
     leaked = (product >> 16).narrowed(shorts) + (v & whole.spread(WORD))
-    v = code.saturated("add", leaked, current)
-    spikes = (v >= thresholds.load(channel, shorts)).reinterpreted(LONG) & ~blocked
-    reset = code.saturated("sub", v, reset_by.load(channel, shorts)) & soft.spread(WORD)
-    fired = spikes.reinterpreted(code.vector(ir.IntType(1), WORD))
-    new.store(neuron, reset.where(fired, v))
-    return spikes
+    if nearest is not None:
+        leaked -= (v * multiplier.spread(WORD) >> 15) & nearest.spread(WORD)
+    return code.saturated("add", leaked, current)
+
+
+def _firing(plain: bool) -> Any:
+    @instruction(types.uint64)
+    def fire(
+        code: Code, currents: Column, at: Term, biases: Column, bias_at: Term,
+        thresholds: Column, reset_by: Column, minima: Column, channel: Term, old: Column,
+        old_at: Term, new: Column, neuron: Term, multiplier: Term, whole: Term, nearest: Term,
+        soft: Term, blocked: Term,
+    ) -> Term:  # fmt: skip
+        """One LIF step of ``WORD`` neighbouring neurons; returns their spikes as a mask.
+
+        The ``plain`` ones, whose leaks are rounded down and who have no minimum, do without both.
+        """
+        shorts = code.vector(SHORT, WORD)
+        v = _charged(
+            code, currents, at, biases, bias_at, old, old_at, multiplier, whole,
+            None if plain else nearest,
+        )  # fmt: skip
+        spikes = (v >= thresholds.load(channel, shorts)).reinterpreted(LONG) & ~blocked
+        reset = code.saturated("sub", v, reset_by.load(channel, shorts)) & soft.spread(WORD)
+        fired = spikes.reinterpreted(code.vector(ir.IntType(1), WORD))
+        v = reset.where(fired, v)
+        new.store(neuron, v if plain else code.larger(v, minima.load(channel, shorts)))
+        return spikes
+
+    return fire
+
+
+fire_plain_word = _firing(plain=True)
+fire_word = _firing(plain=False)
+
+
+@instruction(types.void)
+def count_word(
+    code: Code, currents: Column, at: Term, biases: Column, bias_at: Term, thresholds: Column,
+    reset_by: Column, minima: Column, channel: Term, old: Column, old_at: Term, new: Column,
+    neuron: Term, multiplier: Term, whole: Term, nearest: Term, most: Term, never: Term,
+    counts: Column,
+) -> None:  # fmt: skip
+    """The same for neurons that may spike up to ``most`` times: how often each does."""
+    shorts, ints = code.vector(SHORT, WORD), code.vector(INT, WORD)
+    nothing = code.zero(shorts).term
+    v = _charged(
+        code, currents, at, biases, bias_at, old, old_at, multiplier, whole, nearest
+    )  # fmt: skip
+    reached = code.divided(code.larger(v, nothing), thresholds.load(channel, shorts))
+    times = code.smaller(reached, most.spread(WORD))
+    times = nothing.where(never.reinterpreted(code.vector(ir.IntType(1), WORD)), times)
+    taken = times.widened(ints) * reset_by.load(channel, shorts).widened(ints)
+    v = code.clipped(v.widened(ints) - taken, SHORT)
+    new.store(neuron, code.larger(v, minima.load(channel, shorts)))
+    counts.store(code.zero(LONG).term, times)
 
 
 @instruction(types.void)
