@@ -7,6 +7,7 @@ read out, where a served network ends in a ``Linear``.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -27,6 +28,10 @@ class Synapse:
     """``layer.weight_shape``, rows as in a bundle (kernel row, kernel column, channel)."""
     bias: Floats
     """``[c_out]``."""
+
+    @property
+    def name(self) -> str:
+        return self.layer.name
 
 
 @dataclass(frozen=True)
@@ -87,3 +92,12 @@ class FloatNetwork:
         first = self.layers[0]
         assert isinstance(first, Synapse)
         return first.layer.in_shape
+
+    @property
+    def classes(self) -> int:
+        """How many values are put out."""
+        match self.layers[-1]:
+            case Synapse(layer=layer) | (Pool() as layer):
+                return math.prod(layer.out_shape)
+            case neurons:
+                return math.prod(neurons.shape)

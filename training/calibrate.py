@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from spikeserve.models.exits import ExitPolicy, Floats, Readout, select_exits
 from spikeserve.models.inference import Trace
 from spikeserve.models.manifest import ExitPoint, Exits
+from spikeserve.training.data.dataset import Labels
 
 THRESHOLDS = tuple(round(k / 100, 2) for k in [0, 1, 2, 5, *range(10, 100, 5), 100])
 TEMPERATURE_GRID = np.geomspace(0.05, 20.0, 241)
@@ -19,9 +20,7 @@ WORTH_SHARPENING = 1.05
 """A sharper entropy must save this factor of average timesteps to be chosen."""
 
 
-def fitted_temperatures(
-    trace: Trace, labels: NDArray[np.uint8], logit_scale: float
-) -> tuple[float, ...]:
+def fitted_temperatures(trace: Trace, labels: Labels, logit_scale: float) -> tuple[float, ...]:
     """For every timestep, the temperature that minimises the log-loss on the held-out images."""
 
     def log_loss(t: int, temperature: float) -> float:
@@ -38,7 +37,7 @@ def fitted_temperatures(
 
 
 def exit_point(
-    trace: Trace, entropies: Floats, labels: NDArray[np.uint8], threshold: float
+    trace: Trace, entropies: Floats, labels: Labels, threshold: float
 ) -> tuple[ExitPoint, NDArray[np.int64]]:
     """Accuracy and average timesteps at one threshold, and every row's exit timestep ``[N]``."""
     policy = ExitPolicy(threshold, 1, len(entropies))
@@ -60,14 +59,12 @@ def best_fixed(right: NDArray[np.bool_]) -> float:
     return float(right.mean(axis=1).max())
 
 
-def _curve(trace: Trace, readout: Readout, labels: NDArray[np.uint8]) -> list[ExitPoint]:
+def _curve(trace: Trace, readout: Readout, labels: Labels) -> list[ExitPoint]:
     entropies = trace.entropies(readout)
     return [exit_point(trace, entropies, labels, k / 1000)[0] for k in range(1001)]
 
 
-def calibrated(
-    trace: Trace, labels: NDArray[np.uint8], logit_scale: float, tolerance: float
-) -> Exits:
+def calibrated(trace: Trace, labels: Labels, logit_scale: float, tolerance: float) -> Exits:
     """The exit rule of a bundle, from a run of all timesteps on held-out images.
 
     Args:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from spikeserve.models.errors import ModelError
 from spikeserve.models.terminal import delivered
-from spikeserve.training.data import DATASETS
 from spikeserve.training.errors import TrainingError, TrainingPaused
 
 TRAIN_EXTRA = ("torch", "onnx")
@@ -64,13 +63,13 @@ def _broken(error: ImportError | OSError) -> str:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from spikeserve.training import pipeline
+    from spikeserve.training import data_command, new_command, pipeline
 
     match options.command:
         case "data":
-            new = DATASETS[options.dataset].fetch(options.data, options.source)
-            before = "" if new else "; it was there already, nothing was fetched or read"
-            print(f"{options.dataset} verified in {options.data / options.dataset}{before}")
+            data_command.run(options)
+        case "new":
+            new_command.run(options)
         case "evaluate":
             pipeline.evaluate(options.bundle, options.data)
         case "card":
@@ -101,10 +100,13 @@ def _run_recipe(options: argparse.Namespace) -> None:
     if options.command in ("export", "all"):
         pipeline.export(run, bundle)
     if options.command == "all":
-        pipeline.evaluate(bundle, options.data, run.recipe.data.fraction)
+        pipeline.evaluate(bundle, run.dataset_root, run.recipe.data.fraction)
 
 
 def _parser() -> argparse.ArgumentParser:
+    from spikeserve.training import data_command, new_command
+    from spikeserve.training.options import minutes, share
+
     parser = argparse.ArgumentParser(prog="spiketrain", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
 
@@ -113,9 +115,9 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--data", type=Path, default=Path("data"), help="where data sets lie")
         return sub
 
-    fetch = command("data", "fetch and verify a data set")
-    fetch.add_argument("dataset", choices=sorted(DATASETS))
-    fetch.add_argument("--source", type=Path, help="archive or folder instead of a download")
+    data_command.add_arguments(command("data", data_command.ABOUT))
+    new = commands.add_parser("new", help=new_command.ABOUT, description=new_command.ABOUT)
+    new_command.add_arguments(new)
     for name, about in {
         "fit": "train a recipe's stages",
         "quantize": "round the trained network to the integer program",
@@ -128,7 +130,7 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--run", type=Path, help="run folder (default: runs/<name>)")
         sub.add_argument(
             "--trial",
-            type=_share,
+            type=share,
             metavar="SHARE",
             help="only this share of the data, one epoch a stage, small batches: does it all work?",
         )
@@ -136,7 +138,7 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument("--resume", action="store_true", help="go on where the run stopped")
             sub.add_argument(
                 "--minutes",
-                type=_minutes,
+                type=minutes,
                 help="stop before the epoch that would take longer, but not before the first; "
                 f"exit status {PAUSED}",
             )
@@ -155,27 +157,6 @@ def _parser() -> argparse.ArgumentParser:
     }.items():
         command(name, about).add_argument("bundle", type=Path)
     return parser
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number") from error
-
-
-def _minutes(text: str) -> float:
-    minutes = _number(text)
-    if not minutes >= 0:
-        raise argparse.ArgumentTypeError(f"{text} is below 0")
-    return minutes
-
-
-def _share(text: str) -> float:
-    share = _number(text)
-    if not 0 < share <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not in 0…1")
-    return share
 
 
 if __name__ == "__main__":

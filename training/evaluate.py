@@ -8,10 +8,11 @@ from spikeserve.models.bundle import Bundle
 from spikeserve.models.energy.estimate import EnergyModel
 from spikeserve.models.energy.hardware import load_profile
 from spikeserve.models.engines.contract import Engine
-from spikeserve.models.inference import Counts, trace
-from spikeserve.models.manifest import Evaluation, ExitPoint
+from spikeserve.models.inference import Counts, Trace, trace
+from spikeserve.models.manifest import Evaluation, ExitPoint, Manifest
 from spikeserve.training.calibrate import THRESHOLDS, exit_point
 from spikeserve.training.data import Split
+from spikeserve.training.data.dataset import Labels
 
 
 def evaluated(bundle: Bundle, engine: Engine, test: Split, dataset: str) -> Evaluation:
@@ -19,24 +20,30 @@ def evaluated(bundle: Bundle, engine: Engine, test: Split, dataset: str) -> Eval
 
     Exits selected afterwards equal real early exits: a tested invariant.
     """
-    manifest = bundle.manifest
-    run = trace(engine, manifest.encoding, test.images)
+    run = trace(engine, bundle.manifest.encoding, test.images)
+    return measured(bundle.manifest, run, test.labels, dataset, engine.name)
+
+
+def measured(
+    manifest: Manifest, run: Trace, labels: Labels, dataset: str, engine: str
+) -> Evaluation:
+    """The same from a full run on images of ``labels [N]``."""
     entropies = run.entropies(manifest.readout)
     energy = EnergyModel(manifest, load_profile())
 
     def point(threshold: float) -> tuple[ExitPoint, Counts]:
-        result, exits = exit_point(run, entropies, test.labels, threshold)
+        result, exits = exit_point(run, entropies, labels, threshold)
         mean = float(energy.estimates(run.active_pairs, exits).total_pj.mean())
         return result.model_copy(update={"energy_pj": round(mean, 1)}), exits
 
-    default, exits = point(manifest.exits.default_entropy_threshold)
+    default, exits = point(manifest.default_threshold)
     neurons = np.array([np.prod(lif.in_shape) for lif in manifest.network.lifs])
     rates = run.spikes.mean(axis=1) / neurons
     return Evaluation(
         dataset=dataset,
-        images=len(test),
-        engine=engine.name,
-        accuracy_by_timestep=tuple(float(x) for x in (run.predictions == test.labels).mean(axis=1)),
+        images=len(labels),
+        engine=engine,
+        accuracy_by_timestep=tuple(float(x) for x in (run.predictions == labels).mean(axis=1)),
         default=default,
         exit_histogram=tuple(int((exits == t).sum()) for t in range(1, manifest.timesteps + 1)),
         table=tuple(point(threshold)[0] for threshold in THRESHOLDS),

@@ -21,7 +21,7 @@ class FrameEncoder:
 
     def __call__(self, images: Tensor, timesteps: int) -> Tensor:
         """Frames ``[T, B, C, H, W]``, channels last in memory, of ``images [B, H, W, C]`` uint8."""
-        frames = self.table[:timesteps, images.long()]  # [T, B, H, W, C]
+        frames = self.table[:timesteps, images.to(self.table.device).long()]  # [T, B, H, W, C]
         return frames.to(self.dtype).div_(PIXEL_UNIT).permute(0, 1, 4, 2, 3)
 
     def autocast(self) -> torch.autocast:

@@ -18,6 +18,7 @@ from spikeserve.training.build import SpikingNetwork
 from spikeserve.training.calibrate import calibrated
 from spikeserve.training.card import card
 from spikeserve.training.data import titled
+from spikeserve.training.errors import TrainingError
 from spikeserve.training.evaluate import evaluated
 from spikeserve.training.export import step_graph
 from spikeserve.training.provenance import provenance
@@ -71,7 +72,7 @@ def calibrate(run: Run) -> Exits:
     full = trace(EventEngine(program), run.recipe.encoding, rest.images)
     exits = calibrated(full, rest.labels, program.logit_scale, run.recipe.calibrate.tolerance)
     write_exits(run, exits)
-    accuracy = " ".join(f"{100 * value:.2f}" for value in exits.accuracy_by_timestep)
+    accuracy = " ".join(f"{100 * value:.2f}" for value in exits.accuracy_by_timestep or ())
     print(f"calibrated on {len(rest):,} held-out images: % by timestep {accuracy}")
     print(f"default entropy threshold {exits.default_entropy_threshold}")
     return exits
@@ -108,7 +109,13 @@ def evaluate(bundle_folder: Path, data_root: Path, fraction: float = 1.0) -> Non
     """Measure a bundle on the test set, store the result in its manifest, rewrite the card."""
     bundle = load_bundle(bundle_folder)
     engine = build_engine(bundle)
-    dataset = titled(bundle.manifest.provenance.dataset)
+    provenance = bundle.manifest.provenance
+    dataset = titled(provenance.dataset, data_root)
+    if dataset.sha256 != provenance.dataset_sha256:
+        raise TrainingError(
+            f"{bundle_folder} was trained on another preparation of {dataset.title!r} than the one "
+            f"in {data_root}: what it is evaluated on there, it may have seen"
+        )
     test = dataset.test(data_root).head(fraction)
     result = evaluated(bundle, engine, test, dataset.title)
     save_manifest(bundle_folder, bundle.manifest.model_copy(update={"evaluation": result}))

@@ -6,8 +6,11 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
+from spikeserve.models.bundle import Bundle
 from spikeserve.models.manifest import Pretraining, Provenance
-from spikeserve.training.data import DATASETS
+from spikeserve.training.bundle_start import PREFIX as BUNDLE
+from spikeserve.training.bundle_start import bundle_of
+from spikeserve.training.data import named
 from spikeserve.training.recipe import Recipe
 from spikeserve.training.run import Run
 from spikeserve.training.run_folder import RunFolder
@@ -32,18 +35,20 @@ def provenance(run: Run) -> Provenance:
         software={name: version(name) for name in ("torch", "numpy", "onnx")},
         hardware=_hardware(folder, stages),
         training_seconds=_training_seconds(folder, stages),
-        pretraining=tuple(pretraining(folder, recipe, recipe.required)),
+        pretraining=tuple(pretraining(folder, recipe, recipe.required, run.data_root)),
     )
 
 
 def pretraining(
-    folder: RunFolder, recipe: Recipe, indices: tuple[int, ...]
+    folder: RunFolder, recipe: Recipe, indices: tuple[int, ...], data_root: Path
 ) -> Iterator[Pretraining]:
     """The runs that pretrained weights of stages ``indices`` come from, directly or not."""
     runs: dict[Path, tuple[RunFolder, list[str]]] = {}
     for index in indices:
         pretrained = recipe.stages[index].pretrained
-        if pretrained is not None:
+        if pretrained is not None and pretrained.startswith(BUNDLE):
+            yield from _of_bundle(bundle_of(pretrained))
+        elif pretrained is not None:
             other, stage = folder.pretrained_run(pretrained)
             runs.setdefault(other.path, (other, []))[1].append(stage)
     for other, stages in runs.values():
@@ -52,10 +57,19 @@ def pretraining(
         names = {theirs.stages[index].name for index in required}
         yield Pretraining(
             recipe=theirs.name,
-            dataset=DATASETS[theirs.data.dataset].title,
+            dataset=named(theirs.data.dataset, data_root)[0].title,
             training_seconds=_training_seconds(other, names),
         )
-        yield from pretraining(other, theirs, required)
+        yield from pretraining(other, theirs, required, data_root)
+
+
+def _of_bundle(bundle: Bundle) -> Iterator[Pretraining]:
+    """The run that made a bundle, and those that it began with."""
+    source = bundle.manifest.training
+    yield Pretraining(
+        recipe=source.recipe, dataset=source.dataset, training_seconds=source.training_seconds
+    )
+    yield from source.pretraining
 
 
 def _training_seconds(folder: RunFolder, stages: set[str]) -> float | None:

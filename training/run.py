@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
-from spikeserve.training.data import DATASETS, Dataset, Split, held_out
+from spikeserve.training.bundle_start import PREFIX as BUNDLE
+from spikeserve.training.data import Split, Stored, held_out, named
 from spikeserve.training.recipe import Recipe, load_recipe
 
 TRIAL_EPOCHS = 1
@@ -33,7 +35,7 @@ class Run:
         """A short run of the same recipe: a share of the data, one epoch a stage, small batches.
 
         Its name and folder end in ``-trial``. Learning rates are in proportion to the batch size.
-        Pretrained weights and teachers are left out: such a stage starts from the stage before it,
+        Other runs' weights and teachers are left out: such a stage starts from the stage before it,
         and learns from labels alone.
         """
         recipe = self.recipe
@@ -45,7 +47,7 @@ class Run:
                 update={
                     "epochs": min(stage.epochs, TRIAL_EPOCHS),
                     "learning_rate": stage.learning_rate * scale,
-                    "pretrained": None,
+                    "pretrained": _kept(stage.pretrained),
                     "ann_teacher": None,
                 }
             )
@@ -65,13 +67,27 @@ class Run:
         digest = hashlib.sha256(trial.model_dump_json().encode()).hexdigest()
         return replace(self, recipe=trial, recipe_sha256=digest, folder=folder)
 
+    @cached_property
+    def _named(self) -> tuple[Stored, Path]:
+        return named(self.recipe.data.dataset, self.data_root)
+
     @property
-    def dataset(self) -> Dataset:
-        return DATASETS[self.recipe.data.dataset]
+    def dataset(self) -> Stored:
+        return self._named[0]
+
+    @property
+    def dataset_root(self) -> Path:
+        """Where the data set's folder lies."""
+        return self._named[1]
 
     def splits(self) -> tuple[Split, Split]:
         """Images to fit on and images to calibrate on, both from the training set."""
         settings = self.recipe.data
-        train = self.dataset.train(self.data_root)
+        train = self.dataset.train(self.dataset_root)
         fitting, rest = held_out(train, settings.held_out, self.recipe.seed)
         return fitting.head(settings.fraction), rest.head(settings.fraction)
+
+
+def _kept(pretrained: str | None) -> str | None:
+    """Weights that a trial starts from as well: those of bundles, which are there."""
+    return pretrained if pretrained is not None and pretrained.startswith(BUNDLE) else None

@@ -19,6 +19,8 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
+from spikeserve.training.bundle_start import PREFIX as BUNDLE
+from spikeserve.training.bundle_start import bundle_of
 from spikeserve.training.errors import TrainingError
 from spikeserve.training.recipe import Recipe
 from spikeserve.training.stage import Stage
@@ -180,6 +182,18 @@ class RunFolder:
         """The run folder beside this one, and the stage in it, that ``recipe/stage`` names."""
         name, stage = pretrained.split("/")
         return RunFolder(self.path.with_name(name)), stage
+
+    def check_pretrained(self, pretrained: str, recipe: Recipe) -> None:
+        """Check that the weights that a stage of ``recipe`` starts from are there.
+
+        Raises:
+            TrainingError: see :meth:`pretrained_weights` and
+                :func:`spikeserve.training.bundle_start.bundle_of`.
+        """
+        if pretrained.startswith(BUNDLE):
+            bundle_of(pretrained)
+        else:
+            self.pretrained_weights(pretrained, recipe)
 
     def pretrained_weights(self, pretrained: str, recipe: Recipe) -> Path:
         """Where the pretrained weights are that a stage of ``recipe`` starts from.

@@ -32,10 +32,11 @@ class Stage(Section):
     name: Annotated[str, Field(pattern=f"^{NAME}$")]
     init_from: str | None = None
     """The earlier stage whose weights this one starts from; the stage before, unless named."""
-    pretrained: Annotated[str | None, Field(pattern=f"^{NAME}/{NAME}$")] = None
+    pretrained: Annotated[str | None, Field(pattern=f"^({NAME}/{NAME}|bundle:.+)$")] = None
     """``recipe/stage`` of another data set or network whose weights this stage starts from, all but
     the classifier's; that recipe's run folder lies beside this run's. Layers with weights are
-    matched in order."""
+    matched in order. Or ``bundle:`` and a shipped bundle's name or a bundle's folder
+    (:mod:`spikeserve.training.bundle_start`)."""
     neurons: Literal["relu", "clipped-relu", "halved-relu", "lif"]
     """``clipped-relu`` has the levels 0, 1/T, … 1 of neurons that fire up to T times,
     ``halved-relu`` 1, 1/2, … 2^(1-T) and 0 of neurons that fire once and count by their time."""
@@ -74,6 +75,9 @@ class Stage(Section):
     accumulation: Literal["mean", "halving"] = "mean"
     """How timesteps add up to an output: alike, or each counting half as much as the one before.
     Only ``mean`` can be served."""
+    frozen: Annotated[Whole, Field(ge=0, le=1000, repr=False)] = 0
+    """How many of the first layers with weights stay as the stage begins with them, batch-norm and
+    neurons included."""
     train_leak: Flag = False
     train_threshold: Flag = True
     label_smoothing: Annotated[Real, Field(ge=0, lt=1)] = 0.0

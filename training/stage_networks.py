@@ -10,6 +10,8 @@ from torch import Tensor
 from spikeserve.models.layers import Conv
 from spikeserve.models.network import Network
 from spikeserve.training.build import SpikingNetwork, folded
+from spikeserve.training.bundle_start import PREFIX as BUNDLE
+from spikeserve.training.bundle_start import bundle_of, set_from_bundle
 from spikeserve.training.compensation import compensated, patch_covariance
 from spikeserve.training.conversion import set_thresholds
 from spikeserve.training.errors import TrainingError
@@ -60,7 +62,10 @@ class StageNetworks:
         stage = self.recipe.stages[index]
         initial = self.recipe.initial_stage(index)
         model = self._built(normalised=True) if initial is None else self.final(initial)
-        if stage.pretrained is not None:
+        if stage.pretrained is not None and stage.pretrained.startswith(BUNDLE):
+            count = set_from_bundle(model, bundle_of(stage.pretrained).program, sample(1))
+            print(f"{stage.name}: starts from {count} layers of {stage.pretrained}", flush=True)
+        elif stage.pretrained is not None:
             self._load_pretrained(model, stage.pretrained)
         if stage.fold is not None:
             model = folded(model, stage.fold)
@@ -183,4 +188,13 @@ def _configured(model: SpikingNetwork, stage: Stage) -> SpikingNetwork:
         module.weight_bits = stage.weight_bits
     for module in model.synaptic[:-1]:
         module.bias.requires_grad_(stage.fold == "current")
+    if stage.frozen >= len(model.synaptic):
+        raise TrainingError(f"stage {stage.name!r}: {stage.frozen} layers frozen, nothing trains")
+    for index, module in enumerate(model.synaptic):
+        module.frozen = index < stage.frozen
+        if module.frozen:
+            module.requires_grad_(requires_grad=False)
+    for neurons, feeding in zip(model.neurons, model.network.feeding, strict=True):
+        if max(feeding) < stage.frozen:
+            neurons.requires_grad_(requires_grad=False)
     return model

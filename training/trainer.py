@@ -73,7 +73,7 @@ class Trainer:
                 stack.enter_context(self.folder.locked())
                 for stage in stages:  # or the folder would hold a run that cannot go on
                     if stage.pretrained is not None and not self.folder.finished(stage):
-                        self.folder.pretrained_weights(stage.pretrained, self.recipe)
+                        self.folder.check_pretrained(stage.pretrained, self.recipe)
                     if stage.ann_teacher is not None and not self.folder.finished(stage):
                         self.networks.ann_teacher(stage.ann_teacher)
                 self.folder.start(self.recipe, resume=resume)

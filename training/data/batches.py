@@ -1,4 +1,4 @@
-"""Shuffled, augmented batches of a split that stays on the device."""
+"""Shuffled, augmented batches of a split that stays on the device, or on disk where it is large."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from spikeserve.training.data.dataset import Split
 
 @dataclass(frozen=True)
 class Batches:
-    """A split on the device, images as uint8."""
+    """A split on the device, images as uint8; those that are mapped to memory stay there."""
 
     images: Tensor  # [N, H, W, C] uint8
     labels: Tensor  # [N] int64
@@ -23,8 +23,9 @@ class Batches:
     @classmethod
     def on(cls, device: torch.device, split: Split) -> Batches:
         """Copy ``split`` to ``device``."""
+        images = torch.from_numpy(split.images)
         return cls(
-            torch.from_numpy(split.images).to(device),
+            images if isinstance(split.images, np.memmap) else images.to(device),
             torch.from_numpy(split.labels.astype(np.int64)).to(device),
         )
 
@@ -46,4 +47,5 @@ class Batches:
         size = min(batch_size, len(order))
         for batch in range(self.count(batch_size, share)):
             index = order[batch * size : (batch + 1) * size]
-            yield augmentation(self.images[index], generator), self.labels[index]
+            images = self.images[index.to(self.images.device)].to(device)
+            yield augmentation(images, generator), self.labels[index]

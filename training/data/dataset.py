@@ -1,7 +1,8 @@
 """A data set on disk: two splits of uint8 arrays whose sha256 is known.
 
-Arrays must be the published ones, from whatever archive they were decoded: images
-``[N, H, W, C]``, labels ``[N]``. Each set has a folder of its own under the data root.
+Arrays must be those that are expected, from whatever archive or folder they were made: images
+``[N, H, W, C]``, labels ``[N]``. Each set has a folder of its own under the data root. Images that
+would crowd memory stay on disk, mapped to memory, and nothing here copies them.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,16 +21,20 @@ from spikeserve.training.data.archives import unpacked
 from spikeserve.training.errors import DataError
 
 Pixels = NDArray[np.uint8]
+Labels = NDArray[np.unsignedinteger[Any]]
 Arrays = dict[str, Pixels]
 """``train_images``, ``train_labels``, ``test_images`` and ``test_labels``."""
+HASHED_BYTES = 1 << 26
+LARGEST_COPY = 1 << 30
+"""Bytes of an array that is read into memory as a whole."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Images ``[N, H, W, C]`` and labels ``[N]``, both uint8."""
+    """Images ``[N, H, W, C]`` uint8 and labels ``[N]``, uint8 or uint16."""
 
     images: Pixels
-    labels: Pixels
+    labels: Labels
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -36,38 +42,44 @@ class Split:
     def head(self, fraction: float) -> Split:
         """The first ``fraction`` of the split, at least one image."""
         count = max(1, round(len(self) * fraction))
-        return Split(self.images[:count], self.labels[:count])
+        return self.part(slice(count))
+
+    def part(self, which: slice | NDArray[np.int64]) -> Split:
+        """Some of its images: of a slice no copies."""
+        return Split(self.images[which], self.labels[which])
 
 
 def held_out(train: Split, count: int, seed: int) -> tuple[Split, Split]:
     """Training images to fit on, and ``count`` others to calibrate on.
+
+    They are drawn by ``seed``; of images that are not in memory the last are taken, since such sets
+    are stored in an order that was drawn.
 
     Raises:
         DataError: there are no more than ``count`` images.
     """
     if count >= len(train):
         raise DataError(f"{count:,} of {len(train):,} training images cannot be held out")
+    if isinstance(train.images, np.memmap):
+        return train.part(slice(-count)), train.part(slice(-count, None))
     order = np.random.default_rng(seed).permutation(len(train))
-    fit, rest = order[:-count], order[-count:]
-    return (
-        Split(train.images[fit], train.labels[fit]),
-        Split(train.images[rest], train.labels[rest]),
-    )
+    return train.part(order[:-count]), train.part(order[-count:])
 
 
 @dataclass(frozen=True)
-class Dataset:
-    """A data set's names, hashes, archives and their layouts."""
+class Stored:
+    """A set's names and hashes, and its arrays once they are stored."""
 
     name: str
     title: str
     citation: str
     labels: tuple[str, ...]
     sha256: dict[str, str]
-    decoders: tuple[Callable[[Path], Arrays | None], ...]
-    """Each reads one layout of an unpacked archive, and returns None for other layouts."""
-    download: Callable[[Path], Path]
-    """Fetches an archive into a folder and returns its path."""
+
+    @property
+    def command(self) -> str:
+        """What stores it."""
+        return f"spiketrain data {self.name}"
 
     def train(self, root: Path) -> Split:
         """The training images."""
@@ -76,6 +88,42 @@ class Dataset:
     def test(self, root: Path) -> Split:
         """The test images. Nothing that trains, quantises or calibrates reads them."""
         return self._load(root / self.name, "test")
+
+    def _load(self, folder: Path, split: str) -> Split:
+        arrays: list[Any] = []
+        again = f"run: {self.command} --data {folder.parent}"
+        for part in ("images", "labels"):
+            name = f"{split}_{part}"
+            if not (folder / f"{name}.npy").exists():
+                raise DataError(f"{folder} has no {name}.npy; {again}")
+            array = self._stored(folder, name)
+            if array is None:
+                raise DataError(f"{folder}/{name}.npy is damaged; {again}")
+            arrays.append(array)
+        return Split(*arrays)
+
+    def _stored(self, folder: Path, name: str) -> Pixels | None:
+        """The array ``name`` if its sha256 is the expected one; None if missing or damaged.
+
+        Where it is large it stays on disk, mapped to memory.
+        """
+        try:
+            array: Pixels = np.load(folder / f"{name}.npy", mmap_mode="c", allow_pickle=False)
+            if array.nbytes <= LARGEST_COPY:
+                array = np.array(array)
+        except (OSError, ValueError, EOFError):
+            return None
+        return array if array_sha256(array) == self.sha256[name] else None
+
+
+@dataclass(frozen=True)
+class Dataset(Stored):
+    """A published data set: where it comes from, and the layouts of its archives."""
+
+    decoders: tuple[Callable[[Path], Arrays | None], ...]
+    """Each reads one layout of an unpacked archive, and returns None for other layouts."""
+    download: Callable[[Path], Path]
+    """Fetches an archive into a folder and returns its path."""
 
     def fetch(self, root: Path, source: Path | None) -> bool:
         """Decode, verify and store the set under ``root``; False if it was stored before.
@@ -100,7 +148,7 @@ class Dataset:
                     raise DataError(f"{error}; delete {archive} and retry") from error
                 raise
             for name, array in arrays.items():
-                found = _sha256(array)
+                found = array_sha256(array)
                 if found != self.sha256[name]:
                     raise DataError(
                         f"{name} decode to sha256 {found}, not {self.title}'s {self.sha256[name]}"
@@ -119,26 +167,11 @@ class Dataset:
             raise DataError(f"{source}: no known layout of {self.title}")
         return arrays
 
-    def _load(self, folder: Path, split: str) -> Split:
-        arrays, again = [], f"run: spiketrain data {self.name} --data {folder.parent}"
-        for part in ("images", "labels"):
-            name = f"{split}_{part}"
-            if not (folder / f"{name}.npy").exists():
-                raise DataError(f"{folder} has no {name}.npy; {again}")
-            array = self._stored(folder, name)
-            if array is None:
-                raise DataError(f"{folder}/{name}.npy is damaged; {again}")
-            arrays.append(array)
-        return Split(*arrays)
 
-    def _stored(self, folder: Path, name: str) -> Pixels | None:
-        """The array ``name`` if its sha256 is the published one; None if missing or damaged."""
-        try:
-            array: Pixels = np.load(folder / f"{name}.npy", allow_pickle=False)
-        except (OSError, ValueError, EOFError):
-            return None
-        return array if _sha256(array) == self.sha256[name] else None
-
-
-def _sha256(array: Pixels) -> str:
-    return hashlib.sha256(array.tobytes()).hexdigest()
+def array_sha256(array: NDArray[Any]) -> str:
+    """The sha256 of an array's bytes, read in pieces."""
+    digest = hashlib.sha256()
+    rows = max(1, HASHED_BYTES // max(1, array[:1].nbytes))
+    for start in range(0, len(array), rows):
+        digest.update(np.ascontiguousarray(array[start : start + rows]).data)
+    return digest.hexdigest()

@@ -1,0 +1,145 @@
+"""Which layers need more than eight bits: found by measuring, one layer after the other.
+
+The bar is the float network's own agreement with itself under half a grey level of noise, which no
+camera and no image file is better than. While agreement is below it, the layer that gains most is
+widened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeserve.importing.inputs import Inputs
+from spikeserve.importing.integers import COARSE, FINE, Rounded, Settings, groups, integers
+from spikeserve.importing.interpreter import Answer, interpreted
+from spikeserve.importing.measure import Agreement, Truth
+from spikeserve.importing.network import FloatNetwork
+from spikeserve.importing.readout import readout_of
+from spikeserve.importing.served import answered
+from spikeserve.models.inference import Trace
+from spikeserve.models.layers import Synaptic
+
+GOOD_COUNTS = 0.99
+"""The bar for counts of events, which have no grey levels."""
+LEAST_TRIED, MOST_TRIED = 50, 500
+TRIED_MACS = 2e11
+"""How many multiply-accumulates one try may take."""
+DRAWS = 3  # of noise: one alone says little of a few hundred inputs
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A float network, its integer program, and how well they agree."""
+
+    network: FloatNetwork
+    inputs: Inputs
+    answer: Answer
+    truth: Truth
+    rounded: Rounded
+    settings: Settings
+    trace: Trace
+    agreement: Agreement
+    noise: Agreement | None
+    """Of the float network with itself under half a grey level of noise; None for counts."""
+    tried: tuple[str, ...]
+    """Bits that were tried, and what they gave."""
+
+    @property
+    def bar(self) -> float:
+        """What agreement should reach, without ties."""
+        return GOOD_COUNTS if self.noise is None else self.noise.without_ties
+
+
+def measured(
+    full: FloatNetwork,
+    inputs: Inputs,
+    answer: Answer,
+    *,
+    bits: int = COARSE,
+    largest_count: int | None = None,
+    say: Say,
+) -> Measured:
+    """Round ``full`` with as many bits as it needs.
+
+    Args:
+        answer: what the float network puts out for ``inputs``.
+        bits: of weights that need no more.
+    """
+    timesteps, readout = len(answer.outputs), readout_of(full)
+    truth = Truth.of(answer, readout)
+    noise, noisy = None, []
+    if inputs.constant:
+        say("the float network again, under half a grey level of noise")
+        for draw in range(DRAWS):
+            moved = interpreted(full, inputs.blurred(draw), timesteps, np.float32)
+            noisy.append(readout.accumulated(moved.outputs).argmax(axis=2))
+        noise = Agreement.over(truth, noisy)
+    many = groups(full)
+    first = max(bits, FINE) if inputs.constant else bits
+    settings = Settings(
+        normalisation=inputs.normalisation,
+        most=tuple(int(most) for most in answer.most),
+        largest_logit=float(np.abs(answer.outputs).max()) or 1.0,
+        bits=(first, *[bits] * (many - 1)),
+        largest_count=largest_count,
+    )
+    rows = _subset(full, len(inputs), timesteps)
+    some = truth.of_rows(rows)
+    bar = GOOD_COUNTS
+    if noisy:
+        bar = Agreement.over(some, [classes[:, rows] for classes in noisy]).without_ties
+
+    def agreement(settings: Settings) -> float:
+        trace = answered(integers(full, settings), inputs[rows], timesteps)
+        return Agreement.of(some, trace.predictions).without_ties
+
+    tried: list[str] = []
+    reached = agreement(settings)
+    tried.append(_shown(settings.bits, reached))
+    while reached < bar and (narrow := [k for k in range(many) if settings.bits[k] < FINE]):
+        say(f"{tried[-1]}, the bar is {100 * bar:.1f} %: widens a layer")
+        choices = [_widened(settings, k) for k in narrow]
+        results = [agreement(choice) for choice in choices]
+        tried += [_shown(c.bits, r) for c, r in zip(choices, results, strict=True)]
+        best = int(np.argmax(results))
+        if results[best] <= reached:
+            break
+        settings, reached = choices[best], results[best]
+    rounded = integers(full, settings)
+    trace = answered(rounded, inputs, timesteps)
+    return Measured(
+        full,
+        inputs,
+        answer,
+        truth,
+        rounded,
+        settings,
+        trace,
+        Agreement.of(truth, trace.predictions),
+        noise,
+        tuple(tried),
+    )
+
+
+def _widened(settings: Settings, group: int) -> Settings:
+    bits = tuple(FINE if k == group else b for k, b in enumerate(settings.bits))
+    return replace(settings, bits=bits)
+
+
+def _shown(bits: tuple[int, ...], agreement: float) -> str:
+    return f"{'/'.join(map(str, bits))} bits: {100 * agreement:.2f} %"
+
+
+def _subset(full: FloatNetwork, count: int, timesteps: int) -> NDArray[np.int64]:
+    """Inputs that tries are measured on: fewer of large networks."""
+    described = [getattr(layer, "layer", layer) for layer in full.layers]
+    macs = sum(layer.macs for layer in described if isinstance(layer, Synaptic))
+    affordable = int(TRIED_MACS / (macs * timesteps))
+    most = min(count, max(LEAST_TRIED, min(MOST_TRIED, affordable)))
+    return np.linspace(0, count - 1, most).astype(np.int64)
