@@ -11,6 +11,8 @@ from spikeserve.training.bundle_start import PREFIX
 FEW, MANY = 2_000, 20_000
 """Pictures to train on. Few: what the bundle has learned is kept in its first layers. Many: as the
 bundles themselves were trained."""
+KEPT = 5
+"""First layers that stay the bundle's where pictures are few."""
 MOST_HELD_OUT = 5_000
 FEWEST_HELD_OUT = 10
 
@@ -45,7 +47,7 @@ def sensible(images: int, side: int, start: str | None) -> Plan:
     rest = held_out(images)
     if images < FEW:
         batch = min(32, max(8, (images - rest) // 4))
-        return Plan(side, batch, rest, start, 5 if start else 0, 20 if start else 40, 3, 0.01)
+        return Plan(side, batch, rest, start, KEPT if start else 0, 20 if start else 40, 3, 0.01)
     if images < MANY:
         return Plan(side, 64, rest, start, 0, 15 if start else 25, 3, 0.01 if start else 0.02)
     return Plan(side, 256, rest, start, 0, 12 if start else 18, 3, 0.02)
