@@ -67,7 +67,7 @@ def test_two_commands_lead_to_a_bundle(
     manifest = bundle.manifest
     assert manifest.labels == ("bright", "dark")
     assert manifest.provenance.dataset == "folder mine"
-    assert [one.recipe for one in manifest.provenance.pretraining][0] == BUNDLE
+    assert manifest.provenance.pretraining[0].recipe == BUNDLE
     card = json.loads(Path("data/mine/card.json").read_text("utf-8"))
     assert manifest.provenance.dataset_sha256 == card["sha256"]
     assert manifest.evaluation is not None
@@ -135,7 +135,7 @@ def test_larger_pictures_are_halved_more_often(side: int) -> None:
 
 
 def test_epochs_fit_the_minutes_that_there_are() -> None:
-    plan = new_command.sensible(1000, 32, BUNDLE)
+    plan = new_command.sensible(1000, (32, 32, 3), BUNDLE)
     reckoned = Rehearsal(20.0, (400.0, 200.0))
     kept, _ = new_command._within(plan, reckoned, 900)
     assert kept == plan
