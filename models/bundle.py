@@ -26,11 +26,12 @@ from spikeserve.models.layers.lif import MEMBRANE_MIN
 from spikeserve.models.manifest import Manifest
 from spikeserve.models.network import Network
 from spikeserve.models.program import Drive, IntegerNeurons, IntegerWeights, Program
+from spikeserve.models.self_test import FILE as SELF_TEST
+from spikeserve.models.self_test import SelfTestFile
 
 SCHEMA_VERSION = 2
 MANIFEST, WEIGHTS, GRAPH, CARD = "manifest.json", "weights.safetensors", "step.onnx", "CARD.md"
 MAX_FILE_BYTES = 1 << 30
-TIMESTEPS_OF_FORMAT_1 = 64
 DRIVE = fields(Drive)
 LATER = {"leak_bits": 8, "leak_rounding": "floor", "max_spikes": 1, "weight_bits": None}
 """Fields of layers that came with format 2, and what they say of programs of format 1."""
@@ -44,6 +45,7 @@ class Bundle:
     program: Program
     graph: bytes
     """The ONNX step graph."""
+    self_test: SelfTestFile | None = None
 
 
 def load_bundle(folder: Path) -> Bundle:
@@ -53,20 +55,23 @@ def load_bundle(folder: Path) -> Bundle:
         BundleError: names the offending file and what to do about it.
     """
     manifest = load_manifest(folder)
-    for name in (WEIGHTS, GRAPH):
+    needed = (WEIGHTS, GRAPH, *((SELF_TEST,) if manifest.self_test else ()))
+    for name in needed:
         if name not in manifest.files:
             raise BundleError(f"{folder / MANIFEST} lists no {name}; export the bundle again")
     contents = {}
     for name, digest in manifest.files.items():
         data = _verified(folder, name, digest)
-        if name in (WEIGHTS, GRAPH):
+        if name in needed:
             contents[name] = data
     try:
         tensors = load_safetensors(contents[WEIGHTS])
     except (SafetensorError, ValueError, KeyError) as error:  # KeyError: a type numpy has not
         raise BundleError(f"{folder / WEIGHTS} is not a safetensors file: {error}") from error
     try:
-        program = program_from_tensors(manifest.network, tensors, manifest.logit_scale)
+        program = program_from_tensors(
+            manifest.network, tensors, manifest.logit_scale, manifest.encoding.largest_count
+        )
     except ModelError as error:
         raise BundleError(
             f"{folder / WEIGHTS} does not fit {MANIFEST}: {error}; export the bundle again"
@@ -77,7 +82,24 @@ def load_bundle(folder: Path) -> Bundle:
             f"{folder / WEIGHTS} holds a program of format {program.format}, {MANIFEST} says "
             f"schema version {manifest.schema_version}; export the bundle again"
         )
-    return Bundle(manifest, program, contents[GRAPH])
+    return Bundle(manifest, program, contents[GRAPH], _self_test(folder, manifest, contents))
+
+
+def _self_test(
+    folder: Path, manifest: Manifest, contents: Mapping[str, bytes]
+) -> SelfTestFile | None:
+    if manifest.self_test is None:
+        return None
+    try:
+        file = SelfTestFile.read(
+            contents[SELF_TEST], manifest.input_shape, manifest.network.classes
+        )
+    except BundleError as error:
+        raise BundleError(f"{folder}: {error}; import the network again") from error
+    said = (manifest.self_test.timesteps, manifest.self_test.inputs)
+    if file.outputs.shape[:2] != said:
+        raise BundleError(f"{folder / SELF_TEST} holds other inputs than {MANIFEST} says")
+    return file
 
 
 def load_manifest(folder: Path) -> Manifest:
@@ -116,8 +138,7 @@ def save_bundle(folder: Path, manifest: Manifest, program: Program, graph: bytes
         BundleError: the manifest is another program's; nothing was written.
     """
     _check_bits(folder, manifest, program)
-    longer = manifest.timesteps > TIMESTEPS_OF_FORMAT_1
-    version = max(program.format, 2 if longer else 1)
+    version = max(program.format, manifest.least_schema)
     manifest = manifest.model_copy(update={"schema_version": version})
     folder.mkdir(parents=True, exist_ok=True)
     contents = {WEIGHTS: save_safetensors(program_tensors(program)), GRAPH: graph}
@@ -135,6 +156,11 @@ def save_manifest(folder: Path, manifest: Manifest) -> Manifest:
     }
     manifest = manifest.model_copy(update={"files": files})
     document = manifest.model_dump(mode="json", by_alias=True)
+    exits, encoding = document["exits"], document["encoding"]
+    later = ((document, "self_test"), (exits, "readout_leak"), (encoding, "largest_count"))
+    for section, name in later:  # earlier releases know none of them
+        if section[name] is None:
+            del section[name]
     for layer in document["layers"]:
         for name, value in LATER.items():  # earlier releases know no other
             if layer.get(name, ...) == value:

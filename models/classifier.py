@@ -16,7 +16,7 @@ from spikeserve.models.energy.hardware import DEFAULT_PROFILE, HardwareProfile, 
 from spikeserve.models.engines.contract import Engine
 from spikeserve.models.engines.selection import EngineChoice, build_engine
 from spikeserve.models.errors import EngineUnavailable, InvalidImage
-from spikeserve.models.exits import Floats, StopReason
+from spikeserve.models.exits import Floats, StopReason, Sums
 from spikeserve.models.inference import Counts, Row
 from spikeserve.models.manifest import Manifest
 from spikeserve.models.preprocessing import ImageSource, is_one_image, pixels
@@ -56,7 +56,7 @@ class Trace:
     """``[T]``, normalised, after every timestep."""
     probabilities: Floats
     """``[T, K]``, calibrated, after every timestep."""
-    logit_sums: Counts
+    logit_sums: Sums
     """``[T, K]``, accumulated."""
     active_pairs: Counts
     """``[T, L]``: (non-zero input, output position) pairs of every synaptic layer."""

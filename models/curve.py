@@ -29,7 +29,7 @@ class CurvePoint:
 
 @dataclass(frozen=True)
 class Curve:
-    """A model's calibrated exit table, by rising threshold."""
+    """A model's calibrated exit table, by rising threshold; empty where it is not calibrated."""
 
     points: tuple[CurvePoint, ...]
 
@@ -84,6 +84,8 @@ class Curve:
 
     def loosened(self, entropy_threshold: float, accuracy_loss: float) -> float:
         """How far the threshold can rise before accuracy falls by more than ``accuracy_loss``."""
+        if not self.points:
+            return entropy_threshold
         after = self._after(entropy_threshold)
         least = self.points[max(after - 1, 0)].accuracy - accuracy_loss
         loosened = entropy_threshold
@@ -104,7 +106,10 @@ class Curve:
         )
 
     def expected_timesteps(self, policy: ExitPolicy) -> float:
-        """Average timesteps of rows with this policy, between the limits it sets."""
+        """Average timesteps of rows with this policy, between the limits it sets; the most that
+        they may take where nothing is calibrated."""
+        if not self.points:
+            return policy.max_timesteps
         low, high, share = self._around(policy.entropy_threshold)
         expected = low.average_timesteps + share * (high.average_timesteps - low.average_timesteps)
         return min(max(expected, policy.min_timesteps), policy.max_timesteps)
@@ -127,5 +132,9 @@ class Curve:
         return [point.entropy_threshold for point in self.points]
 
     def _unreachable(self, name: str, of: Callable[[CurvePoint], float]) -> Unreachable:
+        if not self.points:
+            return Unreachable(
+                f"{name} needs a calibration, which this model lacks: ask with entropy_threshold"
+            )
         low, high = min(map(of, self.points)), max(map(of, self.points))
         return Unreachable(f"{name} cannot be met: the calibration reaches {low} to {high}")

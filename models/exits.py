@@ -1,11 +1,12 @@
 """The one exit rule: accumulated logits -> probabilities -> normalised entropy -> stop or go.
 
-    mean_t = (1/t) * sum of the logits up to t
+    mean_t = (1/t) * sum of the logits up to t         | leaky: leak * leaky_(t-1) + logits of t
     p      = softmax(logit_scale * mean_t / temperature_t)
     q      = softmax(sharpness * logit_scale * mean_t / temperature_t)
     H      = -sum(q ln q) / ln K                       in 0…1
     stop   when H < entropy_threshold, from min_timesteps on, at max_timesteps at the latest
 
+``leaky`` is a readout neuron's membrane potential, which is how some networks were trained.
 Temperatures make ``p`` honest; a sharpness above 1 makes ``H`` look only at classes that could
 still win, since what is spread over the others says nothing about the answer.
 
@@ -17,10 +18,11 @@ Source: Li et al., "Input-Aware Dynamic Timestep Spiking Neural Networks", DAC 2
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from numbers import Integral, Real
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +32,8 @@ from spikeserve.models.errors import InvalidPolicy
 TINY = float(np.finfo(np.float64).tiny)  # stands in for a probability of 0: 0 ln 0 = 0
 
 Floats = NDArray[np.float64]
+Sums = NDArray[np.int64] | Floats
+"""Accumulated logits: whole numbers, but where they leak."""
 StopReason = Literal["entropy", "max_timesteps", "deadline"]
 """``deadline`` is the scheduler's: a policy knows no clock."""
 
@@ -80,22 +84,43 @@ class Readout:
     logit_scale: float
     temperatures: tuple[float, ...]
     sharpness: float = 1.0
+    leak: float | None = None
+    """What stays of the sum over earlier timesteps; None: all of it, and means are read."""
 
-    def probabilities(self, logit_sums: NDArray[np.int64], t: NDArray[np.int64]) -> Floats:
+    def summed(self, logits: NDArray[np.integer], before: Sequence[Sums | None]) -> Sums:
+        """Sums ``[N, K]`` of this timestep's logits and what rows had summed up before it."""
+        sums: NDArray[Any] = logits.astype(np.int64 if self.leak is None else np.float64)
+        for total, earlier in zip(sums, before, strict=True):
+            if earlier is not None:
+                kept = earlier if self.leak is None else self.leak * earlier
+                total += kept
+        return sums
+
+    def probabilities(self, logit_sums: Sums, t: NDArray[np.int64]) -> Floats:
         """Class probabilities ``[N, K]`` of sums ``[N, K]`` over the first ``t [N]`` timesteps."""
         return softmax(logit_sums * self._scales[t - 1, None])
 
-    def entropies(self, logit_sums: NDArray[np.int64], t: NDArray[np.int64]) -> Floats:
+    def entropies(self, logit_sums: Sums, t: NDArray[np.int64]) -> Floats:
         """What exits are decided by, ``[N]``, for the same arguments."""
         scales = self.sharpness * self._scales[t - 1, None]
         return normalised_entropy(softmax(logit_sums * scales))
 
     @cached_property
     def _scales(self) -> Floats:
-        """What turns a sum over the first t timesteps into calibrated mean logits, ``[T]``."""
-        steps = np.arange(1, len(self.temperatures) + 1)
+        """What turns a sum over the first t timesteps into calibrated logits, ``[T]``."""
+        steps = np.arange(1, len(self.temperatures) + 1) if self.leak is None else 1
         scales: Floats = self.logit_scale / (steps * np.array(self.temperatures))
         return scales
+
+
+def logit_sums(logits: NDArray[np.integer], leak: float | None) -> Sums:
+    """All timesteps' sums ``[T, ...]`` at once: the slow twin of :meth:`Readout.summed`."""
+    if leak is None:
+        return logits.cumsum(axis=0, dtype=np.int64)
+    sums = logits.astype(np.float64)
+    for t in range(1, len(sums)):
+        sums[t] += leak * sums[t - 1]
+    return sums
 
 
 def softmax(logits: Floats) -> Floats:

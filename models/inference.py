@@ -10,7 +10,14 @@ from numpy.typing import NDArray
 
 from spikeserve.models.encoding import Encoding, Pixels
 from spikeserve.models.engines.contract import Engine, State
-from spikeserve.models.exits import ExitPolicy, Floats, Readout, StopReason
+from spikeserve.models.exits import (
+    ExitPolicy,
+    Floats,
+    Readout,
+    StopReason,
+    Sums,
+    logit_sums,
+)
 from spikeserve.models.manifest import Manifest
 
 Counts = NDArray[np.int64]
@@ -20,10 +27,10 @@ Counts = NDArray[np.int64]
 class Row:
     """One image on its way: how far it has come and what it has shown."""
 
-    image: Pixels  # [H, W, C]
+    image: Pixels  # [H, W, C], or a recording [T, H, W, C]
     policy: ExitPolicy
     t: int = 0
-    logit_sum: Counts | None = None  # [K]
+    logit_sum: Sums | None = None  # [K]
     probabilities: Floats | None = None  # [K]
     entropies: list[float] = field(default_factory=list)
     active_pairs: list[Counts] = field(default_factory=list)  # t times [L]
@@ -52,10 +59,7 @@ def advance(
         raise FloatingPointError(f"the {engine.name} engine's logits are not finite")
     if {len(step.logits), len(step.active_pairs), len(step.spikes)} != {len(rows)}:
         raise ValueError(f"the {engine.name} engine answered for another number of rows")
-    sums = step.logits.astype(np.int64)
-    for row, total in zip(rows, sums, strict=True):
-        if row.logit_sum is not None:
-            np.add(total, row.logit_sum, out=total)
+    sums = readout.summed(step.logits, [row.logit_sum for row in rows])
     probabilities = readout.probabilities(sums, np.array(t))
     entropies = readout.entropies(sums, np.array(t)).tolist()
     results = zip(sums, probabilities, entropies, step.active_pairs, step.spikes, strict=True)
@@ -89,7 +93,7 @@ def classify(
 class Trace:
     """A full run without exits: what post-hoc evaluation and calibration look at."""
 
-    logit_sums: Counts  # [T, N, K], accumulated
+    logit_sums: Sums  # [T, N, K], accumulated
     active_pairs: Counts  # [T, N, L]
     spikes: Counts  # [T, N, LIF layers]
 
@@ -109,8 +113,18 @@ class Trace:
         return result
 
 
-def trace(engine: Engine, encoding: Encoding, images: Pixels, batch: int = 64) -> Trace:
-    """Run all T timesteps on ``images [N, H, W, C]``, ``batch`` rows at a time."""
+def trace(
+    engine: Engine,
+    encoding: Encoding,
+    images: Pixels,
+    batch: int = 64,
+    leak: float | None = None,
+) -> Trace:
+    """Run all T timesteps on ``images [N, H, W, C]`` or recordings, ``batch`` rows at a time.
+
+    Args:
+        leak: the readout's.
+    """
     chunks = []
     for start in range(0, len(images), batch):
         chunk = images[start : start + batch]
@@ -120,7 +134,7 @@ def trace(engine: Engine, encoding: Encoding, images: Pixels, batch: int = 64) -
             state = steps[-1].state
         chunks.append(
             Trace(
-                np.stack([step.logits for step in steps]).astype(np.int64).cumsum(axis=0),
+                logit_sums(np.stack([step.logits for step in steps]), leak),
                 np.stack([step.active_pairs for step in steps]),
                 np.stack([step.spikes for step in steps]),
             )

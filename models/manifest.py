@@ -11,10 +11,14 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from spikeserve.models.encoding import Encoding, Pixels
+from spikeserve.models.errors import BundleError
 from spikeserve.models.exits import ExitPolicy, Readout
 from spikeserve.models.layers import Described
-from spikeserve.models.network import Network
+from spikeserve.models.network import LARGEST_PIXEL, Network, input_maximum
 
+TIMESTEPS_OF_FORMAT_1 = 64
+IMAGE_CHANNELS = (1, 3)
+MOST_CHANNELS = 16
 Probability = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -36,14 +40,36 @@ class ExitPoint(Section):
 class Exits(Section):
     """The calibrated exit rule; all of it measured on held-out training images."""
 
-    accumulation: Literal["mean"] = "mean"
+    accumulation: Literal["mean", "leaky"] = "mean"
+    readout_leak: Probability | None = None
+    """What stays of the sum of logits at the next timestep, where they are leaky."""
     temperatures: tuple[Annotated[float, Field(ge=1e-3, le=1e3)], ...]
     sharpness: Annotated[float, Field(ge=1, le=100)] = 1.0
-    default_entropy_threshold: Probability
-    accuracy_by_timestep: tuple[Probability, ...]
-    table: Annotated[tuple[ExitPoint, ...], Field(min_length=1)]
+    default_entropy_threshold: Probability | None
+    accuracy_by_timestep: tuple[Probability, ...] | None
+    table: tuple[ExitPoint, ...]
     mean_active_pairs: tuple[tuple[Annotated[float, Field(ge=0, le=1e12)], ...], ...]
     """``[T, L]``: the average row, used for the part of a static run that an exit skipped."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Exits:
+        if (self.accumulation == "leaky") != (self.readout_leak is not None):
+            raise ValueError("readout_leak belongs to a leaky accumulation")
+        missing = {
+            self.default_entropy_threshold is None, self.accuracy_by_timestep is None,
+            not self.table,
+        }  # fmt: skip
+        if len(missing) > 1:
+            raise ValueError(
+                "exits.table, accuracy_by_timestep and default_entropy_threshold: all, or none "
+                "of them in a bundle that is not calibrated"
+            )
+        return self
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether labelled images said what a threshold gives."""
+        return self.default_entropy_threshold is not None
 
 
 class Evaluation(Section):
@@ -72,6 +98,61 @@ class Pretraining(Section):
     dataset: str
     training_seconds: float | None = None
     """Duration of the stages that made those weights."""
+
+
+class Golden(Section):
+    """What another framework answered, and how often the float network's whole output is that."""
+
+    sha256: Sha256
+    inputs: Annotated[int, Field(ge=1)]
+    identical: Annotated[int, Field(ge=0)]
+
+
+class ImportedProvenance(Section):
+    """Where an imported bundle comes from, and what importing it has cost."""
+
+    kind: Literal["imported"] = "imported"
+    source: str
+    """Name of the file, or of the module."""
+    source_sha256: Sha256
+    framework: str
+    writer: str | None = None
+    """What the file says of its version."""
+    meaning: dict[str, str | float | int | bool | None]
+    """What the file does not say: dt, leak, reset, …, and whether that was told or found."""
+    options: dict[str, str]
+    golden: Golden | None = None
+    dataset: str
+    dataset_sha256: dict[str, Sha256]
+    images: Annotated[int, Field(ge=0)]
+    """On which the integer program was compared with the float network."""
+    calibration_images: Annotated[int, Field(ge=0)]
+    agreement_by_timestep: tuple[Probability, ...]
+    """Share of images with the float network's class, ``[T]``."""
+    agreement_without_ties: tuple[Probability | None, ...]
+    """Of the images whose class is no tie in the float network; None where all tie."""
+    noise_floor: Probability | None
+    """Agreement at T of the float network with itself under half a grey level of noise."""
+    spikes_ratio: tuple[Annotated[float, Field(ge=0)] | None, ...]
+    """Spikes of the integer program by those of the float network, a LIF layer each."""
+    float_accuracy: Probability | None = None
+    accuracy: Probability | None = None
+    accuracy_difference: tuple[float, float] | None = None
+    """95 % interval of the difference on the same images."""
+    weight_bits: tuple[int, ...]
+    """A synaptic layer each."""
+    software: dict[str, str]
+    warnings: tuple[str, ...] = ()
+    """What was accepted although the import would have refused it."""
+
+
+class SelfTest(Section):
+    """How often the program's class is that of the recorded float outputs."""
+
+    inputs: Annotated[int, Field(ge=1, le=64)]
+    timesteps: Annotated[int, Field(ge=1)]
+    agreeing: Annotated[int, Field(ge=0)]
+    """Of ``inputs`` times ``timesteps``."""
 
 
 class Provenance(Section):
@@ -110,22 +191,29 @@ class Manifest(Section):
     weight_bits: Annotated[int, Field(ge=4, le=8)]
     exits: Exits
     evaluation: Evaluation | None = None
-    provenance: Provenance
+    provenance: Provenance | ImportedProvenance
+    self_test: SelfTest | None = None
     files: dict[str, Sha256] = {}
 
     @model_validator(mode="after")
     def _agree(self) -> Manifest:
         network = self.network  # raises when the layers do not chain
-        if network.input_shape[2] not in (1, 3):
+        channels = network.input_shape[2]
+        if self.encoding.takes_images and channels not in IMAGE_CHANNELS:
             raise ValueError("the input must have 1 or 3 channels")
+        if channels > MOST_CHANNELS:
+            raise ValueError(f"frames have up to {MOST_CHANNELS} channels")
+        if self.self_test is not None and self.self_test.timesteps > self.timesteps:
+            raise ValueError(f"self_test.timesteps exceeds {self.timesteps} timesteps")
         if len(self.labels) != network.classes:
             raise ValueError(f"{len(self.labels)} labels for {network.classes} classes")
         exits, evaluation = self.exits, self.evaluation
         tables = {
             "exits.temperatures": exits.temperatures,
-            "exits.accuracy_by_timestep": exits.accuracy_by_timestep,
             "exits.mean_active_pairs": exits.mean_active_pairs,
         }
+        if exits.accuracy_by_timestep is not None:
+            tables["exits.accuracy_by_timestep"] = exits.accuracy_by_timestep
         if evaluation is not None:
             tables["evaluation.accuracy_by_timestep"] = evaluation.accuracy_by_timestep
             tables["evaluation.exit_histogram"] = evaluation.exit_histogram
@@ -144,7 +232,12 @@ class Manifest(Section):
         return self
 
     def _check_pairs(self, network: Network) -> None:
-        possible = [layer.connections for layer in network.synaptic]
+        several = not self.encoding.takes_images or any(lif.max_spikes > 1 for lif in network.lifs)
+        largest = self.encoding.largest_count or LARGEST_PIXEL
+        possible = [
+            layer.connections * (input_maximum(network, layer, largest) if several else 1)
+            for layer in network.synaptic
+        ]
         for row in self.exits.mean_active_pairs:
             if len(row) != len(possible):
                 raise ValueError(f"exits.mean_active_pairs needs {len(possible)} columns")
@@ -152,8 +245,37 @@ class Manifest(Section):
                 raise ValueError("exits.mean_active_pairs exceeds a layer's connections")
 
     @property
+    def least_schema(self) -> int:
+        """The oldest schema version that says all of this manifest."""
+        old = (
+            self.timesteps <= TIMESTEPS_OF_FORMAT_1
+            and self.encoding.takes_images
+            and self.exits.is_calibrated
+            and self.exits.accumulation == "mean"
+            and isinstance(self.provenance, Provenance)
+            and self.self_test is None
+        )
+        return 1 if old else 2
+
+    @property
     def network(self) -> Network:
         return Network(self.layers)
+
+    @property
+    def training(self) -> Provenance:
+        """Where a bundle that was trained here comes from.
+
+        Raises:
+            BundleError: it was imported.
+        """
+        if isinstance(self.provenance, ImportedProvenance):
+            raise BundleError(f"{self.name} was imported, not trained by a recipe")
+        return self.provenance
+
+    @property
+    def default_threshold(self) -> float:
+        """Of requests that name none; 0, which never stops early, where nothing is calibrated."""
+        return self.exits.default_entropy_threshold or 0.0
 
     @property
     def timesteps(self) -> int:
@@ -161,11 +283,17 @@ class Manifest(Section):
 
     @property
     def readout(self) -> Readout:
-        return Readout(self.logit_scale, self.exits.temperatures, self.exits.sharpness)
+        exits = self.exits
+        return Readout(self.logit_scale, exits.temperatures, exits.sharpness, exits.readout_leak)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Of an image ``(H, W, C)``, or of a recording ``(T, H, W, C)``."""
+        return self.encoding.input_shape(self.network.input_shape)
 
     def noise_image(self) -> Pixels:
-        """The same random image every time, of the size the network takes, ``[H, W, C]``."""
-        return np.random.default_rng(0).integers(0, 256, self.network.input_shape, np.uint8)
+        """The same random input every time, of the shape the network takes."""
+        return np.random.default_rng(0).integers(0, 256, self.input_shape, np.uint8)
 
     def policy(
         self,
@@ -180,9 +308,7 @@ class Manifest(Section):
         """
         limit = self.timesteps if max_timesteps is None else max_timesteps
         policy = ExitPolicy(
-            self.exits.default_entropy_threshold
-            if entropy_threshold is None
-            else entropy_threshold,
+            self.default_threshold if entropy_threshold is None else entropy_threshold,
             1 if min_timesteps is None else min_timesteps,
             limit,
         )

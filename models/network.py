@@ -64,14 +64,22 @@ class Network:
 
     def _check_shortcuts(self) -> None:
         sources: dict[str, Shape] = {}  # what has put out spikes so far
+        several: set[str] = set()
         spiking = False
         for layer in self.layers:
             spiking = (isinstance(layer, Lif) and layer.max_spikes == 1) or (
                 spiking and isinstance(layer, Pool) and layer.spiking
             )
+            if isinstance(layer, Lif) and layer.max_spikes > 1:
+                several.add(layer.name)
             if spiking:
                 sources[layer.name] = layer.out_shape
             if isinstance(layer, Shortcut):
+                if layer.source in several:
+                    raise InvalidNetwork(
+                        f"shortcut {layer.name!r}: {layer.source!r} puts out counts of spikes; a "
+                        "shortcut's source spikes once a timestep at most"
+                    )
                 if sources.get(layer.source) != layer.in_shape:
                     raise InvalidNetwork(
                         f"shortcut {layer.name!r}: no earlier layer {layer.source!r} puts out "
@@ -133,6 +141,36 @@ class Network:
                 pending.append(count)
                 count += 1
         return tuple(fed)
+
+    def counts(self, inputs: bool) -> tuple[bool, ...]:
+        """Whether each synaptic layer's inputs are counts of spikes or events, pooled or not.
+
+        Neurons that may spike several times a timestep put out counts.
+
+        Args:
+            inputs: the network's own inputs are counts.
+        """
+        found = []
+        for layer in self.layers:
+            if isinstance(layer, Lif):
+                inputs = layer.max_spikes > 1
+            elif isinstance(layer, Synaptic):
+                found.append(inputs and not layer.joins)
+        return tuple(found)
+
+    def possible_pairs(self, largest_count: int | None) -> tuple[int, ...]:
+        """The most active pairs that each synaptic layer can have in a timestep, ``[L]``.
+
+        One for every connection, or as many as its input may count.
+
+        Args:
+            largest_count: of the network's own inputs, where they are counts of events.
+        """
+        counts = self.counts(largest_count is not None)
+        return tuple(
+            layer.connections * (input_maximum(self, layer, largest_count or 1) if counted else 1)
+            for layer, counted in zip(self.synaptic, counts, strict=True)
+        )
 
     @property
     def neurons(self) -> int:

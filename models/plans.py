@@ -37,6 +37,21 @@ VGG16 = (
 RESNET19 = ("128", "R128", "R128", "R128", "R256/2", "R256", "R256", "R512/2", "R512", "G")
 PLANS = {"vgg6": VGG6, "vgg9": VGG9, "vgg11": VGG11, "vgg16": VGG16, "resnet19": RESNET19}
 
+SMALLEST_MAP = 4  # pixels a side that convolutions end with, at least; fewer than twice as many
+
+
+def vgg8(side: int) -> tuple[str, ...]:
+    """The VGG-8 of the bundles that ship, for pictures of ``side`` pixels, 32 or more.
+
+    Its convolutions are the same for every size, so that weights fit all; larger pictures are
+    halved more often: at the end, then in the first layer, then behind it.
+    """
+    halvings = max(3, (side // SMALLEST_MAP).bit_length() - 1)
+    first = ("64",) if halvings < 5 else ("64/2", *("P",) * (halvings - 5))
+    last = ("P",) if halvings > 3 else ()
+    return (*first, "128/2", "128", "P", "256", "256", "P", "512", "512", *last)
+
+
 ITEM = re.compile(
     r"(?:D|(?P<kind>[RF]?)(?P<channels>[1-9]\d{0,4})(?:k(?P<kernel>[1-9]))?)"
     r"(?:/(?P<stride>[1-9]\d?))?"

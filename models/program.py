@@ -126,7 +126,8 @@ class Program:
     logit_scale: float
     drive: Drive | None = None
     largest_count: int | None = None
-    """Where inputs are counts of events, the largest that there may be; None: pixels, 0…255."""
+    """Where inputs are counts of events, the largest that there may be: whoever makes frames cuts
+    off what is beyond. None: pixels, 0…255."""
 
     def __post_init__(self) -> None:
         network = self.network
@@ -206,16 +207,15 @@ class Program:
 
     @cached_property
     def counts(self) -> tuple[bool, ...]:
-        """Whether each synaptic layer's inputs are counts of spikes or events, pooled or not: what
-        a neuron that spikes several times a timestep puts out."""
-        found = []
-        several = self.largest_count is not None
-        for layer in self.network.layers:
-            if isinstance(layer, Lif):
-                several = layer.max_spikes > 1
-            elif isinstance(layer, Synaptic):
-                found.append(several and not layer.joins)
-        return tuple(found)
+        """Whether each synaptic layer's inputs are counts of spikes or events, pooled or not."""
+        return self.network.counts(self.largest_count is not None)
+
+    @property
+    def largest_tally(self) -> int:
+        """The most active pairs of a layer, or spikes of neurons, that a timestep can have."""
+        pairs = self.network.possible_pairs(self.largest_count)
+        spikes = (math.prod(lif.in_shape) * lif.max_spikes for lif in self.network.lifs)
+        return max(*pairs, *spikes)
 
     @cached_property
     def saturates(self) -> tuple[bool, ...]:

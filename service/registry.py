@@ -20,7 +20,6 @@ from spikeserve.models.energy.report import Reporter
 from spikeserve.models.engines.contract import Engine
 from spikeserve.models.engines.selection import build_engine
 from spikeserve.models.errors import BundleError
-from spikeserve.models.layers import Shape
 from spikeserve.models.manifest import Manifest
 from spikeserve.service.brownout import Brownout
 from spikeserve.service.capacity import Capacity, measured_capacity
@@ -56,7 +55,7 @@ class ServedModel:
     brownout: Brownout | None
     worker: Worker
     metrics: ModelMetrics
-    input_shape: Shape
+    input_shape: tuple[int, ...]
 
     @property
     def manifest(self) -> Manifest:
@@ -228,11 +227,10 @@ class Registry:
 
 def _start(model: ServedModel, post: Call, soon: Call) -> None:
     model.worker.start(post, soon)
-    exits = model.manifest.exits
     logger.info(
         "%s %s: %s engine, %d slots, %d timesteps, entropy threshold %g",
         model.name, model.version, model.worker.engine.name, model.capacity.slots,
-        model.manifest.timesteps, exits.default_entropy_threshold,
+        model.manifest.timesteps, model.manifest.default_threshold,
     )  # fmt: skip
 
 
@@ -268,5 +266,5 @@ def _served(loaded: Loaded, settings: Settings, metrics: Metrics) -> ServedModel
         Brownout(curve, settings.brownout_accuracy_loss) if settings.brownout else None,
         Worker(manifest, engine, scheduler, series, energy),
         series,
-        manifest.network.input_shape,
+        manifest.input_shape,
     )

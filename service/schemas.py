@@ -243,10 +243,17 @@ class ModelSummary(BaseModel):
     engine: str
     default: bool
     labels: tuple[str, ...]
-    input_shape: tuple[int, int, int]
+    input_shape: Annotated[
+        tuple[int, ...],
+        Field(
+            description="height, width, channels of an image, or timesteps before them of frames"
+        ),
+    ]
     encoding: str
     timesteps: int
-    default_entropy_threshold: float
+    default_entropy_threshold: Annotated[
+        float | None, Field(description="null: not calibrated, nobody stops early unasked")
+    ]
     slots: int
     queue_capacity: int
     brownout: bool

@@ -81,6 +81,8 @@ class SynapticModule(nn.Module):
         self.drive = drive
         self.drive_bias = nn.Parameter(torch.zeros(drive.timesteps, channels)) if drive else None
         self.weight_bits: int | None = None
+        self.frozen = False
+        """Whether batch-norm keeps its statistics; who sets it stops the gradients as well."""
         self.units = torch.ones(channels)
         """Membrane steps per unit of current that weights are rounded with."""
         self.density = torch.zeros(())
@@ -100,6 +102,7 @@ class SynapticModule(nn.Module):
         if self.weight_bits is not None:
             weight = fake_quantised(self.network, self.floats, self.units, self.weight_bits)
         if self.norm is not None:
+            self.norm.train(self.training and not self.frozen)
             return cast(Tensor, self.norm(layer.sums(FLOATS, x, weight.T)))
         if self.drive is not None and self.drive_bias is not None:
             sums = layer.sums(FLOATS, x, weight.T)

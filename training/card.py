@@ -13,7 +13,7 @@ BAR = 40
 def card(manifest: Manifest) -> str:
     """``CARD.md`` of a bundle."""
     network, exits = manifest.network, manifest.exits
-    provenance, evaluation = manifest.provenance, manifest.evaluation
+    provenance, evaluation = manifest.training, manifest.evaluation
     lines = [
         f"# {manifest.name} {manifest.version}",
         "",

@@ -9,9 +9,7 @@ from pathlib import Path
 
 from spikeserve.models.errors import ModelError
 from spikeserve.models.terminal import delivered
-from spikeserve.training import data_command
 from spikeserve.training.errors import TrainingError, TrainingPaused
-from spikeserve.training.options import minutes, share
 
 TRAIN_EXTRA = ("torch", "onnx")
 INSTALL = "pip install 'spikeserve[train]'"
@@ -65,11 +63,13 @@ def _broken(error: ImportError | OSError) -> str:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from spikeserve.training import pipeline
+    from spikeserve.training import data_command, new_command, pipeline
 
     match options.command:
         case "data":
             data_command.run(options)
+        case "new":
+            new_command.run(options)
         case "evaluate":
             pipeline.evaluate(options.bundle, options.data)
         case "card":
@@ -104,6 +104,9 @@ def _run_recipe(options: argparse.Namespace) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from spikeserve.training import data_command, new_command
+    from spikeserve.training.options import minutes, share
+
     parser = argparse.ArgumentParser(prog="spiketrain", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
 
@@ -113,6 +116,8 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     data_command.add_arguments(command("data", data_command.ABOUT))
+    new = commands.add_parser("new", help=new_command.ABOUT, description=new_command.ABOUT)
+    new_command.add_arguments(new)
     for name, about in {
         "fit": "train a recipe's stages",
         "quantize": "round the trained network to the integer program",

@@ -35,10 +35,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_folder_options(parser)
 
 
-def add_folder_options(parser: argparse.ArgumentParser) -> None:
+def add_folder_options(parser: argparse.ArgumentParser, *, named: bool = True) -> None:
     """How pictures become a data set; what is not given is None."""
-    of_folders = parser.add_argument_group("of folder")
-    of_folders.add_argument("--name", type=values.name, help="default: the folder's")
+    of_folders = parser.add_argument_group("of folders of pictures")
+    if named:
+        of_folders.add_argument("--name", type=values.name, help="default: the folder's")
     of_folders.add_argument(
         "--size",
         type=values.size,
@@ -74,15 +75,16 @@ def run(options: argparse.Namespace) -> None:
         raise DataError("--source is of published sets: spiketrain data folder PATH")
     if options.path is None:
         raise DataError("which folder? spiketrain data folder PATH")
-    card = prepare(options.path, options)
+    card = prepare(options.path, options.data, options)
     place = options.data / card.name
     print(card.text())
     print(f"prepared in {place} (the above: {place / CARD_TEXT})")
-    print(f"go on: spiketrain new {card.name} --data {options.data}")
+    sets = "" if options.data == Path("data") else f" --sets {options.data}"
+    print(f"go on: spiketrain new {card.name} --data {card.name}{sets}")
 
 
-def prepare(path: Path, options: argparse.Namespace) -> DataCard:
-    """Prepare the pictures in ``path``.
+def prepare(path: Path, root: Path, options: argparse.Namespace) -> DataCard:
+    """Prepare the pictures in ``path``, as a set in ``root``.
 
     Raises:
         DataError: see :func:`spikeserve.training.data.folder.prepared`.
@@ -93,7 +95,7 @@ def prepare(path: Path, options: argparse.Namespace) -> DataCard:
     height, width = options.size or (SIZE, SIZE)
     return prepared(
         path,
-        options.data,
+        root,
         name,
         (height, width, options.channels or 3),
         share=0.2 if options.test_share is None else options.test_share,

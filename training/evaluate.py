@@ -36,7 +36,7 @@ def measured(
         mean = float(energy.estimates(run.active_pairs, exits).total_pj.mean())
         return result.model_copy(update={"energy_pj": round(mean, 1)}), exits
 
-    default, exits = point(manifest.exits.default_entropy_threshold)
+    default, exits = point(manifest.default_threshold)
     neurons = np.array([np.prod(lif.in_shape) for lif in manifest.network.lifs])
     rates = run.spikes.mean(axis=1) / neurons
     return Evaluation(

@@ -4,8 +4,9 @@ Inputs: ``frames`` uint8 ``[N, H, W, C]``, then per LIF layer ``v_<name>`` float
 ``[N, C, H, W]`` and, where it fires once, ``fired_<name>`` bool; where the program has a drive,
 ``done`` int64 ``[N]``, the timesteps that rows have done. Outputs: ``logits`` int32
 ``[N, K]``, ``active_pairs`` int64 ``[N, L]``, ``spikes`` int64 ``[N, L - 1]``, then the
-state again. Integers travel as float32, exact because every value stays below 2^24;
-weights are stored as int8 and cast once when the session folds constants.
+state again. Integers travel as float32, exact because every value stays below 2^24; active pairs
+and spikes that may be more are added up as int64. Weights are stored as int8, or int16, and cast
+once when the session folds constants.
 """
 
 from __future__ import annotations
@@ -16,14 +17,15 @@ from onnx import TensorProto
 
 from spikeserve.models.layers import Lif
 from spikeserve.models.layers.lif import Memory
-from spikeserve.models.program import Program
+from spikeserve.models.program import EXACT_IN_FLOAT32, Program
 from spikeserve.models.timestep import timestep
 from spikeserve.training.graph import GraphOperations, Node, rows
 
 
 def step_graph(program: Program) -> onnx.ModelProto:
     """Build and check the graph of one timestep."""
-    network, graph = program.network, GraphOperations()
+    network = program.network
+    graph = GraphOperations(large_counts=program.largest_tally >= EXACT_IN_FLOAT32)
     frames = graph.add("Cast", "frames", to=TensorProto.FLOAT)
     memories = [Memory(graph.named(f"v_{lif.name}"), _fired(graph, lif)) for lif in network.lifs]
     x = graph.add("Transpose", frames, perm=[0, 3, 1, 2])

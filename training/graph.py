@@ -48,9 +48,14 @@ class Node:
 
 
 class GraphOperations:
-    """Collects nodes and constants, in the order in which they are asked for."""
+    """Collects nodes and constants, in the order in which they are asked for.
 
-    def __init__(self) -> None:
+    Args:
+        large_counts: active pairs and spikes are added up as int64; float32 would not hold all.
+    """
+
+    def __init__(self, *, large_counts: bool = False) -> None:
+        self.large_counts = large_counts
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
 
@@ -142,13 +147,21 @@ class GraphOperations:
 
     def active_pairs(self, layer: Synaptic, x: Node, counts: bool) -> Node:
         """Non-zero inputs, or their counts, weighted by how many windows see them, ``[N, 1]``."""
-        active = self._summed(x if counts else self.add("Sign", x), [1])  # [N, 1, H, W]
-        seen = self.constant(layer.coverage.astype(np.float32)[None, None])
+        if counts:
+            active = self._summed(self._tallied(x), [1])
+        else:  # at most as many as channels
+            active = self._tallied(self._summed(self.add("Sign", x), [1]))  # [N, 1, H, W]
+        dtype = np.int64 if self.large_counts else np.float32
+        seen = self.constant(layer.coverage.astype(dtype)[None, None])
         return self._summed(self.add("Mul", active, seen), [2, 3], keep=False)
 
     def counted(self, spikes: Node) -> Node:
-        summed = self._summed(spikes, [2, 3], keep=False)
+        summed = self._summed(self._tallied(spikes), [2, 3], keep=False)
         return self._summed(summed, [1])
+
+    def _tallied(self, x: Node) -> Node:
+        """Numbers as what they are added up in."""
+        return self.add("Cast", x, to=TensorProto.INT64) if self.large_counts else x
 
 
 def geometry(window: Window) -> dict[str, Any]:

@@ -19,30 +19,37 @@ SGD_WEIGHT_DECAY = 5e-4
 
 def optimizers_of(model: SpikingNetwork, stage: Stage) -> list[Optimizer]:
     """The optimisers of a stage; parameter groups keep their peak learning rate as ``peak``."""
-    hidden = [module.weight for module in model.synaptic[:-1] if module.layer.is_matrix]
+    hidden = [
+        module.weight
+        for module in model.synaptic[:-1]
+        if module.layer.is_matrix and module.weight.requires_grad
+    ]
     rest = [p for p in model.parameters() if p.requires_grad and all(p is not w for w in hidden)]
     groups: list[dict[str, Any]] = [
         {"params": hidden, "weight_decay": stage.weight_decay},
         {"params": rest, "weight_decay": 0.0},
     ]
+    groups = [group for group in groups if group["params"]]
     optimizers: list[Optimizer]
     match stage.optimizer:
         case "muon":
             optimizers = [
-                Muon(
-                    hidden,
-                    lr=stage.learning_rate,
-                    momentum=MUON_MOMENTUM,
-                    weight_decay=stage.weight_decay,
-                ),
                 SGD(
                     rest,
                     SGD_LEARNING_RATE,
                     momentum=SGD_MOMENTUM,
                     nesterov=True,
                     weight_decay=SGD_WEIGHT_DECAY,
-                ),
+                )
             ]
+            if hidden:  # all may be frozen
+                muon = Muon(
+                    hidden,
+                    lr=stage.learning_rate,
+                    momentum=MUON_MOMENTUM,
+                    weight_decay=stage.weight_decay,
+                )
+                optimizers.insert(0, muon)
         case "sgd":
             optimizers = [SGD(groups, stage.learning_rate, momentum=SGD_MOMENTUM)]
         case "adamw":

@@ -72,7 +72,7 @@ def calibrate(run: Run) -> Exits:
     full = trace(EventEngine(program), run.recipe.encoding, rest.images)
     exits = calibrated(full, rest.labels, program.logit_scale, run.recipe.calibrate.tolerance)
     write_exits(run, exits)
-    accuracy = " ".join(f"{100 * value:.2f}" for value in exits.accuracy_by_timestep)
+    accuracy = " ".join(f"{100 * value:.2f}" for value in exits.accuracy_by_timestep or ())
     print(f"calibrated on {len(rest):,} held-out images: % by timestep {accuracy}")
     print(f"default entropy threshold {exits.default_entropy_threshold}")
     return exits

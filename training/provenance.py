@@ -65,7 +65,7 @@ def pretraining(
 
 def _of_bundle(bundle: Bundle) -> Iterator[Pretraining]:
     """The run that made a bundle, and those that it began with."""
-    source = bundle.manifest.provenance
+    source = bundle.manifest.training
     yield Pretraining(
         recipe=source.recipe, dataset=source.dataset, training_seconds=source.training_seconds
     )

@@ -215,11 +215,23 @@ def load_recipe(name_or_path: str) -> tuple[Recipe, str]:
             raise RecipeError(f"{path}: name: a recipe that extends another needs its own")
         stages = [_stages(base_path, base), _stages(path, document)]
         document = overlaid(base, document) | {"stages": [*stages[0], *stages[1]]}
+    return _validated(document, path), _digest(document)
+
+
+def parsed_recipe(text: str, path: Path) -> Recipe:
+    """A recipe that is not written yet.
+
+    Raises:
+        RecipeError: a field is wrong; names it, and ``path``.
+    """
+    return _validated(tomllib.loads(text), path)
+
+
+def _validated(document: dict[str, Any], path: Path) -> Recipe:
     try:
-        recipe = Recipe.model_validate(document)
+        return Recipe.model_validate(document)
     except ValidationError as error:
         raise RecipeError(f"{path}: {_described(error)}") from error
-    return recipe, _digest(document)
 
 
 def _described(error: ValidationError) -> str:

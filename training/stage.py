@@ -75,6 +75,9 @@ class Stage(Section):
     accumulation: Literal["mean", "halving"] = "mean"
     """How timesteps add up to an output: alike, or each counting half as much as the one before.
     Only ``mean`` can be served."""
+    frozen: Annotated[Whole, Field(ge=0, le=1000, repr=False)] = 0
+    """How many of the first layers with weights stay as the stage begins with them, batch-norm and
+    neurons included."""
     train_leak: Flag = False
     train_threshold: Flag = True
     label_smoothing: Annotated[Real, Field(ge=0, lt=1)] = 0.0

@@ -188,4 +188,13 @@ def _configured(model: SpikingNetwork, stage: Stage) -> SpikingNetwork:
         module.weight_bits = stage.weight_bits
     for module in model.synaptic[:-1]:
         module.bias.requires_grad_(stage.fold == "current")
+    if stage.frozen >= len(model.synaptic):
+        raise TrainingError(f"stage {stage.name!r}: {stage.frozen} layers frozen, nothing trains")
+    for index, module in enumerate(model.synaptic):
+        module.frozen = index < stage.frozen
+        if module.frozen:
+            module.requires_grad_(requires_grad=False)
+    for neurons, feeding in zip(model.neurons, model.network.feeding, strict=True):
+        if max(feeding) < stage.frozen:
+            neurons.requires_grad_(requires_grad=False)
     return model

@@ -30,7 +30,7 @@ CURVE = tuple(round(k / 50, 2) for k in range(51))
 def measured(folder: Path, data: Path) -> dict[str, Any]:
     """Run one bundle over its test images; whatever is tuned, on held-out ones."""
     bundle = load_bundle(folder)
-    manifest, provenance = bundle.manifest, bundle.manifest.provenance
+    manifest, provenance = bundle.manifest, bundle.manifest.training
     dataset = titled(provenance.dataset)
     engine = EventEngine(bundle.program)
     test = dataset.test(data)
@@ -58,7 +58,7 @@ def measured(folder: Path, data: Path) -> dict[str, Any]:
         "parameters": network.parameters,
         "weight_bits": manifest.weight_bits,
         "sharpness": manifest.exits.sharpness,
-        "threshold": manifest.exits.default_entropy_threshold,
+        "threshold": manifest.default_threshold,
         "spike_rates": (run.spikes.mean(axis=1) / _neurons(bundle)).round(5).tolist(),
         "mean_spike_rate": float((run.spikes.sum(axis=2) / sum(_neurons(bundle))).mean()),
         **_exits(bundle, run, test),

@@ -68,9 +68,10 @@ class EventEngine:
         frames = np.ascontiguousarray(frames).reshape(rows, self._layout.inputs)
         done = [0 if memory is None else memory.done for memory in state.arrays[0]]
         kept: Sequence[KeptCurrents | None] = [None] * rows
-        known = [False] * rows
+        addresses, known = np.zeros(rows, np.uint64), np.zeros(rows, np.uint8)
         if self._keeper is not None:
-            kept, known = self._keeper.keep(frames, state.arrays[0])
+            kept, known[:] = self._keeper.keep(frames, state.arrays[0])
+            addresses[:] = [currents.address for currents in kept]
         after = [
             RowMemory(self._memories, count + 1, currents)
             for count, currents in zip(done, kept, strict=True)
@@ -90,8 +91,8 @@ class EventEngine:
                 done=np.array(done, np.int64),
                 before=np.array(before, np.uint64),
                 after=np.array([memory.address for memory in after], np.uint64),
-                kept=np.array([each.address if each else 0 for each in kept], np.uint64),
-                known=np.array(known, np.uint8),
+                kept=addresses,
+                known=known,
                 logits=step.logits,
                 active_pairs=step.active_pairs,
                 spikes=step.spikes,

@@ -53,6 +53,7 @@ def _checked(bundle: Bundle, choice: EngineChoice, threads: int) -> Engine:
     engine = _engine(bundle, choice, threads)
     try:
         _compare_images(engine, bundle)
+        _compare_answers(engine, bundle)
         if choice == "onnx":
             _compare_numbers(cast("OnnxEngine", engine), bundle.program)
     except EngineUnavailable:
@@ -113,7 +114,7 @@ def _onnx_engine(bundle: Bundle, threads: int) -> Engine:
 
 def _compare_images(engine: Engine, bundle: Bundle) -> None:
     """Built-in images against the reference, bit for bit; this also warms the engine."""
-    encoding, shape = bundle.manifest.encoding, bundle.manifest.network.input_shape
+    encoding, shape = bundle.manifest.encoding, bundle.manifest.input_shape
     noise = bundle.manifest.noise_image()
     images = np.stack([noise, np.full(shape, 255, np.uint8), noise // 2])
     twin = ReferenceEngine(bundle.program)
@@ -123,6 +124,19 @@ def _compare_images(engine: Engine, bundle: Bundle) -> None:
         step, expected = engine.step(frame, state), twin.step(frame, expected_state)
         state, expected_state = step.state, expected.state
         _compare(engine, step, expected, f"at t = {t}")
+
+
+def _compare_answers(engine: Engine, bundle: Bundle) -> None:
+    """What was recorded when the bundle was imported."""
+    said, file, manifest = bundle.manifest.self_test, bundle.self_test, bundle.manifest
+    if said is None or file is None:
+        return
+    found = file.agreeing(engine, manifest.encoding, manifest.exits.readout_leak)
+    if found != said.agreeing:
+        raise EngineUnavailable(
+            f"{manifest.name} fails its self-test: {found} of {said.inputs * said.timesteps} "
+            f"answers are those of the imported network, {said.agreeing} were when it was imported"
+        )
 
 
 def _compare_numbers(engine: OnnxEngine, program: Program) -> None:

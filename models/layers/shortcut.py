@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from spikeserve.models.errors import InvalidNetwork
 from spikeserve.models.layers.kind import layer_kind
 from spikeserve.models.layers.operations import MapOperations, Value
 from spikeserve.models.layers.synaptic import Synaptic, WeightBits
@@ -33,6 +34,13 @@ class Shortcut(Synaptic):
     projects: bool = True
     weight_bits: WeightBits = None
     kind: Literal["shortcut"] = "shortcut"
+
+    def __post_init__(self) -> None:
+        if self.weight_bits is not None and not self.projects:
+            raise InvalidNetwork(
+                f"layer {self.name!r}: weight_bits: a shortcut that does not project has weights "
+                "of 16 bits"
+            )
 
     @property
     def window(self) -> Window:

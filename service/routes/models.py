@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Depends, Request
 
 from spikeserve.models.manifest import Manifest
+from spikeserve.service.errors import OutcomeUnreachable
 from spikeserve.service.http.queries import reads
 from spikeserve.service.registry import Registry, ServedModel
 from spikeserve.service.schemas import (
@@ -37,14 +38,17 @@ async def describe_model(request: Request, name: str, version: str | None = None
     return manifest
 
 
-@router.get("/{name}/calibration", responses=problems(401, 404, 422), dependencies=VERSION)
+@router.get("/{name}/calibration", responses=problems(401, 404, 409, 422), dependencies=VERSION)
 async def calibration(request: Request, name: str, version: str | None = None) -> Calibration:
-    """Which entropy threshold gives which accuracy, average timesteps and energy."""
+    """Which entropy threshold gives which accuracy, average timesteps and energy; 409 where the
+    model was imported without labelled images that would tell."""
     model: ServedModel = request.app.state.registry.get(name, version)
+    if not model.manifest.exits.is_calibrated:
+        raise OutcomeUnreachable(f"{model.name} is not calibrated: ask with entropy_threshold")
     return Calibration(
         model=model.name,
         version=model.version,
-        default_entropy_threshold=model.manifest.exits.default_entropy_threshold,
+        default_entropy_threshold=model.manifest.default_threshold,
         images=model.manifest.provenance.calibration_images,
         energy_profile=model.energy.profile.name,
         curve=[
@@ -68,7 +72,7 @@ def _summary(model: ServedModel, *, default: bool) -> ModelSummary:
         engine=worker.engine.name,
         default=default,
         labels=manifest.labels,
-        input_shape=manifest.network.input_shape,
+        input_shape=manifest.input_shape,
         encoding=manifest.encoding.kind,
         timesteps=manifest.timesteps,
         default_entropy_threshold=manifest.exits.default_entropy_threshold,

@@ -79,7 +79,7 @@ def test_calibration_sharpens_where_that_saves_timesteps(trace_and_labels: Run) 
     trace, labels = trace_and_labels
     found = calibrated(trace, labels, 0.02, tolerance=0.01)
     readout = Readout(0.02, found.temperatures, found.sharpness)
-    default = ExitPolicy(found.default_entropy_threshold, 1, T)
+    default = ExitPolicy(found.default_entropy_threshold or 0, 1, T)
     steps = select_exits(trace.entropies(readout), default)
     right = trace.predictions == labels
     wanted = float(right.mean(axis=1).max()) - 0.01
@@ -100,7 +100,7 @@ def test_calibration_keeps_what_the_best_timestep_reaches_where_the_last_is_wors
     assert last < first < second
     found = calibrated(trace, labels, 0.02, tolerance=0.01)
     readout = Readout(0.02, found.temperatures, found.sharpness)
-    default = ExitPolicy(found.default_entropy_threshold, 1, T)
+    default = ExitPolicy(found.default_entropy_threshold or 0, 1, T)
     served = outcome(right, select_exits(trace.entropies(readout), default))
     assert last < first < served.accuracy
     assert served.average_timesteps < T

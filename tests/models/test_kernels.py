@@ -9,10 +9,15 @@ import pytest
 from numba import njit
 from numpy.typing import NDArray
 
-from spikeserve.models.engines.kernels.arguments import Scratch, Tables, check_types
+from spikeserve.models.engines.kernels.arguments import (
+    Maps,
+    Scratch,
+    Tables,
+    check_types,
+)
 from spikeserve.models.engines.kernels.events import mask_events, mask_pairs
 from spikeserve.models.engines.kernels.layout import Layout
-from spikeserve.models.engines.kernels.neurons import fire_row, memory_at
+from spikeserve.models.engines.kernels.neurons import memory_at, neuron_row
 from spikeserve.models.engines.kernels.packing import aligned, blocks_of, event_weights
 from spikeserve.models.engines.kernels.parts import Part, matrix_of, parts_of
 from spikeserve.models.engines.kernels.pointers import bare
@@ -60,11 +65,11 @@ def currents_and_spikes(  # type: ignore[no-untyped-def]
     pairs, fired = 0, 0
     for y in range(4):
         pairs += event_row(
-            layer, part, y, 0, 64, 1, scratch.events, tables.weights, scratch.currents
+            layer, part, y, 0, 64, 1, scratch.events, tables.weights.event, scratch.currents
         )
         for x in range(4):
             currents[y, x] = scratch.currents[x * 64]
-        fired += fire_row(
+        fired += neuron_row(
             neurons,
             y,
             0,
@@ -73,7 +78,8 @@ def currents_and_spikes(  # type: ignore[no-untyped-def]
             scratch.currents,
             tables.channels,
             memory,
-            scratch.spare_masks,
+            scratch.counts,
+            Maps(scratch.spare_masks, scratch.spare_values),
         )
     for k in range(16):
         spikes[k] = scratch.spare_masks[k]

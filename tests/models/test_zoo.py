@@ -38,8 +38,8 @@ def test_bundle_loads_answers_and_matches_its_card_and_recipe(folder) -> None:  
     assert row.probabilities is not None
     assert row.probabilities.sum() == pytest.approx(1)
     assert (folder / "CARD.md").read_text() == card(manifest)
-    recipe, digest = load_recipe(manifest.provenance.recipe)
-    assert manifest.provenance.recipe_sha256 == digest
+    recipe, digest = load_recipe(manifest.training.recipe)
+    assert manifest.training.recipe_sha256 == digest
     assert manifest.encoding == recipe.encoding
 
 

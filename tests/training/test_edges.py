@@ -195,20 +195,20 @@ def test_a_bundle_names_what_it_was_trained_on_not_what_exported_it(
     for step in ("quantize", "calibrate", "export"):
         more = ["--bundle", str(bundle)] if step == "export" else []
         assert main([step, *arguments, *more]) == 0
-    assert load_manifest(bundle).provenance.hardware.endswith(" cores of the trainer's")
+    assert load_manifest(bundle).training.hardware.endswith(" cores of the trainer's")
 
     lines = [json.loads(line) for line in (run / LOG).read_text().splitlines()]
     lines[-1]["hardware"] = "another machine"  # it was resumed there
     (run / LOG).write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert main(["export", *arguments, "--bundle", str(bundle)]) == 0
-    hardware = load_manifest(bundle).provenance.hardware
+    hardware = load_manifest(bundle).training.hardware
     assert hardware.endswith(" cores of the trainer's, then another machine")
 
     for line in lines:
         del line["hardware"]  # a log of an earlier release
     (run / LOG).write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert main(["export", *arguments, "--bundle", str(bundle)]) == 0
-    assert load_manifest(bundle).provenance.hardware == "not recorded"
+    assert load_manifest(bundle).training.hardware == "not recorded"
 
 
 def test_any_number_of_a_network_changes_its_fingerprint() -> None:

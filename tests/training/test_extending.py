@@ -258,7 +258,7 @@ def test_a_run_begins_with_the_stages_another_has_finished(
     loaded = load_bundle(bundle)
     assert loaded.manifest.weight_bits == 4
     assert loaded.program.largest_weight <= 7
-    assert load_bundle(bundle).manifest.provenance.recipe == "narrow"
+    assert load_bundle(bundle).manifest.training.recipe == "narrow"
     capsys.readouterr()
     assert main(["fit", *arguments]) == 1
     assert "holds a run" in capsys.readouterr().err

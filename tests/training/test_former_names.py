@@ -45,7 +45,7 @@ def test_the_recipe_of_an_earlier_run_is_read(recipe: Path) -> None:
 def test_a_bundle_lists_its_pretraining_where_it_always_did() -> None:
     text = (DEFAULT_BUNDLE / MANIFEST).read_text()
     manifest = load_manifest(DEFAULT_BUNDLE)
-    runs = [run.recipe for run in manifest.provenance.pretraining]
+    runs = [run.recipe for run in manifest.training.pretraining]
     assert runs == ["hybrid-vgg8-cifar100", "hybrid-vgg8-cifar10"]
     written = json.loads(manifest.model_dump_json(by_alias=True))
     assert written["provenance"] == json.loads(text)["provenance"]

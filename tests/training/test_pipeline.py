@@ -35,11 +35,11 @@ def test_all_makes_a_bundle_that_serves(recipe: Path, cifar: Path, tmp_path: Pat
     manifest = bundle.manifest
     assert manifest.timesteps == 3
     assert manifest.encoding.kind == "hybrid"
-    assert manifest.provenance.training_images == 191
+    assert manifest.training.training_images == 191
     assert manifest.provenance.calibration_images == 64
     engine = build_engine(bundle)
     test = DATASETS["cifar10"].test(cifar)
-    policy = ExitPolicy(manifest.exits.default_entropy_threshold, 1, 3)
+    policy = ExitPolicy(manifest.default_threshold, 1, 3)
     rows = classify(engine, manifest, test.images, [policy] * len(test))
     evaluation = manifest.evaluation
     assert evaluation is not None

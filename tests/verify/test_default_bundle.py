@@ -115,7 +115,7 @@ def test_real_early_exit_equals_post_hoc_selection(
 def test_the_exit_rule_follows_from_held_out_training_images(folder: Path) -> None:
     bundle = load_bundle(folder)
     manifest = bundle.manifest
-    recipe, _ = load_recipe(manifest.provenance.recipe)
+    recipe, _ = load_recipe(manifest.training.recipe)
     train = titled(manifest.provenance.dataset).train(DATA)
     _, rest = held_out(train, recipe.data.held_out, recipe.seed)
     full = trace(build_engine(bundle, "event"), manifest.encoding, rest.images)

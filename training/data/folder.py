@@ -31,7 +31,7 @@ from spikeserve.models.preprocessing import pixels
 from spikeserve.training.data.class_folders import ClassFolders, Found, Picture, printable
 from spikeserve.training.data.data_card import MOST_LISTED, DataCard, DrawnSplit, LeftOut
 from spikeserve.training.data.dataset import Pixels, array_sha256
-from spikeserve.training.data.own import CARD, CARD_TEXT
+from spikeserve.training.data.own import CARD, CARD_TEXT, is_prepared
 from spikeserve.training.data.sides import Sides, divided
 from spikeserve.training.data.twins import Shapes, digest, shape_of
 from spikeserve.training.errors import DataError
@@ -90,6 +90,8 @@ def prepared(
     Raises:
         DataError: no two classes with pictures, or nothing to evaluate on; nothing was written.
     """
+    if (root / name).exists() and not is_prepared(root / name):
+        raise DataError(f"{root / name} holds something else; pass another --name")
     found = ClassFolders(source).read()
     _check_room(root, shape, len(found.pictures))
     with _scratch(root, name) as scratch:

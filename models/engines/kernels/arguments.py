@@ -63,6 +63,7 @@ NEURONS = _record(
     ("max_spikes", "i2"),
     ("leak_multiplier leak_whole", "i2"),
     ("leak_nearest soft", "i2"),  # all bits where leaks round to nearest, where resets are soft
+    ("plain", "u1"),  # leaks are rounded down, and no potential has a minimum
 )
 """The neurons behind a layer, and the pools behind them."""
 POOL = _record((WINDOW, "i8"), ("saved_at", "i8"), ("summed", "u1"))

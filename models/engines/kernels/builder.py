@@ -194,6 +194,7 @@ class TableBuilder:
                 "once": ALL_BITS if lif.fire_once else 0,
                 "soft": -1 if lif.reset == "soft" else 0,
                 "max_spikes": lif.max_spikes,
+                "plain": lif.leak_rounding == "floor" and not numbers.is_held,
                 **_leak_fields(lif),
             },
         )

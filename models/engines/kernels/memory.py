@@ -30,12 +30,9 @@ class MemoryPool:
         self._size = size + CACHE_LINE
         self.free: deque[Piece] = deque()
 
-    def piece(self) -> Piece:
-        try:
-            return self.free.pop()
-        except IndexError:
-            memory = np.empty(self._size, np.uint8)
-            return memory, -(-memory.ctypes.data // CACHE_LINE) * CACHE_LINE
+    def made(self) -> Piece:
+        memory = np.empty(self._size, np.uint8)
+        return memory, -(-memory.ctypes.data // CACHE_LINE) * CACHE_LINE
 
 
 class Lent:
@@ -45,7 +42,10 @@ class Lent:
 
     def __init__(self, pool: MemoryPool) -> None:
         self.pool = pool
-        self._piece = pool.piece()
+        try:
+            self._piece = pool.free.pop()
+        except IndexError:
+            self._piece = pool.made()
         self.address = self._piece[1]
 
     def __del__(self) -> None:

@@ -9,7 +9,12 @@ from numba import njit
 
 from spikeserve.models.engines.kernels.arguments import WORD, Channels, Maps, Memory
 from spikeserve.models.engines.kernels.pointers import flags_at, shorts_at
-from spikeserve.models.engines.kernels.vectors import count_word, fire_word, population
+from spikeserve.models.engines.kernels.vectors import (
+    count_word,
+    fire_plain_word,
+    fire_word,
+    population,
+)
 
 
 @njit
@@ -28,35 +33,43 @@ def memory_at(before: Any, after: Any, membranes: int) -> Memory:
     )
 
 
-@njit
-def fire_row(
-    neurons: Any, y: int, lane: int, width: int, bias_at: int, currents: Any, channels: Channels,
-    memory: Memory, masks: Any,
-) -> int:  # fmt: skip
-    """Neurons that spike once a timestep at most: a bit each."""
-    fresh, old, old_fired, new, new_fired = memory
-    words = neurons.lanes // WORD
-    spiked = 0
-    for x in range(neurons.width):
-        pixel = y * neurons.width + x
-        for k in range(width // WORD):
-            start = lane + k * WORD
-            word = pixel * words + start // WORD
-            fired_at = neurons.words_at + word
-            fired = np.uint64(0) if fresh else old_fired[fired_at]
-            channel = neurons.lanes_at + start
-            neuron = neurons.membranes_at + pixel * neurons.lanes + start
-            spikes = fire_word(
-                currents, x * width + k * WORD, channels.biases, bias_at + start,
-                channels.thresholds, channels.reset_by, channels.minima, channel,
-                channels.initial if fresh else old, channel if fresh else neuron, new, neuron,
-                neurons.leak_multiplier, neurons.leak_whole, neurons.leak_nearest, neurons.soft,
-                channels.never_fires[channel // WORD] | (fired & neurons.once),
-            )  # fmt: skip
-            new_fired[fired_at] = fired | spikes
-            masks[word] = spikes
-            spiked += population(spikes)
-    return spiked
+def _fire_row(fire: Any) -> Any:
+    @njit
+    def row(
+        neurons: Any, y: int, lane: int, width: int, bias_at: int, currents: Any,
+        channels: Channels, memory: Memory, masks: Any,
+    ) -> int:  # fmt: skip
+        """Neurons that spike once a timestep at most: a bit each."""
+        fresh, old, old_fired, new, new_fired = memory
+        words = neurons.lanes // WORD
+        spiked = 0
+        for x in range(neurons.width):
+            pixel = y * neurons.width + x
+            for k in range(width // WORD):
+                start = lane + k * WORD
+                word = pixel * words + start // WORD
+                fired_at = neurons.words_at + word
+                fired = np.uint64(0) if fresh else old_fired[fired_at]
+                channel = neurons.lanes_at + start
+                neuron = neurons.membranes_at + pixel * neurons.lanes + start
+                spikes = fire(
+                    currents, x * width + k * WORD, channels.biases, bias_at + start,
+                    channels.thresholds, channels.reset_by, channels.minima, channel,
+                    channels.initial if fresh else old, channel if fresh else neuron, new, neuron,
+                    neurons.leak_multiplier, neurons.leak_whole, neurons.leak_nearest,
+                    neurons.soft,
+                    channels.never_fires[channel // WORD] | (fired & neurons.once),
+                )  # fmt: skip
+                new_fired[fired_at] = fired | spikes
+                masks[word] = spikes
+                spiked += population(spikes)
+        return spiked
+
+    return row
+
+
+_fire_row_plain = _fire_row(fire_plain_word)
+_fire_row_any = _fire_row(fire_word)
 
 
 @njit
@@ -86,7 +99,7 @@ def count_row(
     return spiked
 
 
-@njit
+@njit(inline="always")
 def neuron_row(
     neurons: Any, y: int, lane: int, width: int, bias_at: int, currents: Any, channels: Channels,
     memory: Memory, counts: Any, made: Maps,
@@ -101,4 +114,8 @@ def neuron_row(
         return count_row(
             neurons, y, lane, width, bias_at, currents, channels, memory, counts, made.values
         )
-    return fire_row(neurons, y, lane, width, bias_at, currents, channels, memory, made.masks)
+    if neurons.plain:
+        return _fire_row_plain(
+            neurons, y, lane, width, bias_at, currents, channels, memory, made.masks
+        )
+    return _fire_row_any(neurons, y, lane, width, bias_at, currents, channels, memory, made.masks)

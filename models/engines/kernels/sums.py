@@ -91,8 +91,8 @@ _wide_row_128 = _event_row(128, count_events, gather_shorts_128)
 
 @njit
 def event_row(
-    layer: Any, part: Any, y: int, lane: int, width: int, gain: int, events: Events,
-    weights: Weights, currents: Any,
+    layer: Any, part: Any, y: int, lane: int, width: int, gain: int, events: Events, weights: Any,
+    currents: Any,
 ) -> int:  # fmt: skip
     """Add up the weight rows that events address; returns how many: the output row's active pairs.
 
@@ -101,13 +101,20 @@ def event_row(
         width: of the block, ``BLOCK`` or ``WORD``.
         gain: what a spike counts for.
     """
-    if layer.wide:
-        if width == BLOCK:
-            return _wide_row_128(layer, part, y, lane, gain, events, weights.wide, currents)
-        return _wide_row_64(layer, part, y, lane, gain, events, weights.wide, currents)
     if width == BLOCK:
-        return _event_row_128(layer, part, y, lane, gain, events, weights.event, currents)
-    return _event_row_64(layer, part, y, lane, gain, events, weights.event, currents)
+        return _event_row_128(layer, part, y, lane, gain, events, weights, currents)
+    return _event_row_64(layer, part, y, lane, gain, events, weights, currents)
+
+
+@njit
+def wide_row(
+    layer: Any, part: Any, y: int, lane: int, width: int, gain: int, events: Events, weights: Any,
+    currents: Any,
+) -> int:  # fmt: skip
+    """The same for weights of more than 8 bits."""
+    if width == BLOCK:
+        return _wide_row_128(layer, part, y, lane, gain, events, weights, currents)
+    return _wide_row_64(layer, part, y, lane, gain, events, weights, currents)
 
 
 @njit
@@ -177,8 +184,12 @@ def sum_row(
         add_depthwise_row(layer, y, lane, width, inputs.masks, weights.depthwise, currents)
         if layer.shift:
             rescale(currents, 0, layer.out_width * width, gain, layer.shift)
+    elif layer.wide:
+        pairs = wide_row(
+            layer, part, y, lane, width, gain, inputs.events, weights.wide, currents
+        )
     else:
-        pairs = event_row(layer, part, y, lane, width, gain, inputs.events, weights, currents)
+        pairs = event_row(layer, part, y, lane, width, gain, inputs.events, weights.event, currents)
     return pairs
 
 
@@ -192,7 +203,12 @@ def add_shortcut_row(
     if shortcut.depthwise_at != ABSENT:
         add_depthwise_row(shortcut, y, lane, width, inputs.masks, weights.depthwise, currents)
     else:
-        pairs = event_row(shortcut, part, y, lane, width, 1, inputs.events, weights, added)
+        if shortcut.wide:
+            pairs = wide_row(shortcut, part, y, lane, width, 1, inputs.events, weights.wide, added)
+        else:
+            pairs = event_row(
+                shortcut, part, y, lane, width, 1, inputs.events, weights.event, added
+            )
         for k in range(shortcut.out_width * width):
             currents[k] = clipped(np.int32(currents[k]) + np.int32(added[k]))
     return pairs

@@ -179,39 +179,53 @@ convolve_4 = _convolver(4)
 
 def _charged(
     code: Code, currents: Column, at: Term, biases: Column, bias_at: Term, old: Column,
-    old_at: Term, multiplier: Term, whole: Term, nearest: Term,
+    old_at: Term, multiplier: Term, whole: Term, nearest: Term | None,
 ) -> Term:  # fmt: skip
     """Membranes of ``WORD`` neurons after their leak and their currents.
 
     ``floor(v * multiplier / 65536) + (v & whole)`` is ``floor(v * leak)`` for every leak in
-    0…65536 65536ths, within 16 bits. What the floor takes away is the product's lower half, so
-    its highest bit says whether the next number is nearer.
+    0…65536 65536ths, within 16 bits. What that floor takes away is the lower half of the product,
+    whose highest bit says whether the next number is nearer.
     """
     shorts, ints = code.vector(SHORT, WORD), code.vector(INT, WORD)
     current = code.saturated("add", currents.load(at, shorts), biases.load(bias_at, shorts))
     v = old.load(old_at, shorts)
     product = v.widened(ints) * multiplier.widened(INT).spread(WORD)
     leaked = (product >> 16).narrowed(shorts) + (v & whole.spread(WORD))
-    rounded = leaked - ((v * multiplier.spread(WORD) >> 15) & nearest.spread(WORD))
-    return code.saturated("add", rounded, current)
+    if nearest is not None:
+        leaked -= (v * multiplier.spread(WORD) >> 15) & nearest.spread(WORD)
+    return code.saturated("add", leaked, current)
 
 
-@instruction(types.uint64)
-def fire_word(
-    code: Code, currents: Column, at: Term, biases: Column, bias_at: Term, thresholds: Column,
-    reset_by: Column, minima: Column, channel: Term, old: Column, old_at: Term, new: Column,
-    neuron: Term, multiplier: Term, whole: Term, nearest: Term, soft: Term, blocked: Term,
-) -> Term:  # fmt: skip
-    """One LIF step of ``WORD`` neighbouring neurons; returns their spikes as a mask."""
-    shorts = code.vector(SHORT, WORD)
-    v = _charged(
-        code, currents, at, biases, bias_at, old, old_at, multiplier, whole, nearest
-    )  # fmt: skip
-    spikes = (v >= thresholds.load(channel, shorts)).reinterpreted(LONG) & ~blocked
-    reset = code.saturated("sub", v, reset_by.load(channel, shorts)) & soft.spread(WORD)
-    fired = spikes.reinterpreted(code.vector(ir.IntType(1), WORD))
-    new.store(neuron, code.larger(reset.where(fired, v), minima.load(channel, shorts)))
-    return spikes
+def _firing(plain: bool) -> Any:
+    @instruction(types.uint64)
+    def fire(
+        code: Code, currents: Column, at: Term, biases: Column, bias_at: Term,
+        thresholds: Column, reset_by: Column, minima: Column, channel: Term, old: Column,
+        old_at: Term, new: Column, neuron: Term, multiplier: Term, whole: Term, nearest: Term,
+        soft: Term, blocked: Term,
+    ) -> Term:  # fmt: skip
+        """One LIF step of ``WORD`` neighbouring neurons; returns their spikes as a mask.
+
+        The ``plain`` ones, whose leaks are rounded down and who have no minimum, do without both.
+        """
+        shorts = code.vector(SHORT, WORD)
+        v = _charged(
+            code, currents, at, biases, bias_at, old, old_at, multiplier, whole,
+            None if plain else nearest,
+        )  # fmt: skip
+        spikes = (v >= thresholds.load(channel, shorts)).reinterpreted(LONG) & ~blocked
+        reset = code.saturated("sub", v, reset_by.load(channel, shorts)) & soft.spread(WORD)
+        fired = spikes.reinterpreted(code.vector(ir.IntType(1), WORD))
+        v = reset.where(fired, v)
+        new.store(neuron, v if plain else code.larger(v, minima.load(channel, shorts)))
+        return spikes
+
+    return fire
+
+
+fire_plain_word = _firing(plain=True)
+fire_word = _firing(plain=False)
 
 
 @instruction(types.void)
