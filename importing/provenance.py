@@ -1,77 +1,81 @@
-"""Where an imported bundle comes from, and what was measured, as it is stored in the manifest."""
+"""Where an imported bundle comes from, and what was measured, as its manifest stores it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import asdict
 from importlib.metadata import version
-from typing import Any
 
+import numpy as np
+
+from spikeserve.importing.arrays import sha256_of
 from spikeserve.importing.golden import Match
-from spikeserve.importing.measure import Accuracies, Agreement
+from spikeserve.importing.measure import Accuracies
+from spikeserve.importing.network import FloatNetwork, Synapse
+from spikeserve.importing.request import Request
 from spikeserve.importing.widen import Measured
+from spikeserve.models.manifest import Golden, ImportedProvenance
+
+SOFTWARE = ("numpy", "onnx")
 
 
-@dataclass(frozen=True)
-class Origin:
-    """Where an imported network comes from."""
-
-    source: str | None
-    """The name of the file."""
-    source_sha256: str | None
-    reading: str
-    """What it was read as."""
-    data: str
-    data_sha256: str
-    golden_sha256: str | None = None
-    golden: Match | None = None
-
-
-def facts(
-    origin: Origin,
+def provenance(
+    request: Request,
     found: Measured,
+    golden: Match | None,
     ratios: tuple[float, ...],
     accuracy: Accuracies | None,
+    calibration_images: int,
+    data_sha256: str,
     warnings: tuple[str, ...],
-) -> dict[str, Any]:
-    """All that the sheet says but early exit and energy, which have sections of their own."""
-    golden = origin.golden
-    return {
-        "source": origin.source,
-        "source_sha256": origin.source_sha256,
-        "meaning": origin.reading,
-        "golden": None
-        if golden is None
-        else {
-            "sha256": origin.golden_sha256,
-            "inputs": golden.inputs,
-            "identical": golden.identical,
-        },
-        "dataset": origin.data,
-        "dataset_sha256": {origin.data: origin.data_sha256},
-        "inputs": len(found.inputs),
-        "weight_bits": found.settings.bits,
-        "agreement": _shares(found.agreement),
-        "noise": None if found.noise is None else _shares(found.noise),
-        "spikes_ratio": tuple(round(ratio, 5) for ratio in ratios),
-        "accuracy": None
-        if accuracy is None
-        else {
-            "served": accuracy.served,
-            "original": accuracy.original,
-            "interval": accuracy.interval,
-            "difference": accuracy.difference,
-        },
-        "tried": found.tried,
-        "warnings": warnings,
-        "software": {name: version(name) for name in ("numpy", "onnx")},
-    }
+) -> ImportedProvenance:
+    """The ``provenance`` section of this import's bundle."""
+    source, reading = request.source, request.reading
+    agreement, noise = found.agreement, found.noise
+    tied = found.truth.tied.all(axis=1)
+    return ImportedProvenance(
+        source=request.described_source,
+        source_sha256=_digest(found.network) if source is None else sha256_of(source),
+        framework=request.framework,
+        writer=request.writer,
+        meaning={"neurons": request.read_as} if reading is None else asdict(reading.meaning),
+        options=request.options,
+        golden=_golden(request, golden),
+        dataset=request.data.name,
+        dataset_sha256={request.data.name: data_sha256},
+        images=len(found.inputs),
+        calibration_images=calibration_images,
+        agreement_by_timestep=agreement.by_timestep,
+        agreement_without_ties=tuple(
+            None if none else share
+            for none, share in zip(tied, agreement.by_timestep_without_ties, strict=True)
+        ),
+        noise_floor=None if noise is None else noise.last,
+        spikes_ratio=tuple(round(ratio, 5) for ratio in ratios),
+        float_accuracy=None if accuracy is None else accuracy.original,
+        accuracy=None if accuracy is None else accuracy.served,
+        accuracy_difference=None if accuracy is None else accuracy.difference,
+        weight_bits=tuple(
+            layer.weight_bits or request.bits for layer in found.rounded.program.network.synaptic
+        ),
+        software={name: version(name) for name in SOFTWARE},
+        warnings=warnings,
+    )
 
 
-def _shares(agreement: Agreement) -> dict[str, Any]:
-    return {
-        "last": agreement.last,
-        "overall": agreement.overall,
-        "without_ties": agreement.without_ties,
-        "by_timestep": agreement.by_timestep,
-        "by_timestep_without_ties": agreement.by_timestep_without_ties,
-    }
+def _golden(request: Request, golden: Match | None) -> Golden | None:
+    if golden is None or request.golden is None:
+        return None
+    return Golden(
+        sha256=sha256_of(request.golden), inputs=golden.inputs, identical=golden.identical
+    )
+
+
+def _digest(network: FloatNetwork) -> str:
+    """Of the weights, where there is no file."""
+    digest = hashlib.sha256()
+    for layer in network.layers:
+        if isinstance(layer, Synapse):
+            digest.update(np.ascontiguousarray(layer.weight).tobytes())
+            digest.update(np.ascontiguousarray(layer.bias).tobytes())
+    return digest.hexdigest()

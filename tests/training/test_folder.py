@@ -13,8 +13,7 @@ from PIL import ExifTags, Image
 
 from spikeserve.models.preprocessing import pixels
 from spikeserve.training.cli import main
-from spikeserve.training.data import DATASETS, named
-from spikeserve.training.data import class_folders, dataset
+from spikeserve.training.data import DATASETS, class_folders, dataset, named
 from spikeserve.training.data.dataset import Split, held_out
 from spikeserve.training.data.own import own_set
 
@@ -365,5 +364,3 @@ def test_damage_is_noticed(photos: Path) -> None:
     with pytest.raises(DataError, match="no data set 'wasps'.*photos"):
         named("wasps", root)
     assert "photos" not in DATASETS
-
-

@@ -185,9 +185,7 @@ def sum_row(
         if layer.shift:
             rescale(currents, 0, layer.out_width * width, gain, layer.shift)
     elif layer.wide:
-        pairs = wide_row(
-            layer, part, y, lane, width, gain, inputs.events, weights.wide, currents
-        )
+        pairs = wide_row(layer, part, y, lane, width, gain, inputs.events, weights.wide, currents)
     else:
         pairs = event_row(layer, part, y, lane, width, gain, inputs.events, weights.event, currents)
     return pairs
