@@ -14,10 +14,11 @@ from spikeserve.importing.errors import ImportRefused
 from spikeserve.importing.request import Request
 from spikeserve.importing.served import QuickOperations
 from spikeserve.importing.widen import Measured
-from spikeserve.models.bundle import CARD, MANIFEST, SELF_TEST, save_bundle
+from spikeserve.models.bundle import CARD, MANIFEST, save_bundle
 from spikeserve.models.encoding import Encoding
 from spikeserve.models.engines.reference import ReferenceEngine
 from spikeserve.models.manifest import Exits, ImportedProvenance, Manifest, SelfTest
+from spikeserve.models.self_test import FILE as SELF_TEST
 from spikeserve.models.self_test import SelfTestFile
 from spikeserve.training.evaluate import measured as evaluation
 from spikeserve.training.export import step_graph

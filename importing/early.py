@@ -39,7 +39,7 @@ def calibrated_halves(found: Measured, labels: Labels, tolerance: float) -> Cali
     exits = calibrated(part(found.trace, one), labels[one], scale, tolerance, leak)
     rest, right = part(found.trace, other), labels[other]
     readout = Readout(scale, exits.temperatures, exits.sharpness, leak)
-    threshold = exits.default_entropy_threshold
+    threshold = exits.default_entropy_threshold or 0.0
     point, _ = exit_point(rest, rest.entropies(readout), right, threshold)
     fixed = math.ceil(point.average_timesteps - 1e-9)
     by_timestep = (rest.predictions == right).mean(axis=1)

@@ -70,6 +70,11 @@ class Agreement:
             ),
         )
 
+    def lack(self, bar: Agreement) -> float:
+        """By how much this is below ``bar`` over all timesteps, with ties and without."""
+        with_ties = max(0.0, bar.overall - self.overall)
+        return with_ties + max(0.0, bar.without_ties - self.without_ties)
+
     @classmethod
     def over(cls, truth: Truth, several: list[NDArray[np.int64]]) -> Agreement:
         """The average over ``several`` answers ``[T, N]``."""

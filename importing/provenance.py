@@ -32,7 +32,7 @@ def provenance(
     """The ``provenance`` section of this import's bundle."""
     source, reading = request.source, request.reading
     agreement, noise = found.agreement, found.noise
-    tied = found.truth.tied.all(axis=1)
+    tied: list[bool] = found.truth.tied.all(axis=1).tolist()
     return ImportedProvenance(
         source=request.described_source,
         source_sha256=_digest(found.network) if source is None else sha256_of(source),

@@ -62,7 +62,7 @@ class Sheet:
             f"all steps, {_percent(agreement.without_ties)} without ties (n = {count:,})",
         )
         if found.noise is not None:
-            as_good = agreement.without_ties >= found.noise.without_ties
+            as_good = agreement.lack(found.noise) == 0
             yield (
                 "",
                 "the float network under half a grey level of noise: "
@@ -85,8 +85,8 @@ class Sheet:
             early = self.early
             yield (
                 "early exit",
-                f"{_percent(early.accuracy)} at {early.average_timesteps:.2f} of {timesteps} steps, "
-                f"threshold {early.threshold:g} ({early.calibrated_on:,} inputs calibrate, "
+                f"{_percent(early.accuracy)} at {early.average_timesteps:.2f} of {timesteps} "
+                f"steps, threshold {early.threshold:g} ({early.calibrated_on:,} inputs calibrate, "
                 f"{early.measured_on:,} others measure;",
             )
             yield (

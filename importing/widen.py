@@ -50,11 +50,6 @@ class Measured:
     tried: tuple[str, ...]
     """Bits that were tried, and what they gave."""
 
-    @property
-    def bar(self) -> float:
-        """What agreement should reach, without ties."""
-        return GOOD_COUNTS if self.noise is None else self.noise.without_ties
-
 
 def measured(
     full: FloatNetwork,
@@ -91,26 +86,28 @@ def measured(
     )
     rows = _subset(full, len(inputs), timesteps)
     some = truth.of_rows(rows)
-    bar = GOOD_COUNTS
+    bar = None
     if noisy:
-        bar = Agreement.over(some, [classes[:, rows] for classes in noisy]).without_ties
-
-    def agreement(settings: Settings) -> float:
-        trace = answered(integers(full, settings), inputs[rows], timesteps)
-        return Agreement.of(some, trace.predictions).without_ties
+        bar = Agreement.over(some, [classes[:, rows] for classes in noisy])
 
     tried: list[str] = []
-    reached = agreement(settings)
-    tried.append(_shown(settings.bits, reached))
-    while reached < bar and (narrow := [k for k in range(many) if settings.bits[k] < FINE]):
-        say(f"{tried[-1]}, the bar is {100 * bar:.1f} %: widens a layer")
+
+    def lack(settings: Settings) -> float:
+        """By how much agreement is below the bar; 0: it is not."""
+        trace = answered(integers(full, settings), inputs[rows], timesteps)
+        found = Agreement.of(some, trace.predictions)
+        tried.append(_shown(settings.bits, found))
+        return found.lack(bar) if bar else max(0.0, GOOD_COUNTS - found.without_ties)
+
+    lacking = lack(settings)
+    while lacking > 0 and (narrow := [k for k in range(many) if settings.bits[k] < FINE]):
+        say(f"{_shown(settings.bits)} agree less than noise would: widens a layer")
         choices = [_widened(settings, k) for k in narrow]
-        results = [agreement(choice) for choice in choices]
-        tried += [_shown(c.bits, r) for c, r in zip(choices, results, strict=True)]
-        best = int(np.argmax(results))
-        if results[best] <= reached:
+        results = [lack(choice) for choice in choices]
+        best = int(np.argmin(results))
+        if results[best] >= lacking:
             break
-        settings, reached = choices[best], results[best]
+        settings, lacking = choices[best], results[best]
     rounded = integers(full, settings)
     trace = answered(rounded, inputs, timesteps)
     return Measured(
@@ -132,8 +129,9 @@ def _widened(settings: Settings, group: int) -> Settings:
     return replace(settings, bits=bits)
 
 
-def _shown(bits: tuple[int, ...], agreement: float) -> str:
-    return f"{'/'.join(map(str, bits))} bits: {100 * agreement:.2f} %"
+def _shown(bits: tuple[int, ...], found: Agreement | None = None) -> str:
+    share = f": {100 * found.without_ties:.2f} % without ties" if found else ""
+    return f"{'/'.join(map(str, bits))} bits{share}"
 
 
 def _subset(full: FloatNetwork, count: int, timesteps: int) -> NDArray[np.int64]:

@@ -51,7 +51,7 @@ def test_pixels_from_0_to_1_are_noticed(tmp_path: Path) -> None:
 
 def test_shapes_that_could_be_both_are_refused_unless_told(tmp_path: Path) -> None:
     cubes = DRAW.integers(0, 256, (9, 3, 3, 3)).astype(np.uint8)
-    with pytest.raises(ImportRefused, match="could be hwc or chw; say which: --layout"):
+    with pytest.raises(ImportRefused, match=r"could be hwc or chw; say which: --layout"):
         load(tmp_path, cubes, shape=(3, 3, 3))
     first = load(tmp_path, cubes, shape=(3, 3, 3), layout="chw")
     np.testing.assert_array_equal(first.values, cubes.transpose(0, 2, 3, 1))
@@ -147,7 +147,7 @@ def test_folders_of_classes_are_read_as_the_service_would(tmp_path: Path) -> Non
     data = loaded(tmp_path, None, SHAPE, 3, 7)
     np.testing.assert_array_equal(data.values, IMAGES[:3])
     assert data.class_names == ("ant", "bee", "cat")
-    with pytest.raises(ImportRefused, match="3 folders .* 4 classes"):
+    with pytest.raises(ImportRefused, match=r"3 folders .* 4 classes"):
         loaded(tmp_path, None, SHAPE, 4, 7)
     (tmp_path / "bee" / "b.png").write_bytes(b"no image")
     with pytest.raises(ImportRefused, match=r"b\.png"):
