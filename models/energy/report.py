@@ -159,7 +159,7 @@ def _assumptions(model: EnergyModel) -> Iterator[str]:
     if encoding.kind == "direct" and model.manifest.timesteps > 1:
         yield (
             "the image enters the first layer anew at every timestep and is charged each time; the "
-            "event engine computes its sums once"
+            "event engine may compute its sums once"
         )
     if not encoding.takes_images:
         yield "events enter as spikes do, without the cycles that pixels take"
