@@ -79,6 +79,7 @@ def run(options: argparse.Namespace, network_of: Callable[[Path], FloatNetwork])
             timesteps=options.timesteps,
             data=options.data,
             out=options.out,
+            source=options.file,
             labels=options.labels,
             golden=options.golden,
             scale=options.scale,
@@ -95,7 +96,7 @@ def run(options: argparse.Namespace, network_of: Callable[[Path], FloatNetwork])
             description=options.description,
         )
         network = network_of(options.file)
-        sheet, refusals = imported(network, options.file, request, _progress)
+        sheet, refusals = imported(network, request, _progress)
     except (ImportRefused, ModelError, OSError, MemoryError) as error:
         print(f"spikeserve import: {error or 'out of memory'}", file=sys.stderr)
         return 1

@@ -124,7 +124,7 @@ def arranged(
         rest = array.shape[leading:]
         if rest == last:
             forms.append(("hwc", leading))
-        if rest == first and (first != last):
+        if rest == first and (first != last or channels > 1):
             forms.append(("chw", leading))
         if channels == 1 and rest == (height, width):
             forms.append(("plane", leading))

@@ -35,9 +35,10 @@ def calibrated_halves(found: Measured, labels: Labels, tolerance: float) -> Cali
     """Choose the exit rule on one half of the inputs and measure it on the other."""
     one, other = halves(labels)
     scale = found.rounded.program.logit_scale
-    exits = calibrated(part(found.trace, one), labels[one], scale, tolerance)
+    leak = found.rounded.readout.served_leak
+    exits = calibrated(part(found.trace, one), labels[one], scale, tolerance, leak)
     rest, right = part(found.trace, other), labels[other]
-    readout = Readout(scale, exits.temperatures, exits.sharpness)
+    readout = Readout(scale, exits.temperatures, exits.sharpness, leak)
     threshold = exits.default_entropy_threshold
     point, _ = exit_point(rest, rest.entropies(readout), right, threshold)
     fixed = math.ceil(point.average_timesteps - 1e-9)

@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 
-from spikeserve.importing.arrays import sha256_of
-from spikeserve.importing.bundle import Origin, check_out, written
+from spikeserve.importing.bundle import check_out, manifest_of, self_test_of, written
 from spikeserve.importing.data import FIRST, Data, floats_of, loaded
 from spikeserve.importing.early import LEAST_LABELLED, Calibrated, calibrated_halves
 from spikeserve.importing.errors import ImportRefused
@@ -23,10 +21,14 @@ from spikeserve.importing.labels import class_names
 from spikeserve.importing.meaning import read_all
 from spikeserve.importing.measure import accuracies, silent, spike_ratios
 from spikeserve.importing.network import FloatNetwork, Neurons
+from spikeserve.importing.provenance import provenance
 from spikeserve.importing.recorded import recorded
 from spikeserve.importing.request import Request
 from spikeserve.importing.sheet import Sheet, too_few
 from spikeserve.importing.widen import Measured, measured
+from spikeserve.models.energy.estimate import EnergyModel
+from spikeserve.models.energy.hardware import load_profile
+from spikeserve.models.manifest import IMAGE_CHANNELS, Evaluation, Manifest
 
 TOLERANCE = 0.005
 """Accuracy that early exit may lose on the inputs that calibrate it."""
@@ -46,13 +48,8 @@ class Log:
         self.say(f"note: {text}")
 
 
-def imported(
-    network: FloatNetwork, source: Path | None, request: Request, say: Say
-) -> tuple[Sheet, list[str]]:
+def imported(network: FloatNetwork, request: Request, say: Say) -> tuple[Sheet, list[str]]:
     """Import ``network`` and write its bundle; the sheet, and why it was refused, if it was.
-
-    Args:
-        source: the file that the network comes from.
 
     Raises:
         ImportRefused: says what is wrong and what to do; nothing is written.
@@ -86,7 +83,7 @@ def imported(
     log.say(f"runs the float network on {len(inputs):,} inputs")
     answer = interpreted(full, inputs, request.timesteps)
     _check_alive(full, silent(full, answer), len(inputs), request)
-    count = _largest_count(request, data, log)
+    count = _largest_count(request, data, network, log)
     log.say("rounds it")
     found = measured(full, inputs, answer, bits=request.bits, largest_count=count, say=say)
     for warning in found.rounded.warnings:
@@ -95,21 +92,23 @@ def imported(
         log.note(few)
     names = class_names(request.class_names, classes, data.class_names)
     exits = _exits(found, data, log)
-    sheet = _sheet(request, golden, found, data, exits, tuple(log.notes))
-    refusals = sheet.refusals
-    if refusals and not _accepted(request, found):
-        return sheet, refusals
-    sheet = replace(sheet, notes=(*sheet.notes, *(f"accepted: {text}" for text in refusals)))
-    origin = Origin(
-        source=None if source is None else source.name,
-        source_sha256=None if source is None else sha256_of(source),
-        reading=request.read_as,
-        data=request.data.name,
-        data_sha256=data.sha256,
-        golden_sha256=None if request.golden is None else sha256_of(request.golden),
-        golden=golden,
+    sheet = _sheet(request, golden, found, data, exits)
+    test = self_test_of(found)
+    told = provenance(
+        request,
+        found,
+        golden,
+        sheet.ratios,
+        sheet.accuracies,
+        0 if exits is None else exits.early.calibrated_on,
+        data.sha256,
+        tuple(sheet.refusals),
     )
-    written(request, origin, sheet, exits, names)
+    manifest = manifest_of(request, found, exits, names, told, test)
+    sheet = replace(sheet, energy=_energy(manifest, found), notes=tuple(log.notes))
+    if sheet.refusals and not _accepted(request, found):
+        return sheet, sheet.refusals
+    written(request.out, manifest, found, test, _card(manifest, sheet))
     return sheet, []
 
 
@@ -184,9 +183,13 @@ def _check_alive(full: FloatNetwork, dead: list[str], inputs: int, request: Requ
     )
 
 
-def _largest_count(request: Request, data: Data, log: Log) -> int | None:
+def _largest_count(request: Request, data: Data, network: FloatNetwork, log: Log) -> int | None:
     if not data.counts:
-        return None
+        channels = network.input_shape[2]
+        if channels in IMAGE_CHANNELS:
+            return None
+        log.note(f"images of {channels} channels are served as recordings of equal frames")
+        return GREY_LEVELS
     most = int(data.values.max())
     if request.largest_count is not None:
         if most > request.largest_count:
@@ -211,7 +214,6 @@ def _sheet(
     found: Measured,
     data: Data,
     exits: Calibrated | None,
-    notes: tuple[str, ...],
 ) -> Sheet:
     return Sheet(
         meaning=request.read_as,
@@ -225,7 +227,43 @@ def _sheet(
         ),
         early=None if exits is None else exits.early,
         energy=None,
-        notes=notes,
+    )
+
+
+def _energy(manifest: Manifest, found: Measured) -> str:
+    """What the average input costs, as an estimate."""
+    model, pairs = EnergyModel(manifest, load_profile()), found.trace.active_pairs
+    everything = np.full(pairs.shape[1], manifest.timesteps)
+    full = float(model.estimates(pairs, everything).total_pj.mean()) / 1e6
+    early = "" if manifest.evaluation is None else _early_energy(manifest.evaluation)
+    outside = "; ".join(model.domain_notes)
+    domain = f", out of domain: {outside}" if outside else ""
+    return f"{early}{full:.2f} µJ for all steps (estimate{domain})"
+
+
+def _early_energy(evaluation: Evaluation) -> str:
+    picojoules = evaluation.default.energy_pj
+    return "" if picojoules is None else f"{picojoules / 1e6:.2f} µJ an input; "
+
+
+def _card(manifest: Manifest, sheet: Sheet) -> str:
+    """The model card: the sheet, and what its lines mean."""
+    return "\n".join(
+        [
+            f"# {manifest.name} {manifest.version}",
+            "",
+            manifest.description,
+            "",
+            f"Written by `spikeserve import`; created {manifest.created}.",
+            "",
+            "```text",
+            str(sheet),
+            "```",
+            "",
+            "Agreement is with the float network's classes, which the integer program rounds. "
+            "Nothing is known of inputs that are unlike those it was measured on.",
+            "",
+        ]
     )
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikeserve.importing.errors import ImportRefused
 from spikeserve.importing.interpreter import currents
@@ -28,14 +27,10 @@ class Readout:
         """What the class is the largest of, ``[T, N, K]`` like the float network's outputs."""
         return outputs if self.kind == "potential" else outputs.cumsum(axis=0)
 
-    def summed(self, logits: NDArray[np.int32]) -> NDArray[Any]:
-        """Logits of each step, added up as the exit rule does, ``[T, N, K]``."""
-        if self.leak == 1:
-            return logits.astype(np.int64).cumsum(axis=0)
-        sums = logits.astype(np.float64)
-        for t in range(1, len(sums)):
-            sums[t] += self.leak * sums[t - 1]
-        return sums
+    @property
+    def served_leak(self) -> float | None:
+        """As the exit rule has it: None where steps are averaged."""
+        return None if self.leak == 1 else self.leak
 
 
 def readout_of(network: FloatNetwork) -> Readout:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from spikeserve.importing.data import MOST_INPUTS
 from spikeserve.importing.golden import Reading
 from spikeserve.importing.inputs import GREY_LEVELS
 from spikeserve.importing.integers import COARSE
+
+STORED = ("scale", "mean", "std", "layout", "largest_count", "bits", "accept", "limit")
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,12 @@ class Request:
     timesteps: int
     data: Path
     out: Path
+    source: Path | None = None
+    """The file that the network comes from; None: a module."""
+    module: str = "module"
+    """The name of the module, where there is no file."""
+    writer: str | None = None
+    """What the file says of its version, or the framework of the module."""
     labels: Path | None = None
     golden: Path | None = None
     scale: float = GREY_LEVELS
@@ -30,7 +39,7 @@ class Request:
     accept: float | None = None
     """The agreement, 0…1, that is enough; None: what :mod:`sheet` asks for."""
     force: bool = False
-    limit: int = 2000
+    limit: int = MOST_INPUTS
     name: str | None = None
     class_names: Path | None = None
     description: str | None = None
@@ -41,3 +50,20 @@ class Request:
         if self.reading is None:
             return "the modules' own neurons"
         return f"{self.reading}: {self.reading.meaning}"
+
+    @property
+    def framework(self) -> str:
+        if self.reading is None:
+            return self.writer or "torch"
+        return self.reading.dialect
+
+    @property
+    def described_source(self) -> str:
+        return self.module if self.source is None else self.source.name
+
+    @property
+    def options(self) -> dict[str, str]:
+        """What was told besides, as the manifest stores it."""
+        told = {} if self.reading is None else dict(self.reading.overrides)
+        told |= {name: getattr(self, name) for name in STORED}
+        return {name: str(value) for name, value in told.items() if value is not None}

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from spikeserve.importing.inputs import Inputs
 from spikeserve.importing.integers import Rounded
 from spikeserve.models.engines.reference import Ints, NumpyOperations, ReferenceEngine, windows_of
+from spikeserve.models.exits import logit_sums
 from spikeserve.models.inference import Trace
 from spikeserve.models.layers import Window
 from spikeserve.models.program import Program
@@ -48,7 +49,7 @@ def _trace(engine: ReferenceEngine, rounded: Rounded, inputs: Inputs, timesteps:
         state = steps[-1].state
     logits = np.stack([step.logits for step in steps])
     return Trace(
-        rounded.readout.summed(logits),
+        logit_sums(logits, rounded.readout.served_leak),
         np.stack([step.active_pairs for step in steps]),
         np.stack([step.spikes for step in steps]),
     )

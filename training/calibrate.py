@@ -20,13 +20,15 @@ WORTH_SHARPENING = 1.05
 """A sharper entropy must save this factor of average timesteps to be chosen."""
 
 
-def fitted_temperatures(trace: Trace, labels: Labels, logit_scale: float) -> tuple[float, ...]:
+def fitted_temperatures(
+    trace: Trace, labels: Labels, logit_scale: float, leak: float | None = None
+) -> tuple[float, ...]:
     """For every timestep, the temperature that minimises the log-loss on the held-out images."""
 
     def log_loss(t: int, temperature: float) -> float:
         sums = trace.logit_sums[t - 1]
         steps = np.full(len(sums), t)
-        readout = Readout(logit_scale, (temperature,) * t)
+        readout = Readout(logit_scale, (temperature,) * t, leak=leak)
         right = readout.probabilities(sums, steps)[np.arange(len(sums)), labels]
         return float(-np.log(np.maximum(right, 1e-300)).mean())
 
@@ -64,23 +66,30 @@ def _curve(trace: Trace, readout: Readout, labels: Labels) -> list[ExitPoint]:
     return [exit_point(trace, entropies, labels, k / 1000)[0] for k in range(1001)]
 
 
-def calibrated(trace: Trace, labels: Labels, logit_scale: float, tolerance: float) -> Exits:
+def calibrated(
+    trace: Trace,
+    labels: Labels,
+    logit_scale: float,
+    tolerance: float,
+    leak: float | None = None,
+) -> Exits:
     """The exit rule of a bundle, from a run of all timesteps on held-out images.
 
     Args:
         tolerance: accuracy that the default threshold may lose against the best fixed number of
             timesteps, or against the best threshold, whichever is less accurate.
+        leak: the readout's, where its sums leak.
 
     Of all thresholds within the tolerance, the default is the one with the fewest average
     timesteps. Sharpness is the lowest at which the default takes at most
     :data:`WORTH_SHARPENING` times the fewest timesteps found at any sharpness.
     """
-    temperatures = fitted_temperatures(trace, labels, logit_scale)
+    temperatures = fitted_temperatures(trace, labels, logit_scale, leak)
     right = trace.predictions == labels
     points = [
         (sharpness, point)
         for sharpness in SHARPNESSES
-        for point in _curve(trace, Readout(logit_scale, temperatures, sharpness), labels)
+        for point in _curve(trace, Readout(logit_scale, temperatures, sharpness, leak), labels)
     ]
     reached = max(point.accuracy for _, point in points)
     wanted = min(best_fixed(right), reached) - tolerance
@@ -92,9 +101,11 @@ def calibrated(trace: Trace, labels: Labels, logit_scale: float, tolerance: floa
     default = min(
         (point for s, point in enough if s == sharpness), key=lambda point: point.average_timesteps
     )
-    entropies = trace.entropies(Readout(logit_scale, temperatures, sharpness))
+    entropies = trace.entropies(Readout(logit_scale, temperatures, sharpness, leak))
     table = [exit_point(trace, entropies, labels, value)[0] for value in THRESHOLDS]
     return Exits(
+        accumulation="mean" if leak is None else "leaky",
+        readout_leak=leak,
         temperatures=temperatures,
         sharpness=sharpness,
         default_entropy_threshold=default.entropy_threshold,
