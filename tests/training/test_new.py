@@ -81,6 +81,9 @@ def test_two_commands_lead_to_a_bundle(
     )
     assert main(["evaluate", "runs/mine-trial/bundle"]) == 1
     assert "another preparation of 'folder mine'" in capsys.readouterr().err
+    for command in (["quantize"], ["export"], ["fit", "--resume"]):
+        assert main([*command, "mine.toml", "--trial", "1"]) == 1
+        assert "was trained on other pictures" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
