@@ -20,6 +20,7 @@ from spikeserve.training.bundle_start import set_from_bundle
 from spikeserve.training.cli import main
 from spikeserve.training.evaluate import accuracy_interval
 from spikeserve.training.frames import FrameEncoder
+from spikeserve.training.new_recipe import sensible
 from spikeserve.training.recipe import load_recipe
 from spikeserve.training.rehearsal import Rehearsal
 
@@ -80,6 +81,9 @@ def test_two_commands_lead_to_a_bundle(
     )
     assert main(["evaluate", "runs/mine-trial/bundle"]) == 1
     assert "another preparation of 'folder mine'" in capsys.readouterr().err
+    for command in (["quantize"], ["export"], ["fit", "--resume"]):
+        assert main([*command, "mine.toml", "--trial", "1"]) == 1
+        assert "was trained on other pictures" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -135,7 +139,7 @@ def test_larger_pictures_are_halved_more_often(side: int) -> None:
 
 
 def test_epochs_fit_the_minutes_that_there_are() -> None:
-    plan = new_command.sensible(1000, (32, 32, 3), BUNDLE)
+    plan = sensible(1000, (32, 32, 3), BUNDLE)
     reckoned = Rehearsal(20.0, (400.0, 200.0))
     kept, _ = new_command._within(plan, reckoned, 900)
     assert kept == plan
