@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from PIL import Image
 
 from spikeserve.models import inference
 from spikeserve.models.bundle import load_bundle
@@ -21,9 +22,11 @@ from spikeserve.models.inference import Counts, Row
 from spikeserve.models.manifest import Manifest
 from spikeserve.models.preprocessing import ImageSource, is_one_image, pixels
 from spikeserve.models.program import Program
+from spikeserve.models.recordings import RecordingSource, recording
 from spikeserve.models.shipped import bundle_folder
 from spikeserve.models.spike_maps import Shown, SpikeMaps
 
+Input = ImageSource | RecordingSource
 BATCH = 64
 """Images stepped together; more would take memory and no less time."""
 
@@ -98,7 +101,7 @@ class Model:
 
     def classify(
         self,
-        image: ImageSource,
+        image: Input,
         *,
         threshold: float | None = None,
         min_timesteps: int | None = None,
@@ -107,7 +110,9 @@ class Model:
         """Classify one image, stopping as soon as the network is sure.
 
         Args:
-            image: a path, the bytes of an image file, a Pillow image or uint8 ``[H, W, C]``.
+            image: a path, the bytes of an image file, a Pillow image or uint8 ``[H, W, C]``; for a
+                network that takes frames, a recording: a path or the bytes of a ``.npy`` file, or
+                uint8 ``[T, H, W, C]``.
             threshold: stop when the normalised entropy (0…1) falls below this; 0 never stops
                 early. The bundle's calibrated threshold if left out.
             min_timesteps: never stop before this timestep; 1 if left out.
@@ -128,7 +133,7 @@ class Model:
 
     def classify_batch(
         self,
-        images: Sequence[ImageSource] | Pixels,
+        images: Sequence[Input] | Pixels,
         *,
         threshold: float | None = None,
         min_timesteps: int | None = None,
@@ -137,22 +142,22 @@ class Model:
         """Classify many images; each stops on its own and has the answer it would have alone.
 
         Args:
-            images: what :meth:`classify` takes, many of them, or one uint8 array ``[N, H, W, C]``.
+            images: what :meth:`classify` takes, many of them, or one uint8 array ``[N, H, W, C]``
+                (``[N, T, H, W, C]``).
 
         The other arguments and the errors are those of :meth:`classify`.
         """
-        if is_one_image(images):
+        if is_one_image(images, len(self.manifest.input_shape)):
             raise InvalidImage("classify_batch takes several images; one goes to classify")
         policy = self.manifest.policy(threshold, min_timesteps, max_timesteps)
-        shape = self.manifest.network.input_shape
         rows: list[Row] = []
         for start in range(0, len(images), BATCH):
-            batch = np.stack([pixels(image, shape) for image in images[start : start + BATCH]])
+            batch = np.stack([self._input(image) for image in images[start : start + BATCH]])
             policies = [policy] * len(batch)
             rows += inference.classify(self.engine, self.manifest, batch, policies)
         return [self._answer(row) for row in rows]
 
-    def trace(self, image: ImageSource) -> Trace:
+    def trace(self, image: Input) -> Trace:
         """Run one image through every timestep: what calibration and pictures of exits look at.
 
         Raises:
@@ -160,8 +165,9 @@ class Model:
             OSError: the file cannot be read.
         """
         manifest = self.manifest
-        image = pixels(image, manifest.network.input_shape)
-        full = inference.trace(self.engine, manifest.encoding, image[None])
+        full = inference.trace(
+            self.engine, manifest.encoding, self._input(image)[None], leak=manifest.readout.leak
+        )
         sums, t = full.logit_sums[:, 0], np.arange(1, manifest.timesteps + 1)
         return Trace(
             entropies=manifest.readout.entropies(sums, t),
@@ -171,7 +177,7 @@ class Model:
             spikes=full.spikes[:, 0],
         )
 
-    def spike_maps(self, image: ImageSource) -> Iterator[Shown]:
+    def spike_maps(self, image: Input) -> Iterator[Shown]:
         """What enters the network at every timestep and where it fires, whatever an exit rule says.
 
         Computed by the reference engine, one timestep whenever the next is asked for: slower than
@@ -185,9 +191,15 @@ class Model:
         if self._program is None:
             raise EngineUnavailable("spike maps need the program; spikeserve.load gives it")
         manifest = self.manifest
-        image = pixels(image, manifest.network.input_shape)
-        maps = SpikeMaps(self._program, manifest.encoding, image)
+        maps = SpikeMaps(self._program, manifest.encoding, self._input(image))
         return (maps.step() for _ in range(manifest.timesteps))
+
+    def _input(self, source: Input) -> Pixels:
+        if self.manifest.encoding.takes_images:
+            return pixels(source, self.manifest.network.input_shape)
+        if isinstance(source, Image.Image):
+            raise InvalidImage("this model takes recordings, not images")
+        return recording(source, self.manifest.input_shape)
 
     def _answer(self, row: Row) -> Classification:
         assert row.probabilities is not None

@@ -125,10 +125,11 @@ def _fitted(image: Image.Image, shape: Shape, turn: Image.Transpose | None) -> P
     return np.frombuffer(opaque.tobytes(), np.uint8).reshape(shape)
 
 
-def is_one_image(images: object) -> bool:
-    """Whether this is one image, where several were expected."""
+def is_one_image(images: object, dimensions: int = 3) -> bool:
+    """Whether this is one image, or another input of so many ``dimensions``, where several were
+    expected."""
     if isinstance(images, np.ndarray):
-        return images.ndim == 3
+        return images.ndim == dimensions
     return isinstance(images, str | os.PathLike | bytes | Image.Image)
 
 

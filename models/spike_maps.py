@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeserve.models.encoding import Encoding, Pixels
-from spikeserve.models.engines.reference import Bools, Ints, NumpyOperations, ReferenceEngine
+from spikeserve.models.engines.reference import Ints, NumpyOperations, ReferenceEngine
 from spikeserve.models.inference import Counts
 from spikeserve.models.layers import Layer, Lif, Synaptic
 from spikeserve.models.network import Network
@@ -39,10 +39,10 @@ class _KeepingOperations(NumpyOperations):
     """Numpy's, that keep the spikes which they count."""
 
     def __init__(self) -> None:
-        self.kept: list[Bools] = []
+        self.kept: list[Ints] = []
 
     def counted(self, spikes: Ints) -> NDArray[np.int64]:
-        self.kept.append(spikes[0] > 0)
+        self.kept.append(spikes[0])
         return super().counted(spikes)
 
 
@@ -52,8 +52,8 @@ class Shown:
 
     frame: Pixels
     """``[H, W, C]``, what entered the network."""
-    spikes: tuple[Bools, ...]
-    """A LIF layer each, ``[H, W, C]``."""
+    spikes: tuple[Ints, ...]
+    """How often each neuron fired: a LIF layer each, ``[H, W, C]``."""
 
 
 class SpikeMaps:
@@ -111,14 +111,14 @@ def _passing(layer: Layer) -> int:
     return taken
 
 
-def drawn(spikes: Bools) -> Pixels:
+def drawn(spikes: Ints) -> Pixels:
     """A layer's spikes ``[H, W, C]`` as a map ``[h, w]`` of at most 32×32 cells.
 
     A cell is the share of its neurons that fired, 255 for all of them, rounded up so that one spike
     shows. Neighbouring places share a cell where a side is longer than 32. A layer without places
     (1×1) is laid out by its channels, row after row, in a grid as square as can be.
     """
-    fired, neurons = spikes.astype(np.int64), np.ones(spikes.shape, np.int64)
+    fired, neurons = (spikes != 0).astype(np.int64), np.ones(spikes.shape, np.int64)
     if spikes.shape[:2] == (1, 1):
         fired, neurons = _folded(fired.ravel()), _folded(neurons.ravel())
     most = np.maximum(_cells(neurons), 1)  # the last row of a grid may end before its last cell

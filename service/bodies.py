@@ -40,6 +40,9 @@ URL_ENCODED = "application/x-www-form-urlencoded"
 RAW_TYPES = ("", "application/octet-stream", URL_ENCODED)
 
 
+RECORDING = "application/x-npy"
+
+
 async def read_image(
     request: Request, parameters: Parameters, max_bytes: int, deadline: float
 ) -> tuple[File, Parameters]:
@@ -59,7 +62,7 @@ async def read_image(
         document = validated(json_content(body), ClassifyDocument)
         own = validated(document.parameters, type(parameters))
         return new_file(decoded_base64(document.inputs)), merged(parameters, own)
-    if kind.startswith("image/") or kind in RAW_TYPES:
+    if kind.startswith("image/") or kind in RAW_TYPES or kind == RECORDING:
         image = await read_body(request, max_bytes, deadline, one_image=True)
         if kind == URL_ENCODED and image and b"\0" not in image:  # which every image has
             raise UnsupportedMedia(
@@ -68,7 +71,8 @@ async def read_image(
             )
         return new_file(image), parameters
     raise UnsupportedMedia(
-        f"{kind} is not accepted; send image/*, multipart/form-data or application/json"
+        f"{kind} is not accepted; send image/*, multipart/form-data or application/json, "
+        f"or {RECORDING} where the model takes recordings"
     )
 
 

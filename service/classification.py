@@ -26,7 +26,7 @@ from spikeserve.service.errors import (
     NotReady,
     OutcomeUnreachable,
 )
-from spikeserve.service.images import Inspection, decoded_or_inspected
+from spikeserve.service.images import Inspection, decoded_or_inspected, decoded_recording
 from spikeserve.service.jobs import Job, Progress
 from spikeserve.service.presence import while_present
 from spikeserve.service.registry import Registry, ServedModel
@@ -57,6 +57,8 @@ class Ticket:
     request_id: str
     arrived: float
     decode_seconds: float
+    recording: File | None = None
+    """Whose bytes the row reads; held, and counted, until the ticket is gone."""
 
 
 class Classifier:
@@ -77,7 +79,7 @@ class Classifier:
         listener: Callable[[Progress], None] | None = None,
         model: ServedModel | None = None,
     ) -> Ticket:
-        """Decode an image file (or take pixels ``[H, W, C]``) and queue its row.
+        """Decode an image file or a recording (or take one that is decoded) and queue its row.
 
         ``model`` has to answer, held open meanwhile; without, it is the one that the parameters
         name, and where a reload replaces that on the way, the next. The file is let go of,
@@ -123,9 +125,12 @@ class Classifier:
                         raise
                     continue
                 attempted("counting", model.metrics.decode_duration.observe, decode_seconds)
-                return Ticket(
+                ticket = Ticket(
                     model, job, future, parameters, expectation, request_id, arrived, decode_seconds
                 )
+                if isinstance(image, File) and not model.manifest.encoding.takes_images:
+                    ticket.recording, image = image, pixels  # which the row goes on reading
+                return ticket
         finally:
             if isinstance(image, File):
                 image.release()
@@ -133,7 +138,9 @@ class Classifier:
     async def _decoded(
         self, file: File, model: ServedModel, receive: Receive, deadline: float
     ) -> Pixels:
-        shape = model.input_shape
+        if not model.manifest.encoding.takes_images:
+            return decoded_recording(file.data, model.manifest.input_shape)
+        shape = model.manifest.network.input_shape
         found = decoded_or_inspected(file.data, shape, self._max_pixels)
         if not isinstance(found, Inspection):
             return found

@@ -25,7 +25,7 @@ from spikeserve.models.errors import ModelError
 from spikeserve.models.terminal import delivered
 from spikeserve.service.energy_table import energy_table
 from spikeserve.service.errors import ServiceError, describe
-from spikeserve.service.images import decode_image
+from spikeserve.service.images import decode_image, decoded_recording
 from spikeserve.service.keys import key_hash
 from spikeserve.service.old_names import OLD_NAMES
 from spikeserve.service.server import serve
@@ -108,8 +108,11 @@ def _classify(settings: Settings, options: argparse.Namespace) -> int:
     failed = False
     for path in options.images:
         try:
-            pixels = decode_image(
-                path.read_bytes(), manifest.network.input_shape, settings.max_pixels
+            data = path.read_bytes()
+            pixels = (
+                decode_image(data, manifest.network.input_shape, settings.max_pixels)
+                if manifest.encoding.takes_images
+                else decoded_recording(data, manifest.input_shape)
             )
         except (OSError, ServiceError) as error:
             print(f"spikeserve: {path}: {error}", file=sys.stderr)

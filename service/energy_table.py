@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import cycle
 from string import ascii_letters, digits
 from typing import NamedTuple
@@ -13,7 +14,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from spikeserve.models.encoding import MAX_TIMESTEPS, Encoding
+from spikeserve.models.encoding import MAX_TIMESTEPS
 from spikeserve.models.energy.estimate import EnergyModel
 from spikeserve.models.energy.hardware import HardwareProfile
 from spikeserve.models.energy.report import EnergyReport, Reporter
@@ -110,7 +111,7 @@ def _prolonged(manifest: Manifest, timesteps: int) -> Manifest:
     pairs = (*exits.mean_active_pairs, *exits.mean_active_pairs[-1:] * more)
     return manifest.model_copy(
         update={
-            "encoding": Encoding(manifest.encoding.kind, timesteps),
+            "encoding": replace(manifest.encoding, timesteps=timesteps),
             "exits": exits.model_copy(update={"mean_active_pairs": pairs}),
         }
     )

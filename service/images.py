@@ -11,6 +11,7 @@ from spikeserve.models.encoding import Pixels
 from spikeserve.models.errors import InvalidImage, UnknownFormat
 from spikeserve.models.layers import Shape
 from spikeserve.models.preprocessing import decoded
+from spikeserve.models.recordings import recording
 from spikeserve.service.errors import ServiceError, UnsupportedMedia, UnusableImage
 
 MAX_WORK = 1 << 30  # pixels times passes: about a second of a decoder
@@ -53,6 +54,21 @@ def decoded_or_inspected(data: bytes, shape: Shape, max_pixels: int) -> Pixels |
     container = _container(data, max_pixels)
     inspection = _inspection(container, shape)
     return _decoded(container, shape) if inspection.small else inspection
+
+
+def decoded_recording(data: bytes, shape: tuple[int, ...]) -> Pixels:
+    """The frames ``shape = (T, H, W, C)`` of a ``.npy`` file; they share its memory.
+
+    Raises:
+        UnsupportedMedia: another kind of file.
+        UnusableImage: damaged, or of another type or shape.
+    """
+    try:
+        return recording(data, shape)
+    except UnknownFormat as error:
+        raise UnsupportedMedia(str(error)) from error
+    except InvalidImage as error:
+        raise UnusableImage(str(error)) from error
 
 
 def decode_image(data: bytes, shape: Shape, max_pixels: int) -> Pixels:

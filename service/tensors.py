@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field, StrictBool
 
 from spikeserve.models.encoding import Pixels
-from spikeserve.models.layers import Shape
 from spikeserve.service.bodies import Model, decoded_base64, json_content, validated
 from spikeserve.service.errors import InvalidParameter, MalformedRequest
 
@@ -61,7 +60,7 @@ class InferDocument(BaseModel):
 class RequestInput(BaseModel):
     name: Literal["image"]
     datatype: Literal["BYTES", "UINT8"]
-    shape: Annotated[list[Count], Field(min_length=1, max_length=4)]
+    shape: Annotated[list[Count], Field(min_length=1, max_length=5)]
     data: list[Any] | None = None
     parameters: dict[str, Any] | None = None
 
@@ -113,7 +112,7 @@ class Tensor:
 
 
 def read_request(
-    body: bytes, header_length: str | None, shape: Shape, classes: int, max_items: int
+    body: bytes, header_length: str | None, shape: tuple[int, ...], classes: int, max_items: int
 ) -> InferRequest:
     """A request's body for a model with that input and so many classes.
 
@@ -184,15 +183,15 @@ def _header_end(text: str, body: int) -> int:
     return int(text)
 
 
-def _check_shape(tensor: RequestInput, shape: Shape, max_items: int) -> None:
+def _check_shape(tensor: RequestInput, shape: tuple[int, ...], max_items: int) -> None:
     given, images = tensor.shape, tensor.shape[0]
     if tensor.datatype == "BYTES" and len(given) != 1:
         raise MalformedRequest(f"inputs: BYTES has the shape [N], not {given}")
     if tensor.datatype == "UINT8":
-        if len(given) < 3 or tuple(given[-3:]) != shape:
+        if tuple(given[-len(shape) :]) != shape or len(given) > len(shape) + 1:
             size = ", ".join(map(str, shape))
             raise MalformedRequest(f"inputs: UINT8 has the shape [N, {size}] or [{size}]")
-        images = given[0] if len(given) == 4 else 1
+        images = given[0] if len(given) > len(shape) else 1
     if images > max_items:
         raise MalformedRequest(f"inputs: {images} images; at most {max_items} are accepted")
 
@@ -218,7 +217,7 @@ def _bytes(data: list[Any], shape: list[int]) -> bytes:
     raise MalformedRequest("inputs: UINT8 data consists of integers from 0 to 255")
 
 
-def _pixels(flat: bytes | memoryview, shape: Shape, given: list[int]) -> list[Pixels]:
+def _pixels(flat: bytes | memoryview, shape: tuple[int, ...], given: list[int]) -> list[Pixels]:
     if len(flat) != math.prod(given):
         raise MalformedRequest(
             f"inputs: {len(flat)} bytes of binary data, {math.prod(given)} by its shape {given}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from spikeserve.models.bundle import save_bundle
 from spikeserve.models.encoding import Encoding
-from spikeserve.models.layers import Shape
+from spikeserve.models.layers import Lif, Shape
 from spikeserve.models.manifest import ExitPoint, Exits, Manifest, Provenance
 from spikeserve.models.network import Network, input_maximum
 from spikeserve.models.plans import planned
@@ -55,6 +56,7 @@ def tiny_manifest(
     name: str = "tiny",
     timesteps: int = TIMESTEPS,
     labels: tuple[str, ...] = LABELS,
+    encoding: Encoding | None = None,
 ) -> Manifest:
     """A manifest with made-up calibration."""
     point = ExitPoint(entropy_threshold=0.8, accuracy=0.1, average_timesteps=2.0)
@@ -64,7 +66,7 @@ def tiny_manifest(
         description="random weights for tests",
         created="2026-01-01T00:00:00+00:00",
         labels=labels,
-        encoding=Encoding("hybrid", timesteps),
+        encoding=encoding or Encoding("hybrid", timesteps),
         layers=program.network.layers,
         logit_scale=program.logit_scale,
         weight_bits=8,
@@ -88,6 +90,34 @@ def tiny_manifest(
             hardware="none",
         ),
     )
+
+
+def recording_bundle(
+    folder: Path, timesteps: int = TIMESTEPS, largest_count: int = 3, leak: float | None = 0.5
+) -> Path:
+    """A bundle that takes frames of two channels, whose neurons spike several times a timestep,
+    whose readout leaks and which nobody has calibrated."""
+    network = random_network(PLAN, (16, 16, 2), reset="soft", fire_once=False)
+    layers = [
+        replace(layer, max_spikes=7) if isinstance(layer, Lif) else layer
+        for layer in network.layers
+    ]
+    plain = random_program(Network(tuple(layers)))
+    program = replace(plain, largest_count=largest_count)
+    encoding = Encoding("frames", timesteps, largest_count)
+    manifest = tiny_manifest(program, "recordings", timesteps, encoding=encoding)
+    exits = manifest.exits.model_copy(
+        update={
+            "accumulation": "mean" if leak is None else "leaky",
+            "readout_leak": leak,
+            "default_entropy_threshold": None,
+            "accuracy_by_timestep": None,
+            "table": (),
+        }
+    )
+    manifest = manifest.model_copy(update={"exits": exits})
+    save_bundle(folder, manifest, program, step_graph(program).SerializeToString())
+    return folder
 
 
 def save_tiny_bundle(folder: Path, name: str = "tiny", seed: int = 0) -> Path:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -82,12 +83,23 @@ def _fitting(model: SpikingNetwork, program: Program) -> int:
         zip(model.synaptic[:-1], program.network.synaptic[:-1], strict=False)
     ):
         alone = model.network.feeding[index] == program.network.feeding[index] == (index,)
-        if not alone or module.layer.weight_shape != layer.weight_shape or module.norm is None:
+        rows, channels = module.layer.weight_shape
+        fits = (len(_weight(program, index, rows).T), layer.out_channels) == (rows, channels)
+        if not (alone and fits and module.norm is not None):
             break
         if module.layer.window.kernel != layer.window.kernel:
             break
         count += 1
     return count
+
+
+def _weight(program: Program, index: int, rows: int) -> Tensor:
+    """A layer's integers ``[c_out, rows]``; the first one's as they act on grey pictures, where
+    ``rows`` are those of a single channel."""
+    layer, weight = program.network.synaptic[index], program.weights[index].weight
+    if index == 0 and rows == layer.window.area < len(weight):
+        weight = weight.reshape(rows, -1, layer.out_channels).sum(axis=1, dtype=np.int16)
+    return torch.from_numpy(weight).T
 
 
 def _set_layer(
@@ -103,7 +115,7 @@ def _set_layer(
         program.neurons[index],
         program.network.lifs[index],
     )
-    weight = torch.from_numpy(numbers.weight).T.to(module.weight)
+    weight = _weight(program, index, module.layer.weight_shape[0]).to(module.weight)
     scale = module.weight.norm(dim=1).mean() / weight.norm(dim=1).clamp(min=1)
     module.weight.copy_(weight * scale[:, None])
     needed = torch.from_numpy(served.threshold - numbers.bias).to(scale) * 2**layer.shift

@@ -6,8 +6,11 @@ from collections.abc import Iterable
 
 from spikeserve.models.manifest import ExitPoint, Manifest
 from spikeserve.training.data import DATASETS
+from spikeserve.training.evaluate import accuracy_interval
 
 BAR = 40
+ENOUGH = 5_000
+"""Test images of which the accuracy is known to a percent or so."""
 
 
 def card(manifest: Manifest) -> str:
@@ -54,6 +57,7 @@ def card(manifest: Manifest) -> str:
             f"**{100 * evaluation.accuracy_by_timestep[-1]:.2f} %**",
             f"- default threshold: **{100 * default.accuracy:.2f} % at "
             f"{default.average_timesteps:.3f} average timesteps**, {_micro(default.energy_pj)} µJ",
+            *_interval(default.accuracy, evaluation.images),
             f"- {evaluation.mean_spike_rate(network):.4f} spikes per hidden neuron and step",
             "",
             "| timestep | accuracy if all stop here | images that stop here by default | |",
@@ -110,6 +114,17 @@ def card(manifest: Manifest) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _interval(accuracy: float, images: int) -> list[str]:
+    """How far chance goes, where it goes far."""
+    if images >= ENOUGH:
+        return []
+    low, high = accuracy_interval(accuracy, images)
+    return [
+        f"- of so few images: with 95 % confidence between {100 * low:.1f} and {100 * high:.1f} % "
+        "on more like them"
+    ]
 
 
 def _citation(title: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from spikeserve.models.bundle import Bundle
@@ -13,6 +15,21 @@ from spikeserve.models.manifest import Evaluation, ExitPoint, Manifest
 from spikeserve.training.calibrate import THRESHOLDS, exit_point
 from spikeserve.training.data import Split
 from spikeserve.training.data.dataset import Labels
+
+CONFIDENCE_Z = 1.96
+"""Of a normal distribution, 95 % lie within so many standard deviations."""
+
+
+def accuracy_interval(accuracy: float, images: int) -> tuple[float, float]:
+    """Between what the accuracy on unlimited images like these lies with 95 % confidence.
+
+    E. B. Wilson's score interval (1927), which holds near 0 and 1 and for few images as well.
+    """
+    z = CONFIDENCE_Z
+    middle = accuracy + z * z / (2 * images)
+    half = z * math.sqrt(accuracy * (1 - accuracy) / images + z * z / (4 * images * images))
+    scale = 1 + z * z / images
+    return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
 
 
 def evaluated(bundle: Bundle, engine: Engine, test: Split, dataset: str) -> Evaluation:

@@ -77,13 +77,14 @@ def run(options: argparse.Namespace) -> None:
     height, width, channels = train.images.shape[1:]
     if min(height, width) < SMALLEST // 2:
         raise DataError(f"{name}: pictures of {height} x {width}; prepare them larger with --size")
-    plan = sensible(len(train), max(height, width), start)
+    shape = height, width, channels
+    plan = sensible(len(train), shape, start)
     fit = len(train) - plan.held_out
 
     def text(choice: Plan) -> str:
         title = dataset.title.removeprefix("folder ")
         seed = 1 if options.seed is None else options.seed
-        return written(options.name, name, title, choice, seed, (height, width, channels))
+        return written(options.name, name, title, choice, seed, shape)
 
     print("timing a few steps on this machine …", flush=True)
     sample = train.part(slice(2 * plan.batch_size))

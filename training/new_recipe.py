@@ -5,12 +5,20 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from spikeserve.models.plans import vgg8
+from spikeserve.models.layers import Shape
+from spikeserve.models.network import Network
+from spikeserve.models.plans import planned, vgg8
 from spikeserve.training.bundle_start import PREFIX
 
 FEW, MANY = 2_000, 20_000
 """Pictures to train on. Few: what the bundle has learned is kept in its first layers. Many: as the
 bundles themselves were trained."""
+TIMESTEPS = 4
+MEMORY = 1 << 32
+"""Bytes that a training step may take."""
+BYTES_A_NEURON = 12
+KEPT = 5
+"""First layers that stay the bundle's where pictures are few."""
 MOST_HELD_OUT = 5_000
 FEWEST_HELD_OUT = 10
 
@@ -37,23 +45,29 @@ def held_out(images: int) -> int:
     return min(MOST_HELD_OUT, max(share, min(FEWEST_HELD_OUT, images // 2)))
 
 
-def sensible(images: int, side: int, start: str | None) -> Plan:
-    """Choices for ``images`` pictures to train on, of ``side`` pixels on the longer side.
+def largest_batch(network: Network, timesteps: int) -> int:
+    """Pictures whose currents, potentials and spikes at all timesteps fit into memory."""
+    return max(1, MEMORY // (timesteps * network.neurons * BYTES_A_NEURON))
+
+
+def sensible(images: int, shape: Shape, start: str | None) -> Plan:
+    """Choices for ``images`` pictures to train on, of ``shape`` each.
 
     docs/LOG.md has the measurements behind them (2026-11-27, "A few hundred photographs").
     """
-    rest = held_out(images)
+    rest, side = held_out(images), max(shape[:2])
+    most = largest_batch(planned(vgg8(side), shape, 2), TIMESTEPS)
     if images < FEW:
-        batch = min(32, max(8, (images - rest) // 4))
-        return Plan(side, batch, rest, start, 5 if start else 0, 20 if start else 40, 3, 0.01)
+        batch = min(32, max(8, (images - rest) // 4), most)
+        return Plan(side, batch, rest, start, KEPT if start else 0, 20 if start else 40, 3, 0.01)
     if images < MANY:
-        return Plan(side, 64, rest, start, 0, 15 if start else 25, 3, 0.01 if start else 0.02)
-    return Plan(side, 256, rest, start, 0, 12 if start else 18, 3, 0.02)
+        return Plan(
+            side, min(64, most), rest, start, 0, 15 if start else 25, 3, 0.01 if start else 0.02
+        )
+    return Plan(side, min(256, most), rest, start, 0, 12 if start else 18, 3, 0.02)
 
 
-def written(
-    name: str, dataset: str, title: str, plan: Plan, seed: int, shape: tuple[int, int, int]
-) -> str:
+def written(name: str, dataset: str, title: str, plan: Plan, seed: int, shape: Shape) -> str:
     """The recipe as TOML, to be read and changed by people."""
     items = ", ".join(f'"{item}"' for item in vgg8(plan.size))
     start = f"pretrained = {json.dumps(PREFIX + plan.start)}\n" if plan.start else ""

@@ -19,7 +19,7 @@ from spikeserve.training.calibrate import calibrated
 from spikeserve.training.card import card
 from spikeserve.training.data import titled
 from spikeserve.training.errors import TrainingError
-from spikeserve.training.evaluate import evaluated
+from spikeserve.training.evaluate import accuracy_interval, evaluated
 from spikeserve.training.export import step_graph
 from spikeserve.training.provenance import provenance
 from spikeserve.training.quantize import quantised
@@ -127,6 +127,10 @@ def evaluate(bundle_folder: Path, data_root: Path, fraction: float = 1.0) -> Non
         f"  default threshold {result.default.entropy_threshold}: "
         f"{100 * result.default.accuracy:.2f} % at "
         f"{result.default.average_timesteps:.3f} average timesteps"
+    )
+    low, high = accuracy_interval(result.default.accuracy, result.images)
+    print(
+        f"  with 95 % confidence between {100 * low:.1f} and {100 * high:.1f} % on more like them"
     )
 
 

@@ -34,6 +34,7 @@ from spikeserve.training.time_limit import TimeLimit
 from spikeserve.training.validation import validated
 
 SAMPLE_IMAGES = 2000  # that thresholds and the first layer's rounding are fitted to
+SAMPLE_PIXELS = SAMPLE_IMAGES * 32 * 32  # of larger images there are fewer
 
 
 class Trainer:
@@ -90,7 +91,9 @@ class Trainer:
 
     def sample(self, timesteps: int) -> Tensor:
         """Frames of the first training images, ``[T, B, C, H, W]``."""
-        return self.encoder(self.train.images[:SAMPLE_IMAGES], timesteps)
+        height, width = self.train.images.shape[1:3]
+        count = min(SAMPLE_IMAGES, max(1, SAMPLE_PIXELS // (height * width)))
+        return self.encoder(self.train.images[:count], timesteps)
 
     def _train_stage(self, model: SpikingNetwork, index: int, limit: TimeLimit) -> None:
         stage = self.recipe.stages[index]

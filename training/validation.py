@@ -9,6 +9,8 @@ from spikeserve.training.data.batches import Batches
 from spikeserve.training.frames import FrameEncoder
 
 BATCH = 500
+NEURON_STEPS = 1 << 29
+"""In a batch: neurons of large images times timesteps would crowd memory."""
 
 
 @torch.no_grad()
@@ -20,12 +22,13 @@ def validated(
     right = torch.zeros(timesteps)
     rates = torch.zeros(len(model.neurons))
     labels = held_out.labels
-    starts = range(0, len(labels), BATCH)
+    size = max(1, min(BATCH, NEURON_STEPS // (timesteps * model.network.neurons)))
+    starts = range(0, len(labels), size)
     for start in starts:
-        images = held_out.images[start : start + BATCH]
+        images = held_out.images[start : start + size]
         with encoder.autocast():
             logits = model.accumulated(model(encoder(images, timesteps)))
-        hits = logits.argmax(-1) == labels[start : start + BATCH]
+        hits = logits.argmax(-1) == labels[start : start + size]
         right += hits.sum(1).cpu()
         rates += torch.stack([n.rate for n in model.neurons]).cpu() / len(starts)
     accuracy = [round(float(x), 4) for x in right / len(labels)]

@@ -28,9 +28,10 @@ class AnnBaseline:
     edp_pj_ns: float
 
 
-def fair_bits(timesteps: int) -> int:
-    """Activation bits that tell apart as many levels as a neuron's spikes in T timesteps."""
-    return math.ceil(math.log2(timesteps + 1))
+def fair_bits(spikes: int) -> int:
+    """Activation bits that tell apart as many levels as a neuron's spikes, so many at most: one a
+    timestep, or as many as neurons may spike in one."""
+    return math.ceil(math.log2(spikes + 1))
 
 
 def ann_baseline(chip: Chip, bits: int) -> AnnBaseline:
@@ -81,7 +82,7 @@ class Operations(NamedTuple):
     """Multiply-accumulates: the first layer on analog frames, whatever the pixels are."""
     acs: int
     """Accumulates: one for every active pair and output channel elsewhere, whatever a pool
-    summed up."""
+    summed up; one for every spike where neurons spike several times."""
     ann_macs: int
 
     def energy_pj(self, arithmetic: Arithmetic) -> tuple[float, float]:

@@ -7,8 +7,9 @@
     E[t, exit] = e_exit K
     L[t]    = sum_l V b cycle_ns     layers one after the other; pipelined: max_l
 
-``A`` counts (non-zero input, output position) pairs, exact at borders and for any stride; ``b``
-is the number of cycles a frame takes, 1 but for the first layer's analog frames.
+``A`` counts (non-zero input, output position) pairs, exact at borders and for any stride, and one
+for each spike or event where inputs are counts; ``b`` is the number of cycles a frame takes, 1 but
+for the first layer's analog frames.
 """
 
 from __future__ import annotations

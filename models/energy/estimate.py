@@ -4,6 +4,9 @@ Affine in what a row did: its driven cells, which it counts exactly, and its tim
 is computed once a bundle, so that a row costs microseconds, and the same equation takes numbers
 or arrays over rows. These are estimates of a chip that was not built: absolute values are good
 to about a factor of two, ratios are tighter. ``docs/ENERGY.md`` has the model on one page.
+
+Where neurons spike several times a timestep, or inputs are counts of events, every spike is an
+active pair of its own and drives its cells; cycles and latency are those of one presentation.
 """
 
 from __future__ import annotations
@@ -84,7 +87,10 @@ class EnergyModel:
         self._cell_pj = sum(part.energy_pj for part in parts if part.per == "active_cell")
         self._driven: list[list[int]] = chip.driven_cells.tolist()
         self._exits = self._tables()
-        self._ann = ann_baseline(chip, fair_bits(manifest.timesteps))
+        most = manifest.timesteps * max(lif.max_spikes for lif in network.lifs)
+        self.fair_bits = fair_bits(most)
+        """Activation bits of the ANN that answers name."""
+        self._ann = ann_baseline(chip, self.fair_bits)
         self._in_domain = not self.domain_notes
 
     def _tables(self) -> tuple[ExitFigures[float], ...]:
@@ -150,9 +156,11 @@ def _domain_notes(manifest: Manifest, profile: HardwareProfile) -> Iterator[str]
     if validated is None:
         yield f"{profile.name} says nothing of what it was validated with"
         return
-    if manifest.weight_bits > validated.max_weight_bits:
+    network = manifest.network
+    bits = max(layer.weight_bits or manifest.weight_bits for layer in network.matrices)
+    if bits > validated.max_weight_bits:
         yield (
-            f"{manifest.weight_bits}-bit weights: the profile was validated with at most "
+            f"{bits}-bit weights: the profile was validated with at most "
             f"{validated.max_weight_bits}"
         )
     if manifest.timesteps > validated.max_timesteps:
@@ -160,3 +168,10 @@ def _domain_notes(manifest: Manifest, profile: HardwareProfile) -> Iterator[str]
             f"{manifest.timesteps} timesteps: the profile was validated with at most "
             f"{validated.max_timesteps}"
         )
+    if any(lif.max_spikes > 1 for lif in network.lifs):
+        yield (
+            "neurons that spike several times a timestep: the profile was validated with one spike "
+            "at most"
+        )
+    if not manifest.encoding.analog(1):
+        yield "inputs that are events: the profile was validated with images"

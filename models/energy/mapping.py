@@ -54,15 +54,18 @@ class Mapping:
 
 
 def mapped(layers: Sequence[Synaptic], profile: HardwareProfile, weight_bits: int) -> Mapping:
-    """``layers`` with weights of ``weight_bits`` on the chip of ``profile``.
+    """``layers`` on the chip of ``profile``: weights of ``weight_bits``, or of the layer's own.
 
     A grouped convolution is mapped a group at a time: each has PEs of its own, and an input
     drives those of its group. A shortcut without a matrix needs no crossbar: its spikes join the
     sums that are accumulated anyway, one addition beside the hundreds of a window, which is not
     charged.
     """
-    cells = math.ceil(weight_bits / profile.cell_bits)
-    columns = [layer.fan_out * cells if layer.is_matrix else 0 for layer in layers]
+    cells = [math.ceil((layer.weight_bits or weight_bits) / profile.cell_bits) for layer in layers]
+    columns = [
+        layer.fan_out * each if layer.is_matrix else 0
+        for layer, each in zip(layers, cells, strict=True)
+    ]
     return Mapping(
         profile,
         tuple(layer.positions if layer.is_matrix else 0 for layer in layers),

@@ -13,7 +13,6 @@ from spikeserve.models.energy.baselines import (
     OPERATIONS_WARNING,
     AnnBaseline,
     ann_baseline,
-    fair_bits,
     operations,
 )
 from spikeserve.models.energy.chip import EXIT, Chip
@@ -57,9 +56,9 @@ class LayerReport:
     connections: int
     """Pairs of an input and an output position that sees it; padding has none."""
     active_pairs: tuple[int | float, ...]
-    """Those with a non-zero input, by timestep."""
+    """Those with a non-zero input, by timestep; one for each spike where inputs are counts."""
     activity: tuple[float, ...]
-    """Their share."""
+    """Their share of connections, above 1 where inputs count more than one spike on average."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +88,7 @@ class Reporter:
         self._model = model
         self._connections = [layer.connections for layer in model.chip.layers]
         self._anns = tuple(
-            ann_baseline(model.chip, bits)
-            for bits in sorted({fair_bits(model.manifest.timesteps), *ANN_BITS})
+            ann_baseline(model.chip, bits) for bits in sorted({model.fair_bits, *ANN_BITS})
         )
         self._assumptions = tuple(_assumptions(model))
         self._sources = _sources(model)
@@ -156,6 +154,18 @@ def _assumptions(model: EnergyModel) -> Iterator[str]:
             f"analog frames take the first layer {profile.pixel_bits} cycle(s); {BIT_SERIAL} "
             f"bit-serial ones would add {one:.0%} to an image that leaves after one timestep and "
             f"{full:.0%} to a full run"
+        )
+    if model.manifest.encoding.kind == "direct" and model.manifest.timesteps > 1:
+        yield (
+            "the image enters the first layer anew at every timestep and is charged each time; the "
+            "event engine computes its sums once"
+        )
+    if not model.manifest.encoding.analog(1):
+        yield "events enter as spikes do, without the cycles that pixels take"
+    if any(network.counts(not model.manifest.encoding.analog(1))):
+        yield (
+            "counts: each spike drives its cells, in the cycles and the time of one presentation; "
+            "a chip that presents them one after the other takes longer"
         )
     once = [name for name, part in profile.components.items() if part.once]
     if once:

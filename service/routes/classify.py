@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from spikeserve.service.bodies import read_image
+from spikeserve.service.bodies import RECORDING, read_image
 from spikeserve.service.classification import answer, due, finished
 from spikeserve.service.direct import DirectRoute, JsonAnswer
 from spikeserve.service.http.queries import once
@@ -33,6 +33,7 @@ BODY: dict[str, Any] = {
         "required": True,
         "content": {
             "image/*": {"schema": BINARY},
+            RECORDING: {"schema": BINARY},
             "application/octet-stream": {"schema": BINARY},
             "multipart/form-data": {
                 "schema": {

@@ -100,6 +100,8 @@ def failures(*codes: int) -> dict[int | str, dict[str, Any]]:
     return {code: {"description": HTTPStatus(code).phrase, "content": content} for code in codes}
 
 
+FILES = {True: "encoded images of any size", False: ".npy files with such an array"}
+
 router = APIRouter(prefix="/v2", route_class=OpenInferenceRoute)
 ALONE = [Depends(reads())]
 KEY = [Depends(allowed), *ALONE]
@@ -174,6 +176,7 @@ async def model_metadata(request: Request, name: str) -> Response:
     """Inputs and outputs; ``/models/{name}/versions/{version}`` for one version."""
     model, registry = _model(request, name), request.app.state.registry
     shapes = {"probabilities": [-1, len(model.manifest.labels)]}
+    files = FILES[model.manifest.encoding.takes_images]
     return JSONResponse(
         {
             "name": model.name,
@@ -185,7 +188,7 @@ async def model_metadata(request: Request, name: str) -> Response:
                 for name, datatype in OUTPUTS.items()
             ],
             "parameters": {
-                "image_files": f"{INPUT} may also be BYTES [-1]: encoded images of any size",
+                "image_files": f"{INPUT} may also be BYTES [-1]: {files}",
                 "timesteps": model.manifest.timesteps,
                 "default_entropy_threshold": model.manifest.exits.default_entropy_threshold,
             },

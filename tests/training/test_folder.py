@@ -179,6 +179,10 @@ def test_what_is_no_picture_is_listed_and_the_rest_prepared(
     assert "class folder 'wasps' holds no picture" in said
 
 
+def nothing(_: Path) -> None:
+    """A path that leads nowhere."""
+
+
 def one_class(root: Path) -> None:
     put(root / "ants" / "1.png", 1)
 
@@ -230,7 +234,7 @@ def blank(root: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda root: None, "is no folder"),
+        (nothing, "is no folder"),
         (lambda root: root.mkdir(), "no class folders"),
         (lambda root: root.write_bytes(b"x"), "is no folder"),
         (one_class, "one class with pictures, 'ants'"),
@@ -361,6 +365,6 @@ def test_damage_is_noticed(photos: Path) -> None:
     path.write_bytes(body)
     with pytest.raises(DataError, match="damaged; run: spiketrain data folder"):
         own_set(root / "photos").train(root)
-    with pytest.raises(DataError, match="no data set 'wasps'.*photos"):
+    with pytest.raises(DataError, match=r"no data set 'wasps'.*photos"):
         named("wasps", root)
     assert "photos" not in DATASETS

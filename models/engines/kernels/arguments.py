@@ -36,6 +36,7 @@ LAYER = _record(
     ("source_at", "i8"),  # in the masks it reads: a shortcut's source has a place among others
     ("coverage_at", "i8"),
     ("column", "i8"),  # among the network's synaptic layers; ABSENT: there is no such layer
+    ("most_spikes", "i8"),  # with more of them, inputs that count spikes go the analog way
     ("largest_pairs", "i8"),  # that an input makes with a window: 1, or as many as it counts
     ("whole", "u1"),  # its one part counts the active pairs while it sums
     ("analog", "u1"),  # inputs may be other than 0 and 1
@@ -150,8 +151,8 @@ class Reading(NamedTuple):
     """What sums of analog values are multiplied by."""
     padding_at: int
     """In ``Drive.paddings``, what analog values are padded with; ABSENT: with zeros."""
-    pairs: int
-    """Active pairs that a spike makes with each window that sees it."""
+    repeated: bool
+    """A value of n is n spikes, each with an event of its own."""
 
 
 class Maps(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, assert_never
 
@@ -46,6 +47,7 @@ from spikeserve.models.program import Drive as ProgramDrive
 from spikeserve.models.program import IntegerNeurons, IntegerWeights, Program, largest_sum
 
 ALL_BITS = 2**64 - 1
+SPARSE = 4  # beyond one spike for so many inputs, summing all inputs is faster than events
 NONE_SAFE = -1  # not even no event at all: always summed in 32 bits
 
 
@@ -123,6 +125,7 @@ class TableBuilder:
             "source_at": self._saved[layer.input_name] if layer.input_name else 0,
             "coverage_at": self._coverage.add(layer.coverage),
             "column": self._columns,
+            "most_spikes": math.prod(layer.in_shape) // SPARSE if counts else 0,
             "largest_pairs": INT16_MAX if counts else 1,
             "whole": len(parts) == 1 and not depthwise,
             "analog": analog,
@@ -130,12 +133,13 @@ class TableBuilder:
         }
         self._columns += 1
         for part in parts:
-            self._add_part(layer, part, None if depthwise else whole, analog)
+            self._add_part(layer, part, None if depthwise else whole, analog, counts)
         bias = padded(weights.bias)[None]
         if drive is not None:
             bias = bias + padded(drive.bias)
         if layer.joins:
             self._shortcuts[-1] = _record(LAYER, fields)
+            self._layers[-1]["most_spikes"] = 0  # their blocks would not be the shortcut's
             self._bias = self._bias + bias
         else:
             self._layers.append(_record(LAYER, fields))
@@ -143,7 +147,12 @@ class TableBuilder:
             self._bias = bias
 
     def _add_part(
-        self, layer: Synaptic, part: Part, whole: NDArray[Any] | None, analog: bool
+        self,
+        layer: Synaptic,
+        part: Part,
+        whole: NDArray[Any] | None,
+        analog: bool,
+        counts: bool,
     ) -> None:
         read = np.zeros(lanes_of(layer.in_shape[2]), np.bool_)
         read[part.inputs.start : part.inputs.stop] = True
@@ -166,7 +175,7 @@ class TableBuilder:
                 fields["safe_events"] = NONE_SAFE
             else:
                 fields["event_at"] = self._event.add(event_weights(matrix, blocks))
-                fields["safe_events"] = safe_events(matrix)
+                fields["safe_events"] = safe_events(matrix, counts)
             if analog:
                 pairs = analog_weights(matrix, layer.window.kernel[0])
                 fields["analog_at"] = self._analog.add(pairs)
@@ -271,8 +280,11 @@ def tables_of(program: Program) -> Tables:
     return builder.tables(drive)
 
 
-def safe_events(matrix: NDArray[np.int8]) -> int:
-    """The most events whose weights ``[rows, lanes]`` add up to what int16 holds, whichever."""
+def safe_events(matrix: NDArray[np.int8], repeated: bool) -> int:
+    """The most events whose weights ``[rows, lanes]`` add up to what int16 holds, whichever, and
+    the same one again and again where they may be ``repeated``."""
+    if repeated:
+        return INT16_MAX // max(1, int(np.abs(matrix.astype(np.int32)).max()))
     fewest = len(matrix)
     for start in range(0, matrix.shape[1], WORD):
         lanes = matrix[:, start : start + WORD].astype(np.int32)

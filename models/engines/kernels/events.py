@@ -31,6 +31,15 @@ def uniform_value(frame: Any) -> int:
 
 
 @njit
+def total(layer: Any, values: Any) -> int:
+    """What the inputs of a layer add up to."""
+    added = 0
+    for k in range(layer.height * layer.width * layer.channels):
+        added += values[k]
+    return added
+
+
+@njit
 def mask_events(masks: Any, layer: Any, part: Any, read_masks: Any, events: Events) -> None:
     """Events of spike masks; ``events.places`` has room for a burst at its end."""
     places, pointer = events
@@ -65,6 +74,22 @@ def value_events(values: Any, layer: Any, part: Any, events: Events) -> None:
             for c in range(part.channels):
                 places[count] = x * part.channels + c
                 count += values[at + c] != 0
+            at += layer.channels
+            pointer[y * layer.width + x + 1] = count
+
+
+@njit
+def repeated_events(values: Any, layer: Any, part: Any, events: Events) -> None:
+    """Events of counts: as many in a row as each counts, of which there must be room for all."""
+    places, pointer = events
+    count, at = 0, part.first_channel
+    pointer[0] = 0
+    for y in range(layer.height):
+        for x in range(layer.width):
+            for c in range(part.channels):
+                for _ in range(values[at + c]):
+                    places[count] = x * part.channels + c
+                    count += 1
             at += layer.channels
             pointer[y * layer.width + x + 1] = count
 

@@ -36,6 +36,8 @@ from spikeserve.models.engines.kernels.events import (
     mask_events,
     mask_pairs,
     pad_values,
+    repeated_events,
+    total,
     uniform_value,
     value_events,
     value_pairs,
@@ -56,10 +58,20 @@ def enter(frame: Any, done: int, layer: Any, drive: Drive, values: Any) -> Readi
     step = min(done, drive.steps - 1)
     gain = drive.gains[step]
     if drive.padded[step]:
-        return Reading(False, 0, gain, step * layer.channels, 1)
-    value = uniform_value(frame)
-    pairs = min(value, layer.largest_pairs) if value * gain else 1
-    return Reading(False, value * gain, gain, ABSENT, pairs)
+        return Reading(False, 0, gain, step * layer.channels, False)
+    if layer.most_spikes:
+        few = gain != 0 and total(layer, values) <= layer.most_spikes
+        return Reading(False, gain if few else 0, gain, ABSENT, few)
+    return Reading(False, uniform_value(frame) * gain, gain, ABSENT, False)
+
+
+@njit
+def hand_on(layer: Any, spiking: bool, values: Any) -> Reading:
+    """How a layer reads what the one before has made."""
+    few = False
+    if not spiking and layer.most_spikes:
+        few = total(layer, values) <= layer.most_spikes
+    return Reading(spiking, 1 if spiking or few else 0, 1, ABSENT, few)
 
 
 @njit
@@ -71,6 +83,8 @@ def enter_part(
         return 0
     if reading.spiking:
         mask_events(inputs.masks, layer, part, tables.read_masks, inputs.events)
+    elif reading.repeated:
+        repeated_events(values, layer, part, inputs.events)
     elif reading.gain:
         value_events(values, layer, part, inputs.events)
     else:
@@ -173,7 +187,7 @@ def synaptic_layer(
                         scratch.counts, made,
                     )  # fmt: skip
             if layer.whole and start == 0:  # every block meets the same active pairs
-                pairs = found * reading.pairs
+                pairs = found
             start += width
     return pairs, spiked, joined_pairs
 
@@ -240,5 +254,5 @@ def step_rows(rows: Rows, tables: Tables, scratch: Scratch) -> None:
                 here, there, spiking = pass_on(
                     tables.neurons[index], tables, scratch.saved_masks, there, here
                 )
-                reading = Reading(spiking, 1 if spiking else 0, 1, ABSENT, 1)
+                reading = hand_on(tables.layers[index + 1], spiking, here.values)
             kept = Kept(np.uint64(0), False)  # of the first layer only

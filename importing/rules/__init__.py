@@ -1,0 +1,39 @@
+"""What becomes of each kind of node: the same rules for ``check`` and for ``import``."""
+
+from __future__ import annotations
+
+from spikeserve.importing.rules.edges import Flatten, Input, Output
+from spikeserve.importing.rules.neurons import Dynamics, DeclaredNeurons
+from spikeserve.importing.rules.pools import AveragePool, MaxPool, SumPool
+from spikeserve.importing.rules.refused import REFUSED, Refused
+from spikeserve.importing.rules.rule import Rule
+from spikeserve.importing.rules.weights import Convolution, FullyConnected, Normalisation, Scaling
+
+RULES: dict[str, Rule] = {
+    rule.kind: rule
+    for rule in (
+        Input("Input"),
+        Output("Output"),
+        Flatten("Flatten"),
+        Convolution("Conv2d"),
+        FullyConnected("Affine"),
+        FullyConnected("Linear"),
+        Scaling("Scale"),
+        Normalisation("BatchNorm2d"),
+        AveragePool("AvgPool2d"),
+        SumPool("SumPool2d"),
+        MaxPool("MaxPool2d"),
+        DeclaredNeurons("IF"),
+        DeclaredNeurons("LIF"),
+        DeclaredNeurons("LI"),
+        DeclaredNeurons("I"),
+        DeclaredNeurons("Threshold"),
+        Dynamics("Neurons"),
+        *(Refused(kind) for kind in REFUSED),
+    )
+}
+
+
+def rule_of(kind: str) -> Rule:
+    """The rule of a kind; one that refuses, where nobody has heard of it."""
+    return RULES.get(kind) or Refused(kind)
