@@ -74,6 +74,7 @@ def run(options: argparse.Namespace, network_of: Callable[[Path], FloatNetwork])
         name: value for name in OVERRIDES if (value := getattr(options, name, None)) is not None
     }
     try:
+        _check(overrides, options.dialect)
         request = Request(
             reading=Reading(options.dialect, overrides),
             timesteps=options.timesteps,
@@ -109,6 +110,12 @@ def run(options: argparse.Namespace, network_of: Callable[[Path], FloatNetwork])
         return 1
     print(f"written; serve it with: spikeserve serve --bundle {request.out}")
     return 0
+
+
+def _check(overrides: dict[str, Any], dialect: str) -> None:
+    reset = overrides.get("reset", DIALECTS[dialect].reset)
+    if overrides.get("max_spikes", 1) > 1 and reset == "zero":
+        raise ImportRefused("--max-spikes: neurons that are reset to zero spike once a timestep")
 
 
 def _progress(text: str) -> None:

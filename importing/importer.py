@@ -20,7 +20,7 @@ from spikeserve.importing.interpreter import interpreted
 from spikeserve.importing.labels import class_names
 from spikeserve.importing.meaning import read_all
 from spikeserve.importing.measure import accuracies, silent, spike_ratios
-from spikeserve.importing.network import FloatNetwork, Neurons
+from spikeserve.importing.network import Declared, FloatNetwork, Neurons, Synapse
 from spikeserve.importing.provenance import provenance
 from spikeserve.importing.recorded import recorded
 from spikeserve.importing.request import Request
@@ -58,6 +58,7 @@ def imported(network: FloatNetwork, request: Request, say: Say) -> tuple[Sheet, 
     check_out(request.out, force=request.force)
     network = with_map(network, request.data)
     classes = network.classes
+    _check_network(network)
     if classes < 2:
         raise ImportRefused(
             f"the network puts out {classes} value; a classifier with two classes or more is needed"
@@ -110,6 +111,21 @@ def imported(network: FloatNetwork, request: Request, say: Say) -> tuple[Sheet, 
         return sheet, sheet.refusals
     written(request.out, manifest, found, test, _card(manifest, sheet))
     return sheet, []
+
+
+def _check_network(network: FloatNetwork) -> None:
+    """What no meaning and no data would change."""
+    spiking = [
+        layer.v_threshold is not None if isinstance(layer, Declared) else layer.spiking
+        for layer in network.layers
+        if isinstance(layer, Declared | Neurons)
+    ]
+    if not any(spiking):
+        raise ImportRefused("the network has no spiking neurons; there is nothing to serve")
+    for layer in network.layers:
+        numbers = (layer.weight, layer.bias) if isinstance(layer, Synapse) else ()
+        if not all(np.isfinite(values).all() for values in numbers):
+            raise ImportRefused(f"{layer.name}: weights or biases are not finite")
 
 
 def _normalisation(request: Request, data: Data, network: FloatNetwork) -> Normalisation:

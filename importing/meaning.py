@@ -102,6 +102,11 @@ def read_all(network: FloatNetwork, meaning: Meaning) -> FloatNetwork:
     layers = [
         read(layer, meaning) if isinstance(layer, Declared) else layer for layer in network.layers
     ]
+    for layer in layers[:-1]:
+        if isinstance(layer, Neurons) and not layer.spiking:
+            raise ImportRefused(
+                f"{layer.name}: neurons that do not spike can only be the last layer, the readout"
+            )
     last = layers[-1]
     if meaning.readout == "membrane" and isinstance(last, Neurons):
         layers[-1] = replace(last, spiking=False, reset="none", delayed=False)

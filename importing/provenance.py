@@ -32,7 +32,7 @@ def provenance(
     """The ``provenance`` section of this import's bundle."""
     source, reading = request.source, request.reading
     agreement, noise = found.agreement, found.noise
-    tied: list[bool] = found.truth.tied.all(axis=1).tolist()
+    tied = [bool(row.all()) for row in found.truth.tied]
     return ImportedProvenance(
         source=request.described_source,
         source_sha256=_digest(found.network) if source is None else sha256_of(source),

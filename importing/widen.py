@@ -25,9 +25,9 @@ from spikeserve.models.layers import Synaptic
 
 GOOD_COUNTS = 0.99
 """The bar for counts of events, which have no grey levels."""
-LEAST_TRIED, MOST_TRIED = 50, 500
-TRIED_MACS = 2e11
-"""How many multiply-accumulates one try may take."""
+LEAST_TRIED, MOST_TRIED = 50, 500  # inputs
+TRIED_MACS, NOISE_MACS = 2e11, 5e11
+"""How many multiply-accumulates one try, and one draw of noise, may take."""
 DRAWS = 3  # of noise: one alone says little of a few hundred inputs
 
 Say = Callable[[str], None]
@@ -69,12 +69,13 @@ def measured(
     timesteps, readout = len(answer.outputs), readout_of(full)
     truth = Truth.of(answer, readout)
     noise, noisy = None, []
+    heard = _subset(full, len(inputs), timesteps, NOISE_MACS, len(inputs))
     if inputs.constant:
         say("the float network again, under half a grey level of noise")
         for draw in range(DRAWS):
-            moved = interpreted(full, inputs.blurred(draw), timesteps, np.float32)
+            moved = interpreted(full, inputs[heard].blurred(draw), timesteps, np.float32)
             noisy.append(readout.accumulated(moved.outputs).argmax(axis=2))
-        noise = Agreement.over(truth, noisy)
+        noise = Agreement.over(truth.of_rows(heard), noisy)
     many = groups(full)
     first = max(bits, FINE) if inputs.constant else bits
     settings = Settings(
@@ -84,10 +85,9 @@ def measured(
         bits=(first, *[bits] * (many - 1)),
         largest_count=largest_count,
     )
-    rows = _subset(full, len(inputs), timesteps)
-    some = truth.of_rows(rows)
-    bar = None
-    if noisy:
+    rows = _subset(full, len(inputs), timesteps, TRIED_MACS, MOST_TRIED)
+    some, bar = truth.of_rows(rows), noise
+    if noisy and len(heard) == len(inputs):
         bar = Agreement.over(some, [classes[:, rows] for classes in noisy])
 
     tried: list[str] = []
@@ -134,10 +134,12 @@ def _shown(bits: tuple[int, ...], found: Agreement | None = None) -> str:
     return f"{'/'.join(map(str, bits))} bits{share}"
 
 
-def _subset(full: FloatNetwork, count: int, timesteps: int) -> NDArray[np.int64]:
-    """Inputs that tries are measured on: fewer of large networks."""
+def _subset(
+    full: FloatNetwork, count: int, timesteps: int, budget: float, most: int
+) -> NDArray[np.int64]:
+    """Inputs that are run so often: fewer of large networks."""
     described = [getattr(layer, "layer", layer) for layer in full.layers]
     macs = sum(layer.macs for layer in described if isinstance(layer, Synaptic))
-    affordable = int(TRIED_MACS / (macs * timesteps))
-    most = min(count, max(LEAST_TRIED, min(MOST_TRIED, affordable)))
-    return np.linspace(0, count - 1, most).astype(np.int64)
+    affordable = int(budget / (macs * timesteps))
+    chosen = min(count, max(LEAST_TRIED, min(most, affordable)))
+    return np.linspace(0, count - 1, chosen).astype(np.int64)
