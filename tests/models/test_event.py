@@ -139,6 +139,17 @@ def test_counts_are_the_same_bits_as_events_and_as_values(mean: float, weight_bi
         state, expected_state = step.state, expected.state
 
 
+def test_inputs_too_few_to_become_events_count_as_well() -> None:
+    conv = Conv("conv", (1, 1, 2), 3, kernel=1, padding=0)
+    network = Network((conv, Lif("lif", (1, 1, 3)), Linear("out", (1, 1, 3), 2)))
+    program = dataclasses.replace(random_program(network), largest_count=9)
+    engine, twin = EventEngine(program, 1), ReferenceEngine(program)
+    frames = np.array([[[[3, 3]]], [[[0, 9]]], [[[0, 0]]]], np.uint8)
+    step = engine.step(frames, engine.start(3))
+    assert step.active_pairs[:, 0].tolist() == [6, 9, 0]
+    assert same(step, twin.step(frames, twin.start(3)))
+
+
 def test_thread_count_does_not_change_a_bit() -> None:
     program = random_program(random_network(plan=("70", "130/2", "P", "64")))
     frames = frames_of(np.random.default_rng(1), (33, *IMAGE_SHAPE), 0.7)
