@@ -161,6 +161,6 @@ def _same(one: Signal, other: Signal) -> bool:
 def _tiles(pool: Pool) -> bool:
     window = pool.window
     square = window.kernel[0] == window.kernel[1]
-    return pool.mode == "sum" and square and window.stride == window.kernel and not any(window.padding)
-
-
+    return (
+        pool.mode == "sum" and square and window.stride == window.kernel and not any(window.padding)
+    )

@@ -187,7 +187,7 @@ class _Reader:
 
     def _check_name(self, name: str) -> None:
         if not name.isprintable() or len(name) > MAX_NAME:
-            raise self._refused(f"a name is too long or not printable: {ascii(name[:40])}")
+            raise self._refused(f"a name is too long or not printable: {name[:40]!a}")
 
     def _refused(self, what: str) -> ImportRefused:
         return ImportRefused(f"{self._path} {what}")

@@ -37,8 +37,10 @@ class Map:
     @property
     def is_diagonal(self) -> bool:
         """Whether every channel goes to itself alone, place by place."""
-        return self.window == Window((1, 1)) and self.groups == self.in_shape[2] and (
-            self.weight.shape[2:] == (1, self.in_shape[2])
+        return (
+            self.window == Window((1, 1))
+            and self.groups == self.in_shape[2]
+            and (self.weight.shape[2:] == (1, self.in_shape[2]))
         )
 
 

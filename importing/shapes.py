@@ -30,7 +30,9 @@ def input_shape(node: Node, readers: Sequence[Node]) -> tuple[Shape, bool]:
     for reader in readers:
         weight = reader.parameters.get("weight")
         if reader.kind == "Conv2d" and isinstance(weight, np.ndarray) and weight.ndim == 4:
-            channels = weight.shape[1] * int(np.asarray(reader.parameters.get("groups", 1)).ravel()[0])
+            channels = weight.shape[1] * int(
+                np.asarray(reader.parameters.get("groups", 1)).ravel()[0]
+            )
             return _map(channels, stored, _sizes(reader.parameters.get("input_shape"))), False
         if reader.kind in ("Affine", "Linear") and isinstance(weight, np.ndarray):
             if weight.ndim != 2:

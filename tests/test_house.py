@@ -17,15 +17,24 @@ LONGEST = 350
 ALLOWED: dict[str, set[str]] = {
     "models": set(),
     "training": {"models"},
+    "importing": {"models", "training"},
     "service": {"models"},
     "deploy": set(),  # runs beside the service, in containers of other people
     "spikeserve": {"models", "service"},
-    "benchmarks": {"models", "training", "service", "deploy", "spikeserve"},
-    "tests": {"models", "training", "service", "deploy", "spikeserve", "benchmarks"},
+    "benchmarks": {"models", "training", "importing", "service", "deploy", "spikeserve"},
+    "tests": {
+        "models",
+        "training",
+        "importing",
+        "service",
+        "deploy",
+        "spikeserve",
+        "benchmarks",
+    },  # fmt: skip
 }
 """Which packages a package may import besides itself."""
 
-FLOORS = ("models", "training", "service", "deploy")  # installed as spikeserve.models, …
+FLOORS = ("models", "training", "importing", "service", "deploy")  # spikeserve.models, …
 
 WITHOUT_TORCH = """
 import importlib, pkgutil, sys

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from spikeserve.importing.rules.edges import Flatten, Input, Output
-from spikeserve.importing.rules.neurons import Dynamics, DeclaredNeurons
+from spikeserve.importing.rules.neurons import DeclaredNeurons, Dynamics
 from spikeserve.importing.rules.pools import AveragePool, MaxPool, SumPool
 from spikeserve.importing.rules.refused import REFUSED, Refused
 from spikeserve.importing.rules.rule import Rule

@@ -78,7 +78,10 @@ class DeclaredNeurons(Rule):
         declared = Declared(
             node.name,
             shape,
-            cast("Any", {"LIF": "IF", "LI": "I"}.get(self.kind, self.kind) if r is None else self.kind),
+            cast(
+                "Any",
+                {"LIF": "IF", "LI": "I"}.get(self.kind, self.kind) if r is None else self.kind,
+            ),
             tau,
             np.full(shape[2], np.nan) if r is None else r,
             cast("Floats", number("v_leak", 0.0)),

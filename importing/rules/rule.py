@@ -11,7 +11,7 @@ import numpy as np
 from spikeserve.importing.findings import Refusal, Remarks
 from spikeserve.importing.flows import Flow
 from spikeserve.importing.graph import Node
-from spikeserve.importing.network import Floats, Declared, Neurons
+from spikeserve.importing.network import Declared, Floats, Neurons
 from spikeserve.models.layers import Shape
 
 
@@ -40,9 +40,7 @@ class Rule:
             Refusal: the node cannot be served, whatever reaches it.
         """
         if missing := [name for name in self.needs if name not in node.parameters]:
-            raise Refusal(
-                f"lacks {', '.join(missing)}; the file is incomplete: export it again"
-            )
+            raise Refusal(f"lacks {', '.join(missing)}; the file is incomplete: export it again")
         for name, value in node.parameters.items():
             if not isinstance(value, np.ndarray):
                 continue
@@ -67,7 +65,9 @@ def numbers(parameters: Mapping[str, Any], name: str) -> Floats:
     return value.astype(np.float64)
 
 
-def pair_of(parameters: Mapping[str, Any], name: str, default: int | None = None) -> tuple[int, int]:
+def pair_of(
+    parameters: Mapping[str, Any], name: str, default: int | None = None
+) -> tuple[int, int]:
     """A whole number, or two: down and across."""
     if name not in parameters and default is not None:
         return (default, default)

@@ -61,7 +61,9 @@ class Convolution(Rule):
             raise Refusal("stride 0 goes nowhere")
         kernel, padding = _padded(node, kernel, stride, remarks)
         window = Window(kernel.shape[:2], stride, padding)
-        one = Map(flow.shape, window, np.ascontiguousarray(kernel), _bias(node, weight.shape[0]), groups)
+        one = Map(
+            flow.shape, window, np.ascontiguousarray(kernel), _bias(node, weight.shape[0]), groups
+        )
         _check_window(one)
         if isinstance(flow, Currents):
             remarks.folded("into the weights before it")
@@ -94,7 +96,9 @@ class FullyConnected(Rule):
                 raise Refusal(
                     f"weight {weight.shape} for {flow.size} inputs is transposed; write [out, in]"
                 )
-            raise Refusal(f"weight {weight.shape} reads {weight.shape[1]} inputs, {flow.size} arrive")
+            raise Refusal(
+                f"weight {weight.shape} reads {weight.shape[1]} inputs, {flow.size} arrive"
+            )
         if not flow.flat and flow.shape[:2] != (1, 1):
             raise Refusal(
                 f"reads a map {flow.shape} (height, width, channels); put a Flatten before it"
@@ -112,9 +116,7 @@ class Scaling(Rule):
     needs: ClassVar[tuple[str, ...]] = ("scale",)
 
     def lower(self, node: Node, flow: Flow, remarks: Remarks) -> Lowered:
-        factor = by_channel(
-            numbers(node.parameters, "scale"), flow.shape, flow.flat, "scale"
-        )
+        factor = by_channel(numbers(node.parameters, "scale"), flow.shape, flow.flat, "scale")
         if isinstance(flow, Signal):
             remarks.folded("into the weights behind it")
             return Lowered(flow.scaled(factor))
@@ -207,5 +209,3 @@ def _check_window(one: Map) -> None:
         raise Refusal(f"padding {window.padding} is as large as the kernel {window.kernel}")
     if min(one.out_shape) < 1:
         raise Refusal(f"its kernel {window.kernel} is larger than the map {one.in_shape[:2]}")
-
-
