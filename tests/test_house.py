@@ -30,7 +30,7 @@ ALLOWED: dict[str, set[str]] = {
         "deploy",
         "spikeserve",
         "benchmarks",
-    },  # fmt: skip
+    },
 }
 """Which packages a package may import besides itself."""
 
