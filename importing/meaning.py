@@ -170,7 +170,8 @@ def gain_of(declared: Declared, meaning: Meaning, leak: Floats) -> Floats:
     if declared.kind == "Threshold":
         return np.ones_like(declared.r)
     if declared.tau is None:
-        return declared.r * (meaning.dt if meaning.dt_if is None else meaning.dt_if)
+        gain = declared.r * (meaning.dt if meaning.dt_if is None else meaning.dt_if)
+        return np.where(np.isnan(declared.r), 1.0, gain)  # tau and r were infinite
     match meaning.gain:
         case "declared":
             return declared.r * (meaning.dt / declared.tau)

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from spikeserve.importing.integers import COARSE
-from spikeserve.importing.measure import ENOUGH_INPUTS, Accuracies, wilson
+from spikeserve.importing.measure import ENOUGH_INPUTS, Accuracies
 from spikeserve.importing.widen import Measured
 from spikeserve.models.layers import Conv, Layer, Lif, Linear, Pool, Synaptic
+from spikeserve.training.evaluate import accuracy_interval
 
 LEAST = 0.97
 BELOW_NOISE = 0.02
@@ -108,7 +109,7 @@ class Sheet:
         bar = bar_of(found)
         reached = found.agreement.without_ties
         reasons = []
-        sure = reached if count >= ENOUGH_INPUTS else wilson(round(reached * count), count)[1]
+        sure = reached if count >= ENOUGH_INPUTS else accuracy_interval(reached, count)[1]
         if sure < bar:
             reasons.append(
                 f"the integer program agrees with the float network on {_percent(reached)} "

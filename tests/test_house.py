@@ -26,13 +26,8 @@ ALLOWED: dict[str, set[str]] = {
 }
 """Which packages a package may import besides itself."""
 
-FLOORS = (
-    "models",
-    "training",
-    "importing",
-    "service",
-    "deploy",
-)  # installed as spikeserve.models, …
+# installed as spikeserve.models, …
+FLOORS = ("models", "training", "importing", "service", "deploy")
 
 WITHOUT_TORCH = """
 import importlib, pkgutil, sys
