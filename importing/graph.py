@@ -13,9 +13,9 @@ Edge = tuple[str, str]
 class Node:
     """One node, as the file or module has it.
 
-    ``kind`` is NIR's name (``Conv2d``, ``Affine``, ``Linear``, ``Scale``, ``Flatten``, ``AvgPool2d``,
-    ``SumPool2d``, ``IF``, ``LIF``, ``LI``, ``I``, ``Threshold``, ``Input``, ``Output``, …), or one that
-    modules have and NIR has not (``MaxPool2d``; ``Neurons``, whose dynamics are known).
+    ``kind`` is NIR's name (``Conv2d``, ``Affine``, ``Scale``, ``Flatten``, ``AvgPool2d``, ``IF``,
+    ``LIF``, ``LI``, ``Input``, ``Output``, …), or one that modules have and NIR has not
+    (``MaxPool2d``, ``BatchNorm2d``; ``Neurons``, whose dynamics are known).
     """
 
     name: str

@@ -57,7 +57,8 @@ def _structure(graph: Graph) -> Iterator[Finding]:
     for kind in ("Input", "Output"):
         if kinds[kind] != 1:
             yield _edges(
-                f"{kinds[kind]} nodes are {kind.lower()}s; a classifier has one input and one output"
+                f"{kinds[kind]} nodes are {kind.lower()}s; a classifier has one input and one "
+                "output"
             )
     sources, targets = {edge[0] for edge in graph.edges}, {edge[1] for edge in graph.edges}
     for node in graph.nodes:

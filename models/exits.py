@@ -90,10 +90,9 @@ class Readout:
     def summed(self, logits: NDArray[np.integer], before: Sequence[Sums | None]) -> Sums:
         """Sums ``[N, K]`` of this timestep's logits and what rows had summed up before it."""
         sums: NDArray[Any] = logits.astype(np.int64 if self.leak is None else np.float64)
-        for total, earlier in zip(sums, before, strict=True):
+        for row, earlier in enumerate(before):
             if earlier is not None:
-                kept = earlier if self.leak is None else self.leak * earlier
-                total += kept
+                sums[row] += earlier if self.leak is None else self.leak * earlier
         return sums
 
     def probabilities(self, logit_sums: Sums, t: NDArray[np.int64]) -> Floats:

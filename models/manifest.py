@@ -14,7 +14,7 @@ from spikeserve.models.encoding import Encoding, Pixels
 from spikeserve.models.errors import BundleError
 from spikeserve.models.exits import ExitPolicy, Readout
 from spikeserve.models.layers import Described
-from spikeserve.models.network import LARGEST_PIXEL, Network, input_maximum
+from spikeserve.models.network import Network
 
 TIMESTEPS_OF_FORMAT_1 = 64
 IMAGE_CHANNELS = (1, 3)
@@ -232,12 +232,7 @@ class Manifest(Section):
         return self
 
     def _check_pairs(self, network: Network) -> None:
-        several = not self.encoding.takes_images or any(lif.max_spikes > 1 for lif in network.lifs)
-        largest = self.encoding.largest_count or LARGEST_PIXEL
-        possible = [
-            layer.connections * (input_maximum(network, layer, largest) if several else 1)
-            for layer in network.synaptic
-        ]
+        possible = network.possible_pairs(self.encoding.largest_count)
         for row in self.exits.mean_active_pairs:
             if len(row) != len(possible):
                 raise ValueError(f"exits.mean_active_pairs needs {len(possible)} columns")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,7 +112,7 @@ def _passing(layer: Layer) -> int:
     return taken
 
 
-def drawn(spikes: Ints) -> Pixels:
+def drawn(spikes: NDArray[Any]) -> Pixels:
     """A layer's spikes ``[H, W, C]`` as a map ``[h, w]`` of at most 32×32 cells.
 
     A cell is the share of its neurons that fired, 255 for all of them, rounded up so that one spike

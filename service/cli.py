@@ -190,7 +190,11 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="spikeserve", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="spikeserve",
+        description=__doc__,
+        epilog="check and import bring networks of other frameworks: spikeserve import --help",
+    )
     commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
 
     def command(name: str, about: str, fields: Collection[str]) -> argparse.ArgumentParser:

@@ -43,7 +43,7 @@ def both(draw: st.DrawFn, numbers: st.SearchStrategy[int]) -> int | tuple[int, i
 
 
 @st.composite
-def convolutions(draw: st.DrawFn, name: str, shape: Shape, first: bool, later: bool) -> Conv:
+def convolutions(draw: st.DrawFn, name: str, shape: Shape, first: bool) -> Conv:
     """Any window that fits, and any number of groups."""
     kernel = both(draw, st.integers(1, 5))
     stride = both(draw, st.integers(1, 3))
@@ -67,18 +67,18 @@ def convolutions(draw: st.DrawFn, name: str, shape: Shape, first: bool, later: b
         padding=padding,
         shift=draw(st.integers(3, 7)) if first else draw(st.sampled_from([0, 0, 2])),
         groups=groups,
-        weight_bits=draw(st.sampled_from(WEIGHT_BITS)) if later else None,
+        weight_bits=draw(st.sampled_from(WEIGHT_BITS)),
     )
 
 
 @st.composite
-def neurons(draw: st.DrawFn, name: str, shape: Shape, later: bool) -> Lif:
+def neurons(draw: st.DrawFn, name: str, shape: Shape) -> Lif:
     """Any leak and reset."""
     leak_bits: Literal[8, 16] = FINE_LEAK_BITS if draw(st.booleans()) else COARSE_LEAK_BITS
     leaks = [0, 1, 127, 128, 200, 255, 256]
     if leak_bits == FINE_LEAK_BITS:
         leaks += [257, 32767, 32768, 51234, 65535, 65536]
-    max_spikes = draw(st.sampled_from(MAX_SPIKES)) if later else 1
+    max_spikes = draw(st.sampled_from(MAX_SPIKES))
     return Lif(
         name,
         shape,
@@ -86,7 +86,7 @@ def neurons(draw: st.DrawFn, name: str, shape: Shape, later: bool) -> Lif:
         reset=draw(st.sampled_from(["hard", "soft"])) if max_spikes == 1 else "soft",
         fire_once=draw(st.booleans()) if max_spikes == 1 else False,
         leak_bits=leak_bits,
-        leak_rounding="nearest" if later and draw(st.booleans()) else "floor",
+        leak_rounding=draw(st.sampled_from(["floor", "nearest"])),
         max_spikes=max_spikes,
     )
 
@@ -107,19 +107,15 @@ def pools(draw: st.DrawFn, name: str, shape: Shape) -> Pool:
 
 
 @st.composite
-def layers(draw: st.DrawFn, later: bool = True) -> tuple[Layer, ...]:
-    """One to three convolutions with neurons, shortcuts and pools, then a classifier.
-
-    Args:
-        later: with what came last to format 2.
-    """
+def layers(draw: st.DrawFn) -> tuple[Layer, ...]:
+    """One to three convolutions with neurons, shortcuts and pools, then a classifier."""
     small = st.integers(1, 9)
     shape = (draw(small), draw(small), draw(st.sampled_from([1, 2, 3, 4, 5, 6, 70, 128])))
     sequence: list[Layer] = []
     spiking: list[Layer] = []
     for index in range(draw(st.integers(1, 3))):
-        conv = draw(convolutions(f"conv{index}", shape, index == 0, later))
-        lif = draw(neurons(f"lif{index}", conv.out_shape, later))
+        conv = draw(convolutions(f"conv{index}", shape, index == 0))
+        lif = draw(neurons(f"lif{index}", conv.out_shape))
         ways = shortcuts(spiking, conv)
         sequence += [conv, *draw(st.sampled_from([[], *([way] for way in ways)])), lif]
         binary = lif.max_spikes == 1
@@ -131,7 +127,7 @@ def layers(draw: st.DrawFn, later: bool = True) -> tuple[Layer, ...]:
             shape = pool.out_shape
             binary &= pool.spiking
             spiking += [pool] if binary else []
-    bits = draw(st.sampled_from(WEIGHT_BITS)) if later else None
+    bits = draw(st.sampled_from(WEIGHT_BITS))
     return (*sequence, Linear("classifier", shape, draw(st.integers(2, 70)), weight_bits=bits))
 
 
@@ -212,14 +208,12 @@ def within(weight: NDArray[np.int64], budget: int, rng: np.random.Generator) -> 
     return cut
 
 
-def free_program_of(
-    network: Network, rng: np.random.Generator, extreme: bool, later: bool = True
-) -> Program:
+def free_program_of(network: Network, rng: np.random.Generator, extreme: bool) -> Program:
     """Numbers that only format 2 can say: sums beyond int16, resets and potentials of their own, a
     drive, counts as inputs; ``extreme``: the largest weights, all alike in half of the channels."""
     first, weights = network.synaptic[0], []
     gains = rng.choice([0, 1, 2, 5], rng.integers(1, 4))
-    largest_count = int(rng.choice([1, 2, 255])) if later and rng.random() < 0.4 else None
+    largest_count = int(rng.choice([1, 2, 255])) if rng.random() < 0.4 else None
     for layer in network.synaptic:
         rows, channels = layer.weight_shape
         maximum = input_maximum(network, layer, largest_count or LARGEST_PIXEL)
@@ -237,7 +231,7 @@ def free_program_of(
             weight = np.where(rng.random(channels) < 0.5, alike, np.sign(weight) * bound)
         weight = within(weight, (EXACT_IN_FLOAT32 - 1) // maximum, rng)
         weights.append(IntegerWeights(weight.astype(dtype_of(layer)), bias))
-    neurons = tuple(free_neurons_of(lif, rng, extreme, later) for lif in network.lifs)
+    neurons = tuple(free_neurons_of(lif, rng, extreme) for lif in network.lifs)
     steps = len(gains)
     drive = Drive(
         gain=gains.astype(np.int32),
@@ -257,9 +251,7 @@ def free_program_of(
     )
 
 
-def free_neurons_of(
-    lif: Lif, rng: np.random.Generator, extreme: bool, later: bool
-) -> IntegerNeurons:
+def free_neurons_of(lif: Lif, rng: np.random.Generator, extreme: bool) -> IntegerNeurons:
     channels = lif.in_shape[2]
 
     def potentials(low: int = MEMBRANE_MIN, high: int = MEMBRANE_MAX) -> NDArray[np.int32]:
@@ -269,17 +261,13 @@ def free_neurons_of(
 
     lowest = 1 if lif.max_spikes > 1 else MEMBRANE_MIN
     numbers = potentials(lowest, MEMBRANE_MAX + 1), potentials(), potentials()
-    minima = [MEMBRANE_MIN, -500, -1, 0] if later and rng.random() < 0.5 else [MEMBRANE_MIN]
+    minima = [MEMBRANE_MIN, -500, -1, 0] if rng.random() < 0.5 else [MEMBRANE_MIN]
     return IntegerNeurons(*numbers, rng.choice(minima, channels).astype(np.int32))
 
 
-def any_program_of(
-    network: Network, rng: np.random.Generator, extreme: bool, later: bool = True
-) -> Program:
-    """Of either format; ``later``: with what came last to format 2."""
-    if rng.random() < 0.4:
-        return program_of(network, rng, extreme)
-    return free_program_of(network, rng, extreme, later)
+def any_program_of(network: Network, rng: np.random.Generator, extreme: bool) -> Program:
+    """Of either format."""
+    return (program_of if rng.random() < 0.4 else free_program_of)(network, rng, extreme)
 
 
 def frames_of(
@@ -301,20 +289,9 @@ def same(one: Step, other: Step) -> bool:
 
 def engines(program: Program) -> list[Engine]:
     """Every engine there is, the definition first."""
-    found: list[Engine] = [
+    return [
         ReferenceEngine(program),
         OnnxEngine(program, step_graph(program).SerializeToString()),
         TorchEngine(program, "cpu"),
+        EventEngine(program, threads=2),
     ]
-    return found if is_later(program) else [*found, EventEngine(program, threads=2)]
-
-
-def is_later(program: Program) -> bool:
-    """Whether it has what came last to format 2, which the event engine does not compute yet."""
-    network = program.network
-    return (
-        program.largest_count is not None
-        or any(neurons.is_held for neurons in program.neurons)
-        or any(lif.max_spikes > 1 or lif.rounds_to_nearest for lif in network.lifs)
-        or any(layer.weight_bits is not None for layer in network.synaptic)
-    )

@@ -10,7 +10,7 @@ import pytest
 
 from tests.wheels import ROOT, build_context, built
 
-PACKAGES = ("models", "service", "training", "deploy")
+PACKAGES = ("models", "service", "training", "importing", "deploy")
 
 
 def tree() -> Iterator[str]:

@@ -40,9 +40,16 @@ def bundle_of(pretrained: str) -> Bundle:
     """
     name = pretrained.removeprefix(PREFIX)
     try:
-        return load_bundle(Path(bundle_folder(name)))
+        bundle = load_bundle(Path(bundle_folder(name)))
     except BundleError as error:
         raise TrainingError(f"pretrained = {pretrained!r}: {error}") from error
+    program = bundle.program
+    if program.drive is not None or program.largest_count is not None or any(program.counts):
+        raise TrainingError(
+            f"pretrained = {pretrained!r}: its neurons spike several times, or its input is no "
+            "plain picture; only weights of networks without either can be started from"
+        )
+    return bundle
 
 
 @torch.no_grad()

@@ -15,7 +15,8 @@ from spikeserve.training.errors import DataError
 ABOUT = "fetch and verify a data set, or prepare a folder of pictures"
 FOLDER = "folder"
 SIZE = 64
-FOLDER_OPTIONS = ("path", "name", "size", "channels", "test_share", "seed")
+PREPARATION = ("size", "channels", "test_share", "seed")
+FOLDER_OPTIONS = ("path", "name", *PREPARATION)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -104,8 +104,10 @@ def _data(options: argparse.Namespace) -> str:
     given = Path(options.data)
     prepared_name = options.data in DATASETS or is_prepared(options.sets / options.data)
     if prepared_name or (given.is_dir() and is_prepared(given)):
-        changed = [one for one in data_command.FOLDER_OPTIONS[1:] if getattr(options, one, None)]
-        if changed and changed != ["seed"]:
+        changed = [
+            one for one in data_command.PREPARATION[:-1] if getattr(options, one) is not None
+        ]
+        if changed:
             raise DataError(
                 f"{options.data} is prepared already; --{changed[0].replace('_', '-')} is for "
                 "folders of pictures"

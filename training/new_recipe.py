@@ -59,7 +59,8 @@ def sensible(images: int, shape: Shape, start: str | None) -> Plan:
     most = largest_batch(planned(vgg8(side), shape, 2), TIMESTEPS)
     if images < FEW:
         batch = min(32, max(8, (images - rest) // 4), most)
-        return Plan(side, batch, rest, start, KEPT if start else 0, 20 if start else 40, 3, 0.01)
+        epochs = 20 if start else 40
+        return Plan(side, batch, rest, start, KEPT if start else 0, epochs, 3, 0.01)
     if images < MANY:
         return Plan(
             side, min(64, most), rest, start, 0, 15 if start else 25, 3, 0.01 if start else 0.02

@@ -68,6 +68,7 @@ def quantize(run: Run) -> Program:
 def calibrate(run: Run) -> Exits:
     """Choose temperatures, exit table and default threshold on the held-out split."""
     program = read_program(run)
+    RunFolder(run.folder).check_data(run.dataset.sha256)
     _, rest = run.splits()
     full = trace(EventEngine(program), run.recipe.encoding, rest.images)
     exits = calibrated(full, rest.labels, program.logit_scale, run.recipe.calibrate.tolerance)
@@ -81,6 +82,7 @@ def calibrate(run: Run) -> Exits:
 def export(run: Run, bundle: Path) -> Manifest:
     """Write the bundle: weights, step graph, manifest and card."""
     program = read_program(run)
+    RunFolder(run.folder).check_data(run.dataset.sha256)
     exits = read_exits(run)
     manifest = Manifest(
         name=run.recipe.name,
@@ -143,4 +145,6 @@ def write_card(bundle_folder: Path) -> None:
 
 def _trainer(run: Run) -> Trainer:
     train, rest = run.splits()
-    return Trainer(run.recipe, len(run.dataset.labels), train, rest, run.folder)
+    dataset = run.dataset
+    RunFolder(run.folder).check_data(dataset.sha256)
+    return Trainer(run.recipe, len(dataset.labels), train, rest, run.folder, dataset.sha256)

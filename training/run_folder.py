@@ -26,7 +26,7 @@ from spikeserve.training.recipe import Recipe
 from spikeserve.training.stage import Stage
 from spikeserve.training.weights_file import PARTIAL, read_state, save_atomically
 
-RECIPE, CHECKPOINT, LOG = "recipe.json", "checkpoint.pt", "log.jsonl"
+RECIPE, CHECKPOINT, LOG, DATA = "recipe.json", "checkpoint.pt", "log.jsonl", "data.json"
 SHARED = ("seed", "batch_size", "data")
 """Settings of a recipe that all stages depend on; they also say which images are held out."""
 SHAPE = ("plan", "timesteps", "leak")
@@ -77,11 +77,15 @@ class RunFolder:
         finally:
             os.close(folder)
 
-    def start(self, recipe: Recipe, *, resume: bool) -> None:
+    def start(self, recipe: Recipe, *, resume: bool, data: dict[str, str] | None = None) -> None:
         """Start a run of ``recipe``, or resume the one in the folder.
 
+        Args:
+            data: the sha256 of the arrays that it trains on.
+
         Raises:
-            TrainingError: the folder holds a run, and ``resume`` is false or the recipe differs.
+            TrainingError: the folder holds a run, and ``resume`` is false or the recipe or the data
+                differ.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         if any(path.suffix != PARTIAL for path in self.path.iterdir()):
@@ -91,7 +95,23 @@ class RunFolder:
                 )
             self.check(recipe)
             self._write_log(self.log())  # without a line that a kill has cut off
+        if data is not None:
+            self.check_data(data)
+            self._write(DATA, json.dumps(data, indent=1))
         self._write(RECIPE, recipe.model_dump_json(indent=1))
+
+    def check_data(self, data: dict[str, str]) -> None:
+        """Check that what was trained here saw the arrays of these sha256.
+
+        Raises:
+            TrainingError: others; what is to be evaluated on may have been among them.
+        """
+        path = self.path / DATA
+        if path.exists() and json.loads(path.read_text(encoding="utf-8")) != data:
+            raise TrainingError(
+                f"{self.path} was trained on other pictures than the data set has now; train in "
+                "another --run folder"
+            )
 
     def start_from(self, recipe: Recipe, other: RunFolder) -> None:
         """Start a run of ``recipe`` with copies of the stages that ``other`` has finished.
@@ -124,6 +144,8 @@ class RunFolder:
         for stage in stages:
             shutil.copy(other.weights(stage), partial.path)
         partial._write_log(lines)
+        if (other.path / DATA).exists():
+            shutil.copy(other.path / DATA, partial.path)
         if self.path.exists():
             self.path.rmdir()
         partial.path.replace(self.path)

@@ -40,8 +40,18 @@ SAMPLE_PIXELS = SAMPLE_IMAGES * 32 * 32  # of larger images there are fewer
 class Trainer:
     """One run of one recipe in one folder."""
 
-    def __init__(self, recipe: Recipe, classes: int, train: Split, held_out: Split, folder: Path):
+    def __init__(
+        self,
+        recipe: Recipe,
+        classes: int,
+        train: Split,
+        held_out: Split,
+        folder: Path,
+        sha256: dict[str, str] | None = None,
+    ) -> None:
+        """``sha256``: of the data set's arrays, which the folder remembers."""
         self.recipe = recipe
+        self.sha256 = sha256
         self.folder = RunFolder(folder)
         self.processes = ProcessGroup.from_environment()
         if recipe.batch_size % self.processes.world_size:
@@ -77,7 +87,7 @@ class Trainer:
                         self.folder.check_pretrained(stage.pretrained, self.recipe)
                     if stage.ann_teacher is not None and not self.folder.finished(stage):
                         self.networks.ann_teacher(stage.ann_teacher)
-                self.folder.start(self.recipe, resume=resume)
+                self.folder.start(self.recipe, resume=resume, data=self.sha256)
 
             self.processes.run_on_main(start)
             for index, stage in zip(self.recipe.required, stages, strict=True):

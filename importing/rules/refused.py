@@ -29,7 +29,7 @@ class Refused(Rule):
         raise Refusal(
             REFUSED.get(
                 node.kind,
-                f"{node.kind!r} is not known; Conv2d, Affine, Linear, Scale, Flatten, pools, IF, LIF, "
-                "LI, I and Threshold are",
+                f"{node.kind!r} is not known; Conv2d, Affine, Linear, Scale, Flatten, pools, IF, "
+                "LIF, LI, I and Threshold are",
             )
         )

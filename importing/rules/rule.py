@@ -104,7 +104,7 @@ def by_channel(values: Floats, shape: Shape, flat: bool, name: str) -> Floats:
     spread = float(np.ptp(each, axis=1).max())
     if spread > 1e-6 * max(1e-12, float(np.abs(each).max())):
         raise Refusal(
-            f"{name} differs within a channel (by {spread:.3g}); one a channel can be served: share "
-            "it among a channel's neurons and train on"
+            f"{name} differs within a channel (by {spread:.3g}); one a channel can be served: "
+            "share it among a channel's neurons and train on"
         )
     return np.ascontiguousarray(each[:, 0])

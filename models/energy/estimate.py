@@ -173,5 +173,5 @@ def _domain_notes(manifest: Manifest, profile: HardwareProfile) -> Iterator[str]
             "neurons that spike several times a timestep: the profile was validated with one spike "
             "at most"
         )
-    if not manifest.encoding.analog(1):
+    if not manifest.encoding.takes_images:
         yield "inputs that are events: the profile was validated with images"

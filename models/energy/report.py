@@ -144,6 +144,7 @@ def _operations(chip: Chip, active_pairs: Pairs) -> OperationReport:
 
 def _assumptions(model: EnergyModel) -> Iterator[str]:
     profile, network = model.profile, model.manifest.network
+    encoding = model.manifest.encoding
     yield (
         "a chip that was not built: absolute energies differ by up to a factor of two from another "
         "simulator's, ratios of timesteps less; energies of single layers are not reliable"
@@ -155,14 +156,14 @@ def _assumptions(model: EnergyModel) -> Iterator[str]:
             f"bit-serial ones would add {one:.0%} to an image that leaves after one timestep and "
             f"{full:.0%} to a full run"
         )
-    if model.manifest.encoding.kind == "direct" and model.manifest.timesteps > 1:
+    if encoding.kind == "direct" and model.manifest.timesteps > 1:
         yield (
             "the image enters the first layer anew at every timestep and is charged each time; the "
-            "event engine computes its sums once"
+            "event engine may compute its sums once"
         )
-    if not model.manifest.encoding.analog(1):
+    if not encoding.takes_images:
         yield "events enter as spikes do, without the cycles that pixels take"
-    if any(network.counts(not model.manifest.encoding.analog(1))):
+    if any(network.counts(not encoding.takes_images)):
         yield (
             "counts: each spike drives its cells, in the cycles and the time of one presentation; "
             "a chip that presents them one after the other takes longer"

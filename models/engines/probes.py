@@ -33,6 +33,8 @@ SHARES = (0.05, 0.2, 0.5, 0.8)
 """Of a layer's neurons that spike in a row; behind a pool they are more."""
 ANYWHERE = 0.2
 """Share of neurons whose potential is any 16-bit number: for leaks and clipping."""
+QUIET = 0.5
+"""Share of rows in which neurons spike once at most, though they could several times."""
 LOW = 0.1
 """Share of neurons whose potential falls below its minimum, where there is one."""
 FIRED = 0.1
@@ -60,20 +62,29 @@ class Potentials:
     def __add__(self, current: Ints) -> Ints:
         rng, size = self.rng, current.shape
         share = rng.choice(SHARES, (size[0], 1, 1, 1))
-        wanted = self._reached(size) - (rng.random(size) >= share)
+        quiet = self._quiet(size[0])
+        wanted = self._reached(quiet, size) - (rng.random(size) >= share)
         if self.neurons.is_held:
             wanted = np.where(rng.random(size) < LOW, self.neurons.minimum - 1, wanted)
         before = before_leak(wanted - current, self.lif)
         free = rng.integers(MEMBRANE_MIN, MEMBRANE_MAX + 1, size)
-        self.chosen = np.where(rng.random(size) < ANYWHERE, free, before).astype(np.int32)
+        anywhere = rng.random(size) < np.where(quiet, 0, ANYWHERE)
+        self.chosen = np.where(anywhere, free, before).astype(np.int32)
         return leaked(self.chosen, self.lif) + current
 
-    def _reached(self, size: tuple[int, ...]) -> Ints:
+    def _quiet(self, rows: int) -> Bools:
+        """Rows in which neurons that can spike several times do not: the layer behind them would
+        hardly ever be anything but saturated."""
+        if self.lif.max_spikes == 1:
+            return np.zeros((rows, 1, 1, 1), np.bool_)
+        return self.rng.random((rows, 1, 1, 1)) < QUIET
+
+    def _reached(self, quiet: Bools, size: tuple[int, ...]) -> Ints:
         """Thresholds, or what a number of spikes takes: at random, at most one that is cut off."""
         threshold, most = self.neurons.threshold, self.lif.max_spikes
         if most == 1:
             return threshold
-        times = np.clip(MEMBRANE_MAX // threshold, 1, most + 1)
+        times = np.where(quiet, 1, np.clip(MEMBRANE_MAX // threshold, 1, most + 1))
         reached: Ints = (threshold * self.rng.integers(1, times + 1, size)).astype(np.int32)
         return reached
 

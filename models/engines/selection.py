@@ -24,6 +24,7 @@ logger = logging.getLogger("spikeserve")
 EngineChoice = Literal["auto", "event", "onnx", "torch", "reference"]
 AUTO: tuple[EngineChoice, ...] = ("event", "onnx")  # fastest first
 CHECKED_TIMESTEPS = 16  # the reference is slow
+REPEATS_PAY = 8  # timesteps that keeping the first layer's currents takes to be sure to pay
 
 
 def build_engine(bundle: Bundle, choice: EngineChoice = "auto", threads: int = 0) -> Engine:
@@ -89,9 +90,9 @@ def _event_engine(bundle: Bundle, threads: int) -> Engine:
     try:
         from spikeserve.models.engines.event import EventEngine
 
-        return EventEngine(
-            bundle.program, threads, repeats=bundle.manifest.encoding.kind == "direct"
-        )
+        encoding = bundle.manifest.encoding
+        repeats = encoding.kind == "direct" and encoding.timesteps >= REPEATS_PAY
+        return EventEngine(bundle.program, threads, repeats=repeats)
     except EngineUnavailable:
         raise
     except ImportError as error:

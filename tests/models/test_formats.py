@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spikeserve.models.bundle import load_bundle, save_bundle
+from spikeserve.models.bundle import LATER, load_bundle, save_bundle
 from spikeserve.models.encoding import MAX_TIMESTEPS
 from spikeserve.models.engines.reference import ReferenceEngine
 from spikeserve.models.engines.selection import build_engine
@@ -46,20 +46,40 @@ def with_weights(program: Program, value: int) -> Program:
     return replace(program, weights=(*others, full))
 
 
+def with_lifs(program: Program, **fields: object) -> Program:
+    return replace(
+        program,
+        network=Network(
+            tuple(
+                replace(layer, **fields) if isinstance(layer, Lif) else layer  # type: ignore[arg-type]
+                for layer in program.network.layers
+            )
+        ),
+    )
+
+
+def with_wide_weights(program: Program) -> Program:
+    """The classifier's, of 16 bits."""
+    *layers, out = program.network.layers
+    assert isinstance(out, Linear)
+    *others, last = program.weights
+    wide = IntegerWeights(last.weight.astype(np.int16) * np.int16(200), last.bias)
+    network = Network((*layers, replace(out, weight_bits=16)))
+    return replace(program, network=network, weights=(*others, wide))
+
+
 CHANGES: dict[str, Change] = {
     "drive": lambda program: replace(program, drive=plain_drive(program)),
     "reset_by": lambda program: with_neurons(program, reset_by=7),
     "initial": lambda program: with_neurons(program, initial=7),
     "sums beyond int16": lambda program: with_weights(program, 127),
-    "fine leak": lambda program: replace(
-        program,
-        network=Network(
-            tuple(
-                replace(layer, leak_q=51_000, leak_bits=16) if isinstance(layer, Lif) else layer
-                for layer in program.network.layers
-            )
-        ),
+    "minimum": lambda program: with_neurons(program, minimum=-7),
+    "fine leak": lambda program: with_lifs(program, leak_q=51_000, leak_bits=16),
+    "leak to the nearest": lambda program: with_lifs(program, leak_q=200, leak_rounding="nearest"),
+    "several spikes": lambda program: with_lifs(
+        program, reset="soft", fire_once=False, max_spikes=3
     ),
+    "wide weights": with_wide_weights,
 }
 
 
@@ -88,7 +108,7 @@ def test_a_bundle_says_what_older_releases_cannot_run(name: str, tmp_path: Path)
 def test_a_plain_program_stays_in_format_1(bundle_folder: Path) -> None:
     document = json.loads((bundle_folder / "manifest.json").read_text())
     assert document["schema_version"] == 1
-    assert all("leak_bits" not in layer for layer in document["layers"])
+    assert not any(name in layer for layer in document["layers"] for name in LATER)
     assert load_bundle(bundle_folder).program.format == 1
 
 

@@ -24,7 +24,7 @@ from spikeserve.models.engines.probes import probes
 from spikeserve.models.engines.reference import ReferenceEngine
 from spikeserve.models.engines.selection import _compare_numbers, build_engine
 from spikeserve.models.errors import EngineUnavailable
-from spikeserve.models.layers import Layer
+from spikeserve.models.layers import Conv, Layer, Lif, Linear
 from spikeserve.models.network import Network
 from spikeserve.models.program import Drive, IntegerNeurons, IntegerWeights, Program
 from spikeserve.models.shipped import ZOO
@@ -80,8 +80,9 @@ def others(program: Program, rng: np.random.Generator) -> Iterator[Program]:
             changed[index] = other
             yield dataclasses.replace(program, weights=tuple(changed))
     for index, neurons in enumerate(program.neurons):
-        parts = ("threshold", "reset_by") if program.network.lifs[index].reset == "soft" else ()
-        for part in parts or ("threshold",):
+        soft = program.network.lifs[index].reset == "soft"
+        parts = ["threshold", *(["reset_by"] if soft else [])]
+        for part in [*parts, *(["minimum"] if neurons.is_held else [])]:
             changed_neurons = [*program.neurons]
             changed_neurons[index] = dataclasses.replace(
                 neurons, **{part: moved(getattr(neurons, part), rng)}
@@ -122,6 +123,58 @@ def test_any_single_number_that_differs_is_found(
     program = driven(program) if drive else program
     for other in others(program, np.random.default_rng(seed)):
         assert refused(program, step_graph(other).SerializeToString())
+
+
+def later(program: Program, max_spikes: int) -> Program:
+    """With all that came last to format 2 in every layer that can have it."""
+    rng = np.random.default_rng(max_spikes)
+    layers = tuple(
+        dataclasses.replace(
+            layer, reset="soft", fire_once=False, leak_rounding="nearest", max_spikes=max_spikes
+        )
+        if isinstance(layer, Lif)
+        else dataclasses.replace(layer, weight_bits=12)
+        if isinstance(layer, Conv | Linear)
+        else layer
+        for layer in program.network.layers
+    )
+    return dataclasses.replace(
+        program,
+        network=Network(layers),
+        weights=tuple(
+            IntegerWeights(one.weight.astype(np.int16) * np.int16(5), one.bias)
+            for one in program.weights
+        ),
+        neurons=tuple(
+            dataclasses.replace(
+                one,
+                threshold=np.maximum(one.threshold, 1),
+                minimum=rng.integers(-900, 1, one.minimum.shape).astype(np.int32),
+            )
+            for one in program.neurons
+        ),
+        largest_count=9,
+    )
+
+
+@pytest.mark.parametrize("max_spikes", [1, 2, 9])
+def test_any_single_number_of_later_programs_is_found(max_spikes: int) -> None:
+    network = random_network(("8", "P", "12/2", "12", "G"), leak_q=200)
+    program = later(random_program(network), max_spikes)
+    assert not refused(program, step_graph(program).SerializeToString())
+    for other in others(program, np.random.default_rng(max_spikes)):
+        assert refused(program, step_graph(other).SerializeToString())
+
+
+@pytest.mark.parametrize("change", [{"max_spikes": 4}, {"leak_rounding": "floor"}])
+def test_neurons_that_spike_or_leak_otherwise_are_found(change: dict[str, Any]) -> None:
+    program = later(random_program(random_network(leak_q=200)), 3)
+    layers = tuple(
+        dataclasses.replace(layer, **change) if isinstance(layer, Lif) else layer
+        for layer in program.network.layers
+    )
+    other = dataclasses.replace(program, network=Network(layers))
+    assert refused(program, step_graph(other).SerializeToString())
 
 
 @pytest.mark.parametrize("change", [{"leak_q": 229}, {"reset": "soft"}, {"fire_once": False}])

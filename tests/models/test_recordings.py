@@ -26,7 +26,7 @@ def frames(seed: int = 0, most: int = 6) -> Pixels:
     return np.random.default_rng(seed).integers(0, most, SHAPE).astype(np.uint8)
 
 
-def stored(values: np.ndarray) -> bytes:  # type: ignore[type-arg]
+def stored(values: np.ndarray) -> bytes:
     file = io.BytesIO()
     np.save(file, values)
     return file.getvalue()
@@ -112,7 +112,7 @@ def test_sums_without_leak_are_whole_numbers() -> None:
 )
 def test_other_arrays_are_refused_by_what_is_wrong(
     values: np.ndarray,
-    message: str,  # type: ignore[type-arg]
+    message: str,
 ) -> None:
     with pytest.raises(InvalidImage, match=message):
         recording(stored(values), SHAPE)

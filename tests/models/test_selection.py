@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from spikeserve.models.bundle import Bundle
+from spikeserve.models.encoding import Encoding
 from spikeserve.models.engines.contract import Step
 from spikeserve.models.engines.event import EventEngine
 from spikeserve.models.engines.selection import build_engine
@@ -18,6 +20,19 @@ from spikeserve.models.errors import EngineUnavailable
 
 def test_auto_is_the_event_engine(bundle: Bundle) -> None:
     assert build_engine(bundle).name == "event"
+
+
+@pytest.mark.parametrize(
+    ("kind", "timesteps", "kept"), [("direct", 8, True), ("direct", 4, False), ("hybrid", 8, False)]
+)
+def test_long_direct_coding_keeps_the_first_currents(
+    bundle: Bundle, kind: Literal["direct", "hybrid"], timesteps: int, kept: bool
+) -> None:
+    manifest = bundle.manifest.model_copy(update={"encoding": Encoding(kind, timesteps)})
+    engine = build_engine(dataclasses.replace(bundle, manifest=manifest), "event")
+    frames = np.zeros((1, *engine.network.input_shape), np.uint8)
+    ((memory,),) = engine.step(frames, engine.start(1)).state.arrays
+    assert (memory.kept is not None) == kept
 
 
 def test_without_numba_auto_says_so_and_event_is_refused(

@@ -33,22 +33,23 @@ OVERHEAD = 64 << 10
 
 
 @settings(max_examples=25, deadline=None)
-@given(layers(later=False), st.integers(0, 2**32 - 1), st.sampled_from(["direct", "hybrid"]))
+@given(layers(), st.integers(0, 2**32 - 1), st.sampled_from(["direct", "hybrid"]))
 def test_maps_add_up_to_what_the_event_engine_counts(
     sequence: tuple[Layer, ...], seed: int, kind: Literal["direct", "hybrid"]
 ) -> None:
     rng = np.random.default_rng(seed)
-    program = any_program_of(Network(sequence), rng, extreme=False, later=False)
-    encoding = Encoding(kind, TIMESTEPS)
-    image = rng.integers(0, 256, program.network.input_shape, np.uint8)
+    program = any_program_of(Network(sequence), rng, extreme=False)
+    encoding = Encoding(kind if program.largest_count is None else "direct", TIMESTEPS)
+    image = rng.integers(0, program.largest_input + 1, program.network.input_shape, np.uint8)
     counted = trace(EventEngine(program, 1), encoding, image[None]).spikes[:, 0]
     maps = SpikeMaps(program, encoding, image)
     for t in range(TIMESTEPS):
         shown = maps.step()
         assert np.array_equal(shown.frame, encoding.frame(image, t + 1))
-        assert [spikes.sum() for spikes in shown.spikes] == counted[t].tolist()
-        for spikes, lif in zip(shown.spikes, program.network.lifs, strict=True):
+        each = zip(shown.spikes, program.network.lifs, counted[t], strict=True)
+        for spikes, lif, count in each:
             assert spikes.shape == lif.in_shape
+            assert spikes.sum() == count or (lif.max_spikes > 1 and spikes.sum() < count)
     with pytest.raises(ValueError, match="outside"):
         maps.step()
 
@@ -103,12 +104,12 @@ def peak(program: Program, encoding: Encoding, image: Pixels) -> tuple[int, int]
 
 
 @settings(max_examples=25, deadline=None)
-@given(layers(later=False), st.integers(0, 2**32 - 1))
+@given(layers(), st.integers(0, 2**32 - 1))
 def test_no_timestep_takes_more_memory_than_foretold(
     sequence: tuple[Layer, ...], seed: int
 ) -> None:
     network, rng = Network(sequence), np.random.default_rng(seed)
-    program = any_program_of(network, rng, extreme=False, later=False)
+    program = any_program_of(network, rng, extreme=False)
     image = rng.integers(0, 256, network.input_shape, np.uint8)
     state, step = peak(program, Encoding("direct", TIMESTEPS), image)
     assert state <= state_memory(network) + OVERHEAD

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -57,15 +58,14 @@ def prepared(source: Path, *more: str) -> int:
     return main(["data", "folder", str(source), "--size", str(SIZE), "--data", str(root), *more])
 
 
-def card_of(source: Path, name: str | None = None) -> dict[str, object]:
+def card_of(source: Path, name: str | None = None) -> dict[str, Any]:
     path = source.parent / "data" / (name or source.name) / "card.json"
-    card: dict[str, object] = json.loads(path.read_text("utf-8"))
+    card: dict[str, Any] = json.loads(path.read_text("utf-8"))
     return card
 
 
 def left_out(source: Path) -> dict[str, str]:
     listed = card_of(source)["left_out"]
-    assert isinstance(listed, list)
     return {one["file"]: one["why"] for one in listed}
 
 
@@ -128,7 +128,7 @@ def test_the_same_picture_is_never_on_both_sides(split: Path) -> None:
     assert why["val/ants/larger.png"].endswith("nearly the same as train/ants/6.png")
     card = card_of(split)
     assert card["counts"] == {"train": [5, 5], "test": [3, 3]}
-    assert any("2 pictures to evaluate on have the same pixels" in n for n in card["notes"])  # type: ignore[attr-defined]
+    assert any("2 pictures to evaluate on have the same pixels" in n for n in card["notes"])
 
 
 def test_a_drawn_split_keeps_repeated_pictures_together(photos: Path) -> None:
@@ -140,7 +140,7 @@ def test_a_drawn_split_keeps_repeated_pictures_together(photos: Path) -> None:
     own = own_set(root / "photos")
     train, test = ({i.tobytes() for i in s.images} for s in (own.train(root), own.test(root)))
     assert not train & test
-    assert any("more than one class" in note for note in card_of(photos)["notes"])  # type: ignore[attr-defined]
+    assert any("more than one class" in note for note in card_of(photos)["notes"])
 
 
 def test_what_is_no_picture_is_listed_and_the_rest_prepared(
@@ -172,7 +172,7 @@ def test_what_is_no_picture_is_listed_and_the_rest_prepared(
     card = card_of(photos)
     assert card["labels"] == ["ants", "bees"]
     assert card["system_files"] == 3
-    assert sum(sum(side) for side in card["counts"].values()) == 13  # type: ignore[attr-defined]
+    assert sum(sum(side) for side in card["counts"].values()) == 13
     assert deeper.exists()
     said = capsys.readouterr().out
     assert "left out: 9 files" in said
@@ -284,6 +284,19 @@ def test_odd_class_names_stay_readable(tmp_path: Path) -> None:
     assert card_of(root)["labels"] == sorted(
         ["caf\u00e9", "a b", "x\ufffdy", "caf\ufffd", '"quoted"', "\u732b", "…'\\"]
     )
+
+
+def test_more_classes_than_a_byte_counts(tmp_path: Path) -> None:
+    root = tmp_path / "photos"
+    for index in range(257):
+        for seed in range(3):
+            folder = root / f"{index:03}"
+            folder.mkdir(parents=True, exist_ok=True)
+            noise = np.random.default_rng(3 * index + seed).integers(0, 256, (SIZE, SIZE, 3))
+            Image.fromarray(noise.astype(np.uint8)).save(folder / f"{seed}.bmp")
+    assert prepared(root) == 0
+    test = own_set(tmp_path / "data" / "photos").test(tmp_path / "data")
+    assert sorted(test.labels.tolist()) == list(range(257))
 
 
 def test_a_failure_keeps_what_was_prepared_before(

@@ -12,6 +12,7 @@ from PIL import Image
 
 from spikeserve.models.bundle import load_bundle
 from spikeserve.models.engines.reference import ReferenceEngine
+from spikeserve.models.manifest import Provenance
 from spikeserve.models.plans import planned, vgg8
 from spikeserve.models.shipped import bundle_folder
 from spikeserve.training import new_command
@@ -20,6 +21,7 @@ from spikeserve.training.bundle_start import set_from_bundle
 from spikeserve.training.cli import main
 from spikeserve.training.evaluate import accuracy_interval
 from spikeserve.training.frames import FrameEncoder
+from spikeserve.training.new_recipe import sensible
 from spikeserve.training.recipe import load_recipe
 from spikeserve.training.rehearsal import Rehearsal
 
@@ -66,13 +68,18 @@ def test_two_commands_lead_to_a_bundle(
     bundle = load_bundle(Path("runs/mine-trial/bundle"))
     manifest = bundle.manifest
     assert manifest.labels == ("bright", "dark")
+    assert isinstance(manifest.provenance, Provenance)
     assert manifest.provenance.dataset == "folder mine"
-    assert manifest.provenance.pretraining[0].recipe == BUNDLE
+    assert manifest.training.pretraining[0].recipe == BUNDLE
     card = json.loads(Path("data/mine/card.json").read_text("utf-8"))
     assert manifest.provenance.dataset_sha256 == card["sha256"]
     assert manifest.evaluation is not None
     assert manifest.evaluation.images == sum(card["counts"]["test"])
 
+    assert main(["new", "other", "--data", "mine", "--minutes", "0"]) == 0
+    assert "that is longer than --minutes 0" in capsys.readouterr().out
+    assert main(["new", "third", "--data", "mine", "--size", "32"]) == 1
+    assert "mine is prepared already; --size is for folders" in capsys.readouterr().err
     assert main(["new", "mine", *arguments]) == 1
     assert "mine.toml exists; pass --replace" in capsys.readouterr().err
     assert (
@@ -80,6 +87,9 @@ def test_two_commands_lead_to_a_bundle(
     )
     assert main(["evaluate", "runs/mine-trial/bundle"]) == 1
     assert "another preparation of 'folder mine'" in capsys.readouterr().err
+    for command in (["quantize"], ["export"], ["fit", "--resume"]):
+        assert main([*command, "mine.toml", "--trial", "1"]) == 1
+        assert "was trained on other pictures" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -104,7 +114,8 @@ def test_what_new_cannot_do_it_says(
 
 @pytest.mark.parametrize("channels", [3, 1])
 def test_a_network_starts_as_the_bundle_is(channels: int) -> None:
-    """On grey pictures both fire at the same neurons, whatever the map's size."""
+    """As often in every layer, but for currents that meet a threshold exactly: those may round to
+    either side."""
     program = load_bundle(Path(bundle_folder(BUNDLE))).program
     rng = np.random.default_rng(1)
     grey = rng.integers(0, 256, (3, 5, 5, 1), np.uint8)
@@ -112,6 +123,7 @@ def test_a_network_starts_as_the_bundle_is(channels: int) -> None:
     engine = ReferenceEngine(program)
     expected = engine.step(images.copy(), engine.start(3)).spikes
 
+    torch.manual_seed(0)
     network = planned(vgg8(32), (32, 32, channels), 2)
     model = SpikingNetwork(network, 4, 1.0, normalised=True)
     table = torch.arange(256)[None].repeat(4, 1).float()
@@ -121,7 +133,7 @@ def test_a_network_starts_as_the_bundle_is(channels: int) -> None:
         model.eval()(frames)
     neurons = [lif.in_shape[0] * lif.in_shape[1] * lif.in_shape[2] for lif in network.lifs]
     counted = [float(n.rate) * 3 * size for n, size in zip(model.neurons, neurons, strict=True)]
-    assert np.allclose(counted, expected.sum(axis=0), rtol=0.03)
+    assert np.allclose(counted, expected.sum(axis=0), rtol=0.06)
 
 
 @pytest.mark.parametrize("side", [16, 32, 48, 64, 96, 128, 224, 500])
@@ -135,7 +147,7 @@ def test_larger_pictures_are_halved_more_often(side: int) -> None:
 
 
 def test_epochs_fit_the_minutes_that_there_are() -> None:
-    plan = new_command.sensible(1000, (32, 32, 3), BUNDLE)
+    plan = sensible(1000, (32, 32, 3), BUNDLE)
     reckoned = Rehearsal(20.0, (400.0, 200.0))
     kept, _ = new_command._within(plan, reckoned, 900)
     assert kept == plan

@@ -36,7 +36,7 @@ LAYER = _record(
     ("source_at", "i8"),  # in the masks it reads: a shortcut's source has a place among others
     ("coverage_at", "i8"),
     ("column", "i8"),  # among the network's synaptic layers; ABSENT: there is no such layer
-    ("most_spikes", "i8"),  # with more of them, inputs that count spikes go the analog way
+    ("most_spikes", "i8"),  # up to which inputs that count them become events; ABSENT: never
     ("largest_pairs", "i8"),  # that an input makes with a window: 1, or as many as it counts
     ("whole", "u1"),  # its one part counts the active pairs while it sums
     ("analog", "u1"),  # inputs may be other than 0 and 1

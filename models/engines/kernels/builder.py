@@ -125,7 +125,7 @@ class TableBuilder:
             "source_at": self._saved[layer.input_name] if layer.input_name else 0,
             "coverage_at": self._coverage.add(layer.coverage),
             "column": self._columns,
-            "most_spikes": math.prod(layer.in_shape) // SPARSE if counts else 0,
+            "most_spikes": math.prod(layer.in_shape) // SPARSE if counts else ABSENT,
             "largest_pairs": INT16_MAX if counts else 1,
             "whole": len(parts) == 1 and not depthwise,
             "analog": analog,
@@ -139,7 +139,7 @@ class TableBuilder:
             bias = bias + padded(drive.bias)
         if layer.joins:
             self._shortcuts[-1] = _record(LAYER, fields)
-            self._layers[-1]["most_spikes"] = 0  # their blocks would not be the shortcut's
+            self._layers[-1]["most_spikes"] = ABSENT  # their blocks would not be the shortcut's
             self._bias = self._bias + bias
         else:
             self._layers.append(_record(LAYER, fields))

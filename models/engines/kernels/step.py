@@ -59,7 +59,7 @@ def enter(frame: Any, done: int, layer: Any, drive: Drive, values: Any) -> Readi
     gain = drive.gains[step]
     if drive.padded[step]:
         return Reading(False, 0, gain, step * layer.channels, False)
-    if layer.most_spikes:
+    if layer.largest_pairs > 1:
         few = gain != 0 and total(layer, values) <= layer.most_spikes
         return Reading(False, gain if few else 0, gain, ABSENT, few)
     return Reading(False, uniform_value(frame) * gain, gain, ABSENT, False)
@@ -69,7 +69,7 @@ def enter(frame: Any, done: int, layer: Any, drive: Drive, values: Any) -> Readi
 def hand_on(layer: Any, spiking: bool, values: Any) -> Reading:
     """How a layer reads what the one before has made."""
     few = False
-    if not spiking and layer.most_spikes:
+    if not spiking and layer.most_spikes != ABSENT:
         few = total(layer, values) <= layer.most_spikes
     return Reading(spiking, 1 if spiking or few else 0, 1, ABSENT, few)
 

@@ -16,13 +16,6 @@ from spikeserve.models.manifest import Manifest
 from tests.models.energy.test_estimate import BIT_SERIAL, DEFAULT, manifest_of
 
 
-class Events(Encoding):
-    """Frames that hold counts of events."""
-
-    def analog(self, t: int) -> bool:  # noqa: ARG002
-        return False
-
-
 def counting(max_spikes: int, **fields: Any) -> Manifest:
     """A network of 4-bit weights whose neurons may spike several times a timestep."""
     conv = Conv("conv", (8, 8, 3), 16)
@@ -58,7 +51,7 @@ def test_every_spike_of_a_count_drives_its_cells_and_none_its_cycles() -> None:
 
 def test_events_are_spikes_and_take_no_pixel_cycles() -> None:
     manifest = counting(1)
-    events = manifest.model_copy(update={"encoding": Events("direct", manifest.timesteps)})
+    events = manifest.model_copy(update={"encoding": Encoding("frames", manifest.timesteps, 9)})
     model = EnergyModel(events, BIT_SERIAL)
     assert (model.chip.frame_cycles == 1).all()
     assert any("events" in note for note in model.domain_notes)
