@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from pydantic import ValidationError
 
 from spikeserve.importing.bundle import check_out, manifest_of, self_test_of, written
 from spikeserve.importing.data import FIRST, Data, floats_of, loaded
@@ -110,7 +111,11 @@ def imported(network: FloatNetwork, request: Request, say: Say) -> tuple[Sheet, 
         data.sha256,
         tuple(sheet.refusals),
     )
-    manifest = manifest_of(request, found, exits, names, told, test)
+    try:
+        manifest = manifest_of(request, found, exits, names, told, test)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ImportRefused(f"cannot be a bundle: {first['msg']}") from error
     sheet = replace(sheet, energy=_energy(manifest, found), notes=tuple(log.notes))
     if sheet.refusals and not _accepted(request, found):
         return sheet, sheet.refusals
@@ -208,6 +213,8 @@ def _check_alive(full: FloatNetwork, dead: list[str], inputs: int, request: Requ
 
 def _largest_count(request: Request, data: Data, network: FloatNetwork, log: Log) -> int | None:
     if not data.counts:
+        if request.largest_count is not None:
+            raise ImportRefused("--input-max is for frames of counts; these are images")
         channels = network.input_shape[2]
         if channels in IMAGE_CHANNELS:
             return None

@@ -90,7 +90,8 @@ class Sheet:
                 "early exit",
                 f"{_percent(early.accuracy)} at {early.average_timesteps:.2f} of {timesteps} "
                 f"steps, threshold {early.threshold:g} (chosen on {early.calibrated_on:,} inputs "
-                f"to lose {100 * TOLERANCE:g} points, measured on {early.measured_on:,} others;",
+                f"to lose {100 * TOLERANCE:g} points at most, measured on "
+                f"{early.measured_on:,} others;",
             )
             yield (
                 "",
