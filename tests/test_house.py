@@ -26,18 +26,8 @@ ALLOWED: dict[str, set[str]] = {
 }
 """Which packages a package may import besides itself."""
 
-<<<<<<< HEAD
-FLOORS = (
-    "models",
-    "training",
-    "importing",
-    "service",
-    "deploy",
-)  # installed as spikeserve.models, …
-=======
 # installed as spikeserve.models, …
 FLOORS = ("models", "training", "importing", "service", "deploy")
->>>>>>> 99f36220bfa3522a285b2cd11ea4c3aff2e32928
 
 WITHOUT_TORCH = """
 import importlib, pkgutil, sys
