@@ -108,7 +108,9 @@ def read_all(network: FloatNetwork, meaning: Meaning) -> FloatNetwork:
                 f"{layer.name}: neurons that do not spike can only be the last layer, the readout"
             )
     last = layers[-1]
-    if meaning.readout == "membrane" and isinstance(last, Neurons):
+    if meaning.readout == "membrane":
+        if not isinstance(last, Neurons):
+            raise ImportRefused("--readout membrane: the last layer has no neurons")
         layers[-1] = replace(last, spiking=False, reset="none", delayed=False)
     return replace(network, layers=tuple(layers))
 
