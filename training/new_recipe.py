@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 
 from spikeserve.models.layers import Shape
@@ -15,8 +16,9 @@ FEW, MANY = 2_000, 20_000
 bundles themselves were trained."""
 TIMESTEPS = 4
 MEMORY = 1 << 32
-"""Bytes that a training step may take."""
-BYTES_A_NEURON = 12
+"""Bytes that a training step may take, and a quarter of the machine's at most."""
+BYTES_A_NEURON = 24
+"""And timestep: its current, potential and spike, and gradients of them (docs/LOG.md)."""
 KEPT = 5
 """First layers that stay the bundle's where pictures are few."""
 MOST_HELD_OUT = 5_000
@@ -47,7 +49,9 @@ def held_out(images: int) -> int:
 
 def largest_batch(network: Network, timesteps: int) -> int:
     """Pictures whose currents, potentials and spikes at all timesteps fit into memory."""
-    return max(1, MEMORY // (timesteps * network.neurons * BYTES_A_NEURON))
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    most = min(MEMORY, machine // 4) // (timesteps * network.neurons * BYTES_A_NEURON)
+    return max(1, most // 8 * 8 if most > 8 else most)
 
 
 def sensible(images: int, shape: Shape, start: str | None) -> Plan:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,21 +14,8 @@ from spikeserve.training.cli import main
 from spikeserve.training.data import DATASETS, class_folders, dataset, named
 from spikeserve.training.data.dataset import Split, held_out
 from spikeserve.training.data.own import own_set
-
-SIZE = 16
-HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64)
-
-
-def drawn(seed: int, side: int = 40) -> Image.Image:
-    """A picture like no other: smooth, so that it survives being saved anew."""
-    small = np.random.default_rng(seed).integers(0, 256, (5, 5, 3), np.uint8)
-    return Image.fromarray(small).resize((side + 8, side), Image.Resampling.BICUBIC)
-
-
-def put(path: Path, seed: int, **options: object) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    drawn(seed).save(path, **options)  # type: ignore[arg-type]
-    return path
+from spikeserve.training.errors import DataError
+from tests.training.folders import HEIC, SIZE, card_of, drawn, left_out, prepared, put
 
 
 @pytest.fixture
@@ -51,22 +35,6 @@ def split(tmp_path: Path) -> Path:
         side = "train" if seed < 10 else "val"
         put(root / side / ("ants", "bees")[seed % 2] / f"{seed}.png", seed)
     return root
-
-
-def prepared(source: Path, *more: str) -> int:
-    root = source.parent / "data"
-    return main(["data", "folder", str(source), "--size", str(SIZE), "--data", str(root), *more])
-
-
-def card_of(source: Path, name: str | None = None) -> dict[str, Any]:
-    path = source.parent / "data" / (name or source.name) / "card.json"
-    card: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    return card
-
-
-def left_out(source: Path) -> dict[str, str]:
-    listed = card_of(source)["left_out"]
-    return {one["file"]: one["why"] for one in listed}
 
 
 def test_a_share_of_every_class_is_drawn_and_said(
@@ -179,124 +147,12 @@ def test_what_is_no_picture_is_listed_and_the_rest_prepared(
     assert "class folder 'wasps' holds no picture" in said
 
 
-def nothing(_: Path) -> None:
-    """A path that leads nowhere."""
-
-
-def one_class(root: Path) -> None:
-    put(root / "ants" / "1.png", 1)
-
-
-def no_folders(root: Path) -> None:
-    put(root / "1.png", 1)
-
-
-def wrapped(root: Path) -> None:
-    put(root / "dataset" / "1.png", 1)
-
-
-def one_picture_each(root: Path) -> None:
-    for seed, name in enumerate(("ants", "bees")):
-        put(root / name / "1.png", seed)
-
-
-def no_train(root: Path) -> None:
-    put(root / "test" / "ants" / "1.png", 1)
-    put(root / "val" / "ants" / "1.png", 2)
-
-
-def unknown_class(root: Path) -> None:
-    for seed, name in enumerate(("train/ants", "train/bees", "val/Ants")):
-        put(root / name / "1.png", seed)
-
-
-def all_the_same(root: Path) -> None:
-    for seed, name in enumerate(("train/ants", "train/bees", "val/ants", "val/bees")):
-        put(root / name / "1.png", seed % 2)
-
-
-def unreadable(root: Path) -> None:
-    put(root / "ants" / "1.png", 1)
-    (root / "bees").mkdir()
-    (root / "bees" / "1.heic").write_bytes(HEIC)
-
-
-def alike(root: Path) -> None:
-    for seed, name in enumerate((b"\xff", b"\xfe")):
-        put(root / os.fsdecode(name) / "1.png", seed)
-
-
-def blank(root: Path) -> None:
-    for seed, name in enumerate((" ", "bees")):
-        put(root / name / "1.png", seed)
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (nothing, "is no folder"),
-        (lambda root: root.mkdir(), "no class folders"),
-        (lambda root: root.write_bytes(b"x"), "is no folder"),
-        (one_class, "one class with pictures, 'ants'"),
-        (no_folders, "1.png: lies in no class folder"),
-        (wrapped, "one class with pictures, 'dataset'"),
-        (one_picture_each, "no picture is left to evaluate on"),
-        (no_train, "no train/"),
-        (unknown_class, "'Ants' has pictures in val/ or test/ and none in train/"),
-        (all_the_same, "no picture is left to evaluate on"),
-        (unreadable, "bees/1.heic: not a JPEG"),
-        (alike, "read alike"),
-        (blank, "has a blank name"),
-    ],
-)
-def test_what_cannot_be_a_set_is_said_and_leaves_nothing(
-    make: Callable[[Path], object],
-    message: str,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    root = tmp_path / "photos"
-    make(root)
-    assert prepared(root) == 1
-    said = capsys.readouterr().err
-    assert message in said
-    assert said.startswith("spiketrain: ")
-    assert said.count("\n") == 1
-    assert not list((tmp_path / "data").glob("*")) + list((tmp_path / "data").glob(".*"))
-
-
 def test_too_many_classes_are_refused_before_anything_is_read(
     photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(class_folders, "MOST_CLASSES", 1)
     assert prepared(photos) == 1
     assert "holds 2 folders, and each would be a class; at most 1" in capsys.readouterr().err
-
-
-def test_odd_class_names_stay_readable(tmp_path: Path) -> None:
-    root = tmp_path / "photos"
-    names = ("cafe\u0301", "a b", "x\ny", os.fsdecode(b"caf\xe9"), '"quoted"', "\u732b", "…'\\")
-    for index, name in enumerate(names):
-        for seed in range(2):
-            put(root / "train" / name / f"{seed}.png", 10 * index + seed)
-    put(root / "val" / "caf\u00e9" / "0.png", 900)  # the same name, composed
-    assert prepared(root) == 0
-    assert card_of(root)["labels"] == sorted(
-        ["caf\u00e9", "a b", "x\ufffdy", "caf\ufffd", '"quoted"', "\u732b", "…'\\"]
-    )
-
-
-def test_more_classes_than_a_byte_counts(tmp_path: Path) -> None:
-    root = tmp_path / "photos"
-    for index in range(257):
-        for seed in range(3):
-            folder = root / f"{index:03}"
-            folder.mkdir(parents=True, exist_ok=True)
-            noise = np.random.default_rng(3 * index + seed).integers(0, 256, (SIZE, SIZE, 3))
-            Image.fromarray(noise.astype(np.uint8)).save(folder / f"{seed}.bmp")
-    assert prepared(root) == 0
-    test = own_set(tmp_path / "data" / "photos").test(tmp_path / "data")
-    assert sorted(test.labels.tolist()) == list(range(257))
 
 
 def test_a_failure_keeps_what_was_prepared_before(
@@ -330,29 +186,6 @@ def test_a_folder_of_something_else_is_not_replaced(
     assert precious.read_text() == "years of work"
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["data", "folder"], "which folder?"),
-        (["data", "cifar10", "photos"], "path is of folder alone"),
-        (["data", "folder", "photos", "--source", "x"], "--source is of published sets"),
-        (["data", "folder", "photos", "--name", "cifar10"], "published set's name"),
-    ],
-)
-def test_options_that_do_not_belong_together(
-    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(arguments) == 1
-    assert message in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("size", ["0", "7", "64x", "1e3", "-5", "9999", "8x8x8", "²"])
-def test_sizes_that_make_no_sense(size: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["data", "folder", "photos", "--size", size])
-    assert size in capsys.readouterr().err
-
-
 def test_large_sets_stay_on_disk(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert prepared(photos) == 0
     monkeypatch.setattr(dataset, "LARGEST_COPY", 0)
@@ -368,8 +201,6 @@ def test_large_sets_stay_on_disk(photos: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_damage_is_noticed(photos: Path) -> None:
-    from spikeserve.training.errors import DataError
-
     assert prepared(photos) == 0
     root = photos.parent / "data"
     path = root / "photos" / "train_images.npy"

@@ -198,10 +198,8 @@ def _labels(found: Found, pile: Pile) -> tuple[str, ...]:
             found.notes.append(f"class {label!r} has no picture that can be read, and is left out")
     if len(readable) < 2:
         some = "; ".join(f"{place}: {why}" for place, why in list(found.left_out.items())[:LISTED])
-        raise DataError(
-            f"{len(readable)} classes have pictures that can be read; a classifier needs two. "
-            f"{some}"
-        )
+        which = f"only class {min(readable)!r} has" if readable else "no class has"
+        raise DataError(f"{which} pictures that can be read; a classifier needs two. {some}")
     return tuple(sorted(readable))
 
 
@@ -210,11 +208,15 @@ def _keep_classes(sides: Sides, pile: Pile, labels: tuple[str, ...]) -> None:
     names = set(labels)
     known = np.array([picture.label in names for picture in pile.pictures])
     sides.train, sides.test = sides.train[known[sides.train]], sides.test[known[sides.test]]
-    count = Counter(pile.pictures[index].label for index in sides.train)
-    few = [label for label in labels if count[label] < FEW]
-    if few:
-        named = ", ".join(map(repr, few[:LISTED])) + (" …" if len(few) > LISTED else "")
-        sides.notes.append(f"fewer than {FEW} pictures to train on: {named}")
+    for side, least, lack in (
+        (sides.train, FEW, f"fewer than {FEW} pictures to train on"),
+        (sides.test, 1, "no picture to evaluate on"),
+    ):
+        count = Counter(pile.pictures[index].label for index in side)
+        few = [label for label in labels if count[label] < least]
+        if few:
+            named = ", ".join(map(repr, few[:LISTED])) + (" …" if len(few) > LISTED else "")
+            sides.notes.append(f"{lack}: {named}")
 
 
 def _check_sides(source: Path, sides: Sides, labels: tuple[str, ...]) -> None:
