@@ -102,6 +102,11 @@ def _reasons(module: nn.Module, findings: list[Finding], checked: Checked) -> st
 
 
 def _check_same(network: FloatNetwork, example: Tensor, outputs: NDArray[np.float64]) -> None:
+    if not outputs.any():
+        raise ImportRefused(
+            "all outputs for the example are 0, which proves nothing: give inputs like those that "
+            "the module was trained on, normalised as they were"
+        )
     height, width, channels = network.input_shape
     maps = example.detach().cpu().numpy().reshape(-1, channels, height, width)
     inputs = Inputs(maps.transpose(0, 2, 3, 1), Normalisation.plain(channels, 1.0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -32,21 +33,11 @@ def layer(module: nn.Module, size: tuple[int, ...]) -> Known:
     Raises:
         Refusal: it cannot be served; says what to do.
     """
-    match module:
-        case nn.Conv2d():
-            return "Conv2d", _convolution(module)
-        case nn.Linear():
-            return "Affine", _weights(module)
-        case nn.BatchNorm1d() | nn.BatchNorm2d():
-            return "BatchNorm2d", _normalisation(module)
-        case nn.MaxPool2d():
-            return "MaxPool2d", _max_pool(module)
-        case nn.AvgPool2d():
-            return "AvgPool2d", _average_pool(module)
-        case nn.AdaptiveAvgPool2d():
-            return "AvgPool2d", _adaptive_pool(module, size)
-        case nn.Flatten():
-            return "Flatten", {}
+    if isinstance(module, nn.AdaptiveAvgPool2d):
+        return "AvgPool2d", _adaptive_pool(module, size)
+    for base, kind, parameters in _KINDS:
+        if isinstance(module, base):
+            return kind, parameters(module)
     name = type(module).__name__
     if isinstance(module, ANALOG):
         raise Refusal(
@@ -123,3 +114,14 @@ def _adaptive_pool(module: nn.AdaptiveAvgPool2d, size: tuple[int, ...]) -> Param
 def array(tensor: Tensor) -> np.ndarray[Any, np.dtype[np.float64]]:
     found: np.ndarray[Any, np.dtype[np.float64]] = tensor.detach().cpu().double().numpy()
     return found
+
+
+_KINDS: tuple[tuple[type[nn.Module], str, Callable[[Any], Parameters]], ...] = (
+    (nn.Conv2d, "Conv2d", _convolution),
+    (nn.Linear, "Affine", _weights),
+    (nn.BatchNorm1d, "BatchNorm2d", _normalisation),
+    (nn.BatchNorm2d, "BatchNorm2d", _normalisation),
+    (nn.MaxPool2d, "MaxPool2d", _max_pool),
+    (nn.AvgPool2d, "AvgPool2d", _average_pool),
+    (nn.Flatten, "Flatten", lambda _: {}),
+)

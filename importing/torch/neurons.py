@@ -66,12 +66,17 @@ def _leaky(module: nn.Module) -> Parameters:
     if (_number(module.graded_spikes_factor) != 1).any():
         raise Refusal("graded_spikes_factor is not 1; put the factor into the weights behind")
     kind = ("subtract", "zero", "none")[int(_number(module.reset_mechanism_val))]
+    if kind == "subtract" and not module.reset_delay:
+        raise Refusal(
+            "reset_delay=False takes the threshold off twice where a potential stays above it; "
+            "leave reset_delay as it is, or use reset_mechanism='zero', and train on"
+        )
     return _neurons(
         leak=np.clip(_number(module.beta), 0, 1),
         gain=1.0,
         threshold=_number(module.threshold),
         reset="hard" if kind == "zero" else kind,
-        delayed=kind == "subtract" and bool(module.reset_delay),
+        delayed=kind == "subtract",
         strict=True,
     )
 

@@ -119,20 +119,22 @@ class _Walk:
             return INPUT
         if node.op == "call_module":
             return self._module(node, membrane=membrane)
-        target: Any = node.target
         first = node.args[0] if node.args else None
         if not isinstance(first, fx.Node | list | tuple):
             return self._unknown(node)
+        return self._called(node, first)
+
+    def _called(self, node: fx.Node, first: Any) -> str:
+        """A function or a tensor's method."""
+        target: Any = node.target
+        terms = [term for term in node.args[:2] if isinstance(term, fx.Node)]
         if target is operator.getitem and isinstance(first, fx.Node):
             return self._item(first, node.args[1])
-        if target in STACKING:
-            return self._source(_last(first))
-        if target in ADDITIONS and all(isinstance(term, fx.Node) for term in node.args[:2]):
-            terms = [self._source(term) for term in node.args[:2] if isinstance(term, fx.Node)]
-            return self._sum(node.name, terms)
+        if target in ADDITIONS and len(terms) == 2:
+            return self._sum(node.name, [self._source(term) for term in terms])
         if target in FLATTENING:
             return self._add(Node(node.name, "Flatten", {}), self._source(_last(first)))
-        if target in UNCHANGED:
+        if target in STACKING or target in UNCHANGED:
             return self._source(_last(first))
         return self._unknown(node)
 
