@@ -30,7 +30,7 @@ from spikeserve.models.errors import (
 os.environ |= {"ORT_DISABLE_TELEMETRY": "1", "ORT_TELEMETRY_DISABLED": "1"}
 
 if TYPE_CHECKING:
-    from spikeserve.importing.torch.convert import convert
+    from spikeserve.importing.torch.convert import convert as convert
     from spikeserve.models.classifier import Classification, Model, Trace, load
     from spikeserve.models.engines.fake import FakeEngine
     from spikeserve.service.client import (
@@ -56,7 +56,6 @@ __all__ = [
     "SpikeServeError",
     "Trace",
     "__version__",
-    "convert",
     "load",
 ]
 
