@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import re
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,6 @@ from spikeserve.models.manifest import Exits, ImportedProvenance, Manifest, Self
 from spikeserve.models.self_test import FILE as SELF_TEST
 from spikeserve.models.self_test import SelfTestFile
 from spikeserve.training.evaluate import measured as evaluation
-from spikeserve.training.export import step_graph
 
 UNNAMEABLE = re.compile(r"[^A-Za-z0-9._-]+")
 SELF_TEST_INPUTS, SELF_TEST_TIMESTEPS = 16, 64
@@ -32,8 +32,10 @@ def check_out(out: Path, *, force: bool) -> None:
     """That a bundle can be written to ``out``.
 
     Raises:
-        ImportRefused: something else is there.
+        ImportRefused: something else is there, or a library is missing.
     """
+    if find_spec("onnx") is None:
+        raise ImportRefused("bundles are written with onnx: pip install 'spikeserve[import]'")
     if not out.absolute().parent.is_dir():
         raise ImportRefused(f"--out {out}: there is no folder {out.absolute().parent}")
     if out.is_dir():
@@ -48,6 +50,8 @@ def check_out(out: Path, *, force: bool) -> None:
 
 def written(out: Path, manifest: Manifest, found: Measured, test: SelfTestFile, card: str) -> None:
     """Write the bundle to a folder beside ``out``, which gets its name when it is whole."""
+    from spikeserve.training.export import step_graph  # serving and checking do without onnx
+
     program = found.rounded.program
     graph = step_graph(program).SerializeToString()
     parent = out.absolute().parent

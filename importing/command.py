@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,9 @@ from spikeserve.models.errors import ModelError
 OVERRIDES = (
     "reset", "dt", "leak", "gain", "fires", "start", "max_spikes", "min_membrane", "readout",
 )  # fmt: skip
+NAMEABLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+STEPS, EXTENT = (1e-12, 1e6), (1e-6, 1e6)
+"""Timesteps, and what pixels may be divided by."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,7 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     inputs = parser.add_argument_group("inputs")
     add = inputs.add_argument
-    add("--scale", type=_number(float, 0), default=float(GREY_LEVELS), help="pixels over it (255)")
+    add(
+        "--scale",
+        type=_number(float, *EXTENT),
+        default=float(GREY_LEVELS),
+        help="pixels over it (255)",
+    )
     add("--mean", help="taken away then, a number a channel: 0.49,0.48,0.45")
     add("--std", help="divided by then, a number a channel")
     add("--layout", choices=("hwc", "chw"), help="where channels are, if shapes do not tell")
@@ -49,13 +58,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     meaning = parser.add_argument_group("meaning, where it is not the framework's usual one")
     add = meaning.add_argument
     add("--reset", choices=("subtract", "zero", "late-subtract", "none"))
-    add("--dt", type=_number(float, 0), help="the timestep, in the unit of the file's tau")
+    add("--dt", type=_number(float, *STEPS), help="the timestep, in the unit of the file's tau")
     add("--leak", choices=("euler", "exp"), help="1 - dt/tau or exp(-dt/tau)")
     add("--gain", choices=("declared", "one", "normalised"), help="r dt/tau, 1 or 1 - leak")
     add("--fires", choices=("at", "above"), help="v >= threshold or v > threshold")
     add("--start", choices=("zero", "reset", "leak"), help="the first potential")
     add("--max-spikes", type=_number(int, 1, MOST_SPIKES), help="of a neuron in a timestep")
-    add("--min-membrane", type=_number(float, None, 0), help="lowest potential, in thresholds: -1")
+    add("--min-membrane", type=_number(float, -1e6, 0), help="lowest potential, in thresholds: -1")
     add("--readout", choices=("declared", "membrane"), help="membrane: last neurons never reset")
 
     bundle = parser.add_argument_group("bundle")
@@ -63,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--bits", type=_number(int, 2, 16), default=COARSE, help=f"of weights at least ({COARSE})")
     add("--accept", nargs="?", type=_number(float, 0, 1), const=0.0, metavar="AGREEMENT",
         help="write it though it agrees less than it should, but at least so")  # fmt: skip
-    add("--name", help="of the bundle; the folder's, unless given")
+    add("--name", type=_name, help="of the bundle; the folder's, unless given")
     add("--class-names", type=Path, help="a text file, a name a line")
     add("--description", help="a sentence for the model card")
 
@@ -123,9 +132,9 @@ def _progress(text: str) -> None:
 
 
 def _number(
-    kind: type[int] | type[float], low: float | None, high: float | None = None
+    kind: type[int] | type[float], low: float | None = None, high: float | None = None
 ) -> Callable[[str], Any]:
-    """A parser of finite numbers within bounds; floats must be above a lower bound of 0."""
+    """A parser of numbers from ``low`` to ``high``."""
 
     def parsed(text: str) -> float:
         try:
@@ -133,9 +142,18 @@ def _number(
         except ValueError:
             whole = "whole " if kind is int else ""
             raise argparse.ArgumentTypeError(f"{text!r} is no {whole}number") from None
-        inside = (low is None or value >= low) and (high is None or value <= high)
-        if not inside or value in (float("inf"), float("-inf")):
-            raise argparse.ArgumentTypeError(f"{text} is outside {low}…{high}")
+        if low is not None and not value >= low:  # refuses NaN too
+            raise argparse.ArgumentTypeError(f"{text} is below {low:g}")
+        if high is not None and not value <= high:
+            raise argparse.ArgumentTypeError(f"{text} is above {high:g}")
         return value
 
     return parsed
+
+
+def _name(text: str) -> str:
+    if not NAMEABLE.fullmatch(text):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no name: letters, digits, '.', '_' and '-', up to 100"
+        )
+    return text

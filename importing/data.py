@@ -161,6 +161,8 @@ def pixels_of(values: NDArray[Any], path: object, notes: list[str]) -> NDArray[n
         ImportRefused: they are outside, or have been normalised.
     """
     low, high = _range(values, path)
+    if low == high:
+        raise ImportRefused(f"{path}: all pixels are {low:g}")
     if values.dtype.kind in "uib":
         if low < 0 or high > GREY_LEVELS:
             raise ImportRefused(

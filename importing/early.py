@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeserve.importing.labels import Labels
-from spikeserve.importing.sheet import EarlyExit
+from spikeserve.importing.sheet import TOLERANCE, EarlyExit
 from spikeserve.importing.widen import Measured
 from spikeserve.models.exits import Readout
 from spikeserve.models.inference import Trace
@@ -31,12 +31,12 @@ class Calibrated:
     labels: Labels
 
 
-def calibrated_halves(found: Measured, labels: Labels, tolerance: float) -> Calibrated:
+def calibrated_halves(found: Measured, labels: Labels) -> Calibrated:
     """Choose the exit rule on one half of the inputs and measure it on the other."""
     one, other = halves(labels)
     scale = found.rounded.program.logit_scale
     leak = found.rounded.readout.served_leak
-    exits = calibrated(part(found.trace, one), labels[one], scale, tolerance, leak)
+    exits = calibrated(part(found.trace, one), labels[one], scale, TOLERANCE, leak)
     rest, right = part(found.trace, other), labels[other]
     readout = Readout(scale, exits.temperatures, exits.sharpness, leak)
     threshold = exits.default_entropy_threshold or 0.0

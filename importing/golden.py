@@ -1,8 +1,8 @@
 """The meaning that reproduces what a framework answered.
 
 A few recorded outputs tell meanings apart where classes do not: an input counts only if its whole
-output is the same at every timestep, but for one in a hundred values of long runs. Meanings that lose too many inputs are left at that timestep,
-so that a search over all of them takes seconds.
+output is the same at every timestep, but for one in a hundred values of long runs. Meanings that
+lose too many inputs are left at that timestep, so that a search over all of them takes seconds.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from pydantic import ValidationError
 
 from spikeserve.importing.bundle import check_out, manifest_of, self_test_of, written
 from spikeserve.importing.data import FIRST, Data, floats_of, loaded
@@ -30,8 +31,8 @@ from spikeserve.models.energy.estimate import EnergyModel
 from spikeserve.models.energy.hardware import load_profile
 from spikeserve.models.manifest import IMAGE_CHANNELS, Evaluation, Manifest
 
-TOLERANCE = 0.005
-"""Accuracy that early exit may lose on the inputs that calibrate it."""
+LARGE = 1e12
+"""Multiplications from which on the float network is run in float32, as its framework runs it."""
 
 Say = Callable[[str], None]
 
@@ -81,8 +82,13 @@ def imported(network: FloatNetwork, request: Request, say: Say) -> tuple[Sheet, 
         golden = _checked(network, inputs, request)
         log.say(f"golden: {golden.identical} of {golden.inputs} inputs identical")
     full = network if request.reading is None else read_all(network, request.reading.meaning)
-    log.say(f"runs the float network on {len(inputs):,} inputs")
-    answer = interpreted(full, inputs, request.timesteps)
+    work = full.macs * request.timesteps * len(inputs)
+    log.say(
+        f"runs the float network on {len(inputs):,} inputs, {work / 1e9:,.0f} billion "
+        "multiplications"
+    )
+    precision = np.float64 if work < LARGE else np.float32
+    answer = interpreted(full, inputs, request.timesteps, precision)
     _check_alive(full, silent(full, answer), len(inputs), request)
     count = _largest_count(request, data, network, log)
     log.say("rounds it")
@@ -105,7 +111,11 @@ def imported(network: FloatNetwork, request: Request, say: Say) -> tuple[Sheet, 
         data.sha256,
         tuple(sheet.refusals),
     )
-    manifest = manifest_of(request, found, exits, names, told, test)
+    try:
+        manifest = manifest_of(request, found, exits, names, told, test)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ImportRefused(f"cannot be a bundle: {first['msg']}") from error
     sheet = replace(sheet, energy=_energy(manifest, found), notes=tuple(log.notes))
     if sheet.refusals and not _accepted(request, found):
         return sheet, sheet.refusals
@@ -203,6 +213,8 @@ def _check_alive(full: FloatNetwork, dead: list[str], inputs: int, request: Requ
 
 def _largest_count(request: Request, data: Data, network: FloatNetwork, log: Log) -> int | None:
     if not data.counts:
+        if request.largest_count is not None:
+            raise ImportRefused("--input-max is for frames of counts; these are images")
         channels = network.input_shape[2]
         if channels in IMAGE_CHANNELS:
             return None
@@ -223,7 +235,7 @@ def _exits(found: Measured, data: Data, log: Log) -> Calibrated | None:
     if len(data) < LEAST_LABELLED:
         log.note(f"{len(data)} labelled inputs are too few to calibrate early exit")
         return None
-    return calibrated_halves(found, data.labels, TOLERANCE)
+    return calibrated_halves(found, data.labels)
 
 
 def _sheet(

@@ -108,7 +108,9 @@ def read_all(network: FloatNetwork, meaning: Meaning) -> FloatNetwork:
                 f"{layer.name}: neurons that do not spike can only be the last layer, the readout"
             )
     last = layers[-1]
-    if meaning.readout == "membrane" and isinstance(last, Neurons):
+    if meaning.readout == "membrane":
+        if not isinstance(last, Neurons):
+            raise ImportRefused("--readout membrane: the last layer has no neurons")
         layers[-1] = replace(last, spiking=False, reset="none", delayed=False)
     return replace(network, layers=tuple(layers))
 
@@ -170,7 +172,8 @@ def gain_of(declared: Declared, meaning: Meaning, leak: Floats) -> Floats:
     if declared.kind == "Threshold":
         return np.ones_like(declared.r)
     if declared.tau is None:
-        return declared.r * (meaning.dt if meaning.dt_if is None else meaning.dt_if)
+        gain = declared.r * (meaning.dt if meaning.dt_if is None else meaning.dt_if)
+        return np.where(np.isnan(declared.r), 1.0, gain)  # tau and r were infinite
     match meaning.gain:
         case "declared":
             return declared.r * (meaning.dt / declared.tau)

@@ -13,11 +13,11 @@ from spikeserve.importing.labels import Labels
 from spikeserve.importing.network import FloatNetwork, Floats, Neurons
 from spikeserve.importing.readout import Readout
 from spikeserve.models.inference import Trace
+from spikeserve.training.evaluate import CONFIDENCE_Z, accuracy_interval
 
 TIED = 1e-9
 """Of the largest value: what classes may differ by that are level."""
 ENOUGH_INPUTS = 200
-QUANTILE = 1.959964  # of the normal distribution, for 95 %
 
 Bools = NDArray[np.bool_]
 
@@ -89,7 +89,7 @@ class Accuracies:
     served: float
     original: float
     interval: tuple[float, float]
-    """95 % of the served accuracy, after Wilson."""
+    """95 % of the served accuracy."""
     difference: tuple[float, float]
     """95 % of served minus original, paired."""
 
@@ -102,26 +102,15 @@ def accuracies(
     return Accuracies(
         float(right.mean()),
         float(before.mean()),
-        wilson(int(right.sum()), len(right)),
+        accuracy_interval(float(right.mean()), len(right)),
         paired(right, before),
     )
-
-
-def wilson(hits: int, count: int) -> tuple[float, float]:
-    """The 95 % interval of a share.
-
-    Source: Wilson, "Probable inference, the law of succession, and statistical inference", 1927.
-    """
-    share, square = hits / count, QUANTILE**2 / count
-    centre = share + square / 2
-    half = QUANTILE * math.sqrt(share * (1 - share) / count + square / (4 * count))
-    return max(0.0, (centre - half) / (1 + square)), min(1.0, (centre + half) / (1 + square))
 
 
 def paired(one: Bools, other: Bools) -> tuple[float, float]:
     """The 95 % interval of the difference of two shares of the same inputs."""
     difference = one.astype(np.float64) - other
-    half = QUANTILE * float(difference.std()) / math.sqrt(len(difference))
+    half = CONFIDENCE_Z * float(difference.std()) / math.sqrt(len(difference))
     mean = float(difference.mean())
     return mean - half, mean + half
 

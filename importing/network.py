@@ -94,6 +94,11 @@ class FloatNetwork:
         return first.layer.in_shape
 
     @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one timestep of one input."""
+        return sum(layer.layer.macs for layer in self.layers if isinstance(layer, Synapse))
+
+    @property
     def classes(self) -> int:
         """How many values are put out."""
         match self.layers[-1]:

@@ -6,14 +6,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from spikeserve.importing.integers import COARSE
-from spikeserve.importing.measure import ENOUGH_INPUTS, Accuracies, wilson
+from spikeserve.importing.measure import ENOUGH_INPUTS, Accuracies
 from spikeserve.importing.widen import Measured
 from spikeserve.models.layers import Conv, Layer, Lif, Linear, Pool, Synaptic
+from spikeserve.training.evaluate import accuracy_interval
 
 LEAST = 0.97
 BELOW_NOISE = 0.02
 LOST = -0.01
 """Accuracy that must not be lost for certain."""
+TOLERANCE = 0.005
+"""Accuracy that early exit may lose on the inputs that calibrate it."""
 WIDTH = 13
 
 
@@ -86,8 +89,9 @@ class Sheet:
             yield (
                 "early exit",
                 f"{_percent(early.accuracy)} at {early.average_timesteps:.2f} of {timesteps} "
-                f"steps, threshold {early.threshold:g} ({early.calibrated_on:,} inputs calibrate, "
-                f"{early.measured_on:,} others measure;",
+                f"steps, threshold {early.threshold:g} (chosen on {early.calibrated_on:,} inputs "
+                f"to lose {100 * TOLERANCE:g} points at most, measured on "
+                f"{early.measured_on:,} others;",
             )
             yield (
                 "",
@@ -108,7 +112,7 @@ class Sheet:
         bar = bar_of(found)
         reached = found.agreement.without_ties
         reasons = []
-        sure = reached if count >= ENOUGH_INPUTS else wilson(round(reached * count), count)[1]
+        sure = reached if count >= ENOUGH_INPUTS else accuracy_interval(reached, count)[1]
         if sure < bar:
             reasons.append(
                 f"the integer program agrees with the float network on {_percent(reached)} "

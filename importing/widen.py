@@ -21,7 +21,6 @@ from spikeserve.importing.network import FloatNetwork
 from spikeserve.importing.readout import readout_of
 from spikeserve.importing.served import answered
 from spikeserve.models.inference import Trace
-from spikeserve.models.layers import Synaptic
 
 GOOD_COUNTS = 0.99
 """The bar for counts of events, which have no grey levels."""
@@ -138,8 +137,6 @@ def _subset(
     full: FloatNetwork, count: int, timesteps: int, budget: float, most: int
 ) -> NDArray[np.int64]:
     """Inputs that are run so often: fewer of large networks."""
-    described = [getattr(layer, "layer", layer) for layer in full.layers]
-    macs = sum(layer.macs for layer in described if isinstance(layer, Synaptic))
-    affordable = int(budget / (macs * timesteps))
+    affordable = int(budget / (full.macs * timesteps))
     chosen = min(count, max(LEAST_TRIED, min(most, affordable)))
     return np.linspace(0, count - 1, chosen).astype(np.int64)

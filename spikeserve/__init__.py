@@ -30,6 +30,7 @@ from spikeserve.models.errors import (
 os.environ |= {"ORT_DISABLE_TELEMETRY": "1", "ORT_TELEMETRY_DISABLED": "1"}
 
 if TYPE_CHECKING:
+    from spikeserve.importing.torch.convert import convert as convert
     from spikeserve.models.classifier import Classification, Model, Trace, load
     from spikeserve.models.engines.fake import FakeEngine
     from spikeserve.service.client import (
@@ -66,6 +67,7 @@ _HOMES = {
     "SpikeServeClient": "service.client",
     "SpikeServeError": "service.client",
     "Trace": "models.classifier",
+    "convert": "importing.torch.convert",
     "load": "models.classifier",
 }
 

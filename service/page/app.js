@@ -41,6 +41,7 @@ const stillness = matchMedia("(prefers-reduced-motion: reduce)");
 const player = new Player(byId("player"), () => stillness.matches);
 const wanted = address.read();
 const INVITATION = byId("target").textContent;
+const UNCALIBRATED = "Not calibrated: what a threshold costs in accuracy is not known.";
 const SPIKING = {
   hybrid: "Pixels speak that way too, from the second timestep on: each colour once, the brighter the earlier.",
   direct: "The image itself is shown at every timestep.",
@@ -134,7 +135,7 @@ function agree(words, same = "") {
   byId("agreement").dataset.same = same;
 }
 
-/** What a request says that wants a point's accuracy instead of its threshold; it may be cheaper. */
+/** Asking for a point's accuracy may bring a cheaper threshold. */
 const targeting = new Latest(async (point) => {
   if (!run) return;
   const now = run;
@@ -197,7 +198,7 @@ function show() {
   if (document.activeElement !== byId("threshold")) byId("threshold").value = threshold;
   byId("calibrated").disabled = threshold === calibrated;
   const expected = curve.expected(threshold);
-  byId("expected").textContent = expected ? `This threshold on ${short(held)} held-out images: ${about(expected)}. ${chance(expected, held)}` : "";
+  byId("expected").textContent = expected ? `This threshold on ${short(held)} held-out images: ${about(expected)}. ${chance(expected, held)}` : UNCALIBRATED;
   const truth = easel.unchanged ? examples.truth(source.example, model) : undefined;
   const { headline, reason } = verdict(run, { cursor, exit, threshold, truth });
   said(byId("verdict"), ...headline);
@@ -303,6 +304,7 @@ function listen() {
 
   networks.failed = report;
   networks.chosen = (network, { exits }, calibration) => {
+    notice.clear();
     if (model && model !== network) forget();
     const { temperatures, sharpness } = exits;
     byId("temperature").textContent = `Here, timestep by timestep: ${listed(temperatures.map(short), 8)}.`;
@@ -312,6 +314,7 @@ function listen() {
     examples.expect(network.name);
     curve.lay(calibration.curve);
     held = calibration.images;
+    byId("target").hidden = !held;
     calibrated = calibration.default_entropy_threshold;
     threshold = (model ? undefined : wanted.threshold) ?? calibrated;
     model = network;

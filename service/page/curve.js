@@ -1,4 +1,4 @@
-// What a threshold buys on average: accuracy against timesteps, measured on held-out images.
+// What a threshold buys on average.
 
 import { shape } from "./dom.js";
 import { percent, short } from "./numbers.js";
@@ -28,6 +28,7 @@ export class Curve {
   /** `points` of /calibration, by rising threshold. */
   lay(points) {
     this.#points = points;
+    this.#root.hidden = !points.length;
     this.#draw();
   }
 
@@ -36,7 +37,7 @@ export class Curve {
     this.#draw();
   }
 
-  /** What the calibration expects of a threshold: between two points, on their line. */
+  /** What to expect of a threshold: between two points, on their line. */
   expected(threshold) {
     const after = this.#points.findIndex((point) => point.entropy_threshold > threshold);
     if (after <= 0) return this.#points.at(after === 0 ? 0 : -1);

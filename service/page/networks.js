@@ -2,10 +2,12 @@
 
 import { element } from "./dom.js";
 
+const UNKNOWN = { curve: [], images: 0, default_entropy_threshold: 0 };
+
 export class Networks {
   /** Called with another network, its manifest and its calibration. */
   chosen = () => {};
-  /** Called with what went wrong with one that was chosen by hand; the one before stays. */
+  /** Called with what went wrong; the one before stays. */
   failed = () => {};
   #service;
   #select;
@@ -34,7 +36,8 @@ export class Networks {
   async choose(network) {
     this.#select.value = this.all.indexOf(network);
     const [manifest, calibration] = await Promise.all([
-      this.#service.manifest(network), this.#service.calibration(network),
+      this.#service.manifest(network),
+      network.default_entropy_threshold === null ? UNKNOWN : this.#service.calibration(network),
     ]);
     if (this.all[this.#select.value] !== network) return; // somebody has gone on
     this.#current = network;

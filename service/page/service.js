@@ -13,9 +13,9 @@ const WORDS = {
   504: "The time for this answer was over.",
 };
 
-/** What the service, or the way there, had against a request; `message` is for people. */
+/** What the service had against a request; `message` is for people. */
 export class Refusal extends Error {
-  /** Whether the same may be asked again, with another outcome. */
+  /** Whether it may pass when asked again. */
   get passing() {
     return [0, 408, 429, 500, 503, 504].includes(this.status);
   }
@@ -81,7 +81,7 @@ export async function fetched(path, options) {
   throw new Refusal(response.status, problem.detail, retryAfter);
 }
 
-/** Parameters, without those that were left out. */
+/** Parameters that are given. */
 export function query(parameters) {
   const given = Object.entries(parameters).filter(([, value]) => value !== undefined);
   return new URLSearchParams(given).toString();
@@ -121,5 +121,5 @@ async function* events(body) {
   }
 }
 
-/** A connection that failed; what the page itself gave up stays what it is. */
+/** A connection that failed; what was given up stays what it is. */
 const lost = (error) => (error.name === "AbortError" || error instanceof Refusal ? error : new Refusal(0));

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 DOCUMENTS = (*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")))
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)")
 README_LINES = 130
-PACKAGES = ("models", "training", "service", "benchmarks")
+PACKAGES = ("models", "training", "importing", "service", "benchmarks")
 
 
 def anchor(heading: str) -> str:

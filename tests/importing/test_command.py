@@ -179,6 +179,7 @@ def test_what_agrees_too_little_is_refused_unless_accepted(
         (("--std", "0"), "--std must be positive"),
         (("--from", "spyx"), "with dt 1 and tau 0.0005"),
         (("--from", "spikingjelly", "--max-spikes", "9"), "spike once"),
+        (("--input-max", "9"), "--input-max is for frames"),
         (("--out", "/nowhere/b"), "there is no folder /nowhere"),
     ],
 )

@@ -68,6 +68,7 @@ def test_shapes_that_could_be_both_are_refused_unless_told(tmp_path: Path) -> No
         ((IMAGES > 128).astype(np.uint8), "0…1 cast"),
         (np.array([{"a": 1}], object), "Python objects"),
         (np.full((12, *SHAPE), "x"), "numbers are expected"),
+        (IMAGES * 0, "all pixels are 0"),
         (FRAMES[:, :5], "recordings of 5 frames"),
         (FRAMES + 0.5, "whole numbers"),
         (FRAMES * 0, "empty"),

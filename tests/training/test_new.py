@@ -70,7 +70,7 @@ def test_two_commands_lead_to_a_bundle(
     assert manifest.labels == ("bright", "dark")
     assert isinstance(manifest.provenance, Provenance)
     assert manifest.provenance.dataset == "folder mine"
-    assert manifest.provenance.pretraining[0].recipe == BUNDLE
+    assert manifest.training.pretraining[0].recipe == BUNDLE
     card = json.loads(Path("data/mine/card.json").read_text("utf-8"))
     assert manifest.provenance.dataset_sha256 == card["sha256"]
     assert manifest.evaluation is not None
