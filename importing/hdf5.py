@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikeserve.importing.errors import ImportRefused
 from spikeserve.importing.graph import Edge, Graph, Node
@@ -80,12 +79,11 @@ def _check_file(path: Path) -> None:
 
 
 class _Reader:
-    """Reads one file; counts what it has read."""
+    """Reads one file."""
 
     def __init__(self, path: Path, library: Any) -> None:
         self._path = path
         self._h5py = library
-        self._values = 0
 
     def graph(self, file: h5py.File) -> Graph:
         root = self._member(file, "node", self._h5py.Group)
@@ -95,6 +93,7 @@ class _Reader:
         nodes = self._member(root, "nodes", self._h5py.Group)
         if nodes is None:
             raise self._refused("is incomplete: it has no nodes; its writer failed half way")
+        self._weigh(nodes)
         found = tuple(self._nodes(nodes))
         edges = self._member(root, "edges", self._h5py.Dataset)
         if edges is None:
@@ -105,9 +104,27 @@ class _Reader:
         said = None if version is None else self._text(version, "version")
         return Graph(found, self._edges(edges), None if said is None else f"nir {said}")
 
+    def _weigh(self, nodes: h5py.Group) -> None:
+        """Add up what all parameters claim before one is unpacked: a few bytes may claim
+        gigabytes."""
+        if len(nodes) > MAX_NODES:
+            raise self._refused(f"has {len(nodes):,} nodes; up to {MAX_NODES:,} are read")
+        values = 0
+        for node in nodes:
+            group = self._member(nodes, node, self._h5py.Group)
+            if group is None:
+                continue
+            if len(group) > MAX_PARAMETERS:
+                raise self._refused(f"node {node!r} has {len(group):,} members")
+            for name in group:
+                dataset = self._member(group, name, self._h5py.Dataset)
+                values += 0 if dataset is None else math.prod(dataset.shape or ())
+                if values > MAX_VALUES:
+                    raise self._refused(
+                        f"claims more than {MAX_VALUES:,} numbers, at {node}/{name}"
+                    )
+
     def _nodes(self, group: h5py.Group) -> Iterator[Node]:
-        if len(group) > MAX_NODES:
-            raise self._refused(f"has {len(group):,} nodes; up to {MAX_NODES:,} are read")
         for name in group:
             self._check_name(name)
             member = self._member(group, name, self._h5py.Group)
@@ -120,8 +137,6 @@ class _Reader:
         if kind is None:
             raise self._refused(f"is incomplete: node {name!r} has no type")
         kind_name = self._text(kind, f"{name}/type")
-        if len(group) > MAX_PARAMETERS:
-            raise self._refused(f"node {name!r} has {len(group):,} members")
         if kind_name == NESTED:
             return Node(name, kind_name, {})
         parameters: dict[str, Any] = {}
@@ -152,13 +167,9 @@ class _Reader:
             return self._text(dataset, where)
         if dataset.dtype.kind not in NUMBERS or dataset.dtype.itemsize > 8:
             raise self._refused(f"{where} holds {dataset.dtype}, no numbers")
-        shape = dataset.shape
-        if shape is None:
+        if dataset.shape is None:
             raise self._refused(f"{where} is empty")
-        self._values += math.prod(shape)
-        if self._values > MAX_VALUES:  # before it is unpacked: a few bytes may claim gigabytes
-            raise self._refused(f"claims more than {MAX_VALUES:,} numbers, at {where} {shape}")
-        return _numbers(dataset[()])
+        return np.asarray(dataset[()], np.float64)
 
     def _text(self, dataset: h5py.Dataset, where: str) -> str:
         if dataset.shape != () or self._h5py.check_string_dtype(dataset.dtype) is None:
@@ -200,7 +211,3 @@ def _decoded(value: Any) -> str | None:
         except UnicodeDecodeError:
             return None
     return value if isinstance(value, str) else None
-
-
-def _numbers(values: Any) -> NDArray[np.float64]:
-    return np.asarray(values, np.float64)

@@ -14,7 +14,7 @@ PACKAGES = ("models", "service", "training", "importing", "deploy")
 
 
 def tree() -> Iterator[str]:
-    yield from ("spikeserve/__init__.py", "spikeserve/py.typed")
+    yield from (f"spikeserve/{name}" for name in ("__init__.py", "__main__.py", "py.typed"))
     for package in PACKAGES:
         for path in (ROOT / package).rglob("*"):
             if path.is_file() and "__pycache__" not in path.parts:

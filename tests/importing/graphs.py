@@ -7,6 +7,7 @@ importer folds, moves or joins is held against something that does none of it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ def chain(shape: Sequence[int], *nodes: Node, more: Sequence[tuple[str, str]] = 
     """Nodes one behind the other, from an input ``[C, H, W]``, with more edges."""
     names = ["input", *(node.name for node in nodes), "output"]
     ends = (plain("input", "Input", shape=list(shape)), plain("output", "Output", shape=[0]))
-    edges = (*zip(names, names[1:], strict=False), *more)
+    edges = (*pairwise(names), *more)
     return Graph((ends[0], *nodes, ends[1]), edges)
 
 
@@ -124,7 +125,7 @@ def outputs(graph: Graph, pixels: Images, timesteps: int) -> NDArray[np.float64]
     return np.stack(steps)
 
 
-def _through(
+def _through(  # noqa: PLR0911, PLR0912 (a line a kind)
     node: Node, x: torch.Tensor | None, memory: dict[str, torch.Tensor], pixels: torch.Tensor
 ) -> torch.Tensor:
     p = {
@@ -189,10 +190,7 @@ def _fired(
     rest = p.get("v_leak", torch.zeros(()))
     reset = p.get("v_reset", torch.zeros(()))
     v = memory.get(node.name, (reset + torch.zeros_like(x)) if "v_reset" in p else rest + x * 0)
-    if "tau" in p:
-        v = v + DT / p["tau"] * (rest - v + p["r"] * x)
-    else:
-        v = v + DT * p["r"] * x
+    v = v + (DT / p["tau"] * (rest - v + p["r"] * x) if "tau" in p else DT * p["r"] * x)
     if "v_threshold" not in p:
         memory[node.name] = v
         return v

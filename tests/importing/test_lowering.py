@@ -30,10 +30,6 @@ T = 5
 SHAPE = (2, 8, 8)
 
 
-def shapes(*extents: int) -> np.ndarray:  # type: ignore[type-arg]
-    return np.asarray(extents)
-
-
 GRAPHS: dict[str, Graph] = {
     "plain": chain(
         SHAPE, conv("c", 2, 4, padding=1), neurons("n", (4, 8, 8)), plain("f"), affine("a", 256, 5)

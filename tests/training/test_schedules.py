@@ -216,7 +216,7 @@ def test_training_that_diverges_stops_and_saves_nothing(
     run = tmp_path / "run"
     assert main(["fit", str(recipe), "--data", str(cifar), "--run", str(run)]) == 1
     assert "diverged" in capsys.readouterr().err
-    assert {path.name for path in run.iterdir()} <= {"recipe.json", "log.jsonl"}
+    assert {path.name for path in run.iterdir()} <= {"recipe.json", "data.json", "log.jsonl"}
 
 
 def test_hidden_linear_layers_train_with_their_norms() -> None:
