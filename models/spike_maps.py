@@ -15,7 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeserve.models.encoding import Encoding, Pixels
-from spikeserve.models.engines.reference import Ints, NumpyOperations, ReferenceEngine
+from spikeserve.models.engines.reference import (
+    MOST_GATHERED,
+    Ints,
+    NumpyOperations,
+    ReferenceEngine,
+)
 from spikeserve.models.inference import Counts
 from spikeserve.models.layers import Layer, Lif, Synaptic
 from spikeserve.models.network import Network
@@ -107,7 +112,8 @@ def _passing(layer: Layer) -> int:
     )
     taken += 2 * height * width * layer.in_shape[2] * NUMBER_BYTES
     if isinstance(layer, Synaptic):
-        seen = layer.positions * layer.window.area * layer.in_shape[2]
+        row = layer.out_shape[1] * layer.window.area * layer.in_shape[2]
+        seen = min(row * layer.out_shape[0], max(row, MOST_GATHERED))
         taken += seen * GATHERED_BYTES + math.prod(layer.weight_shape) * WEIGHT_BYTES
     return taken
 

@@ -24,11 +24,13 @@ from spikeserve.models.layers.lif import MEMBRANE_MAX, MEMBRANE_MIN, Memory
 from spikeserve.models.program import IntegerNeurons, Program
 from spikeserve.models.timestep import timestep
 
-ROWS, MOST_ROWS = 32, 128
-MACS = 1 << 28
-"""What small networks may take for more rows."""
+FEWEST_ROWS, ROWS, MOST_ROWS = 4, 32, 128
+MACS, MOST_MACS = 1 << 28, 1 << 36
+"""What small networks may take for more rows, and beyond what large ones have to do with fewer."""
 TOGETHER = 8
-"""Rows made at once: the reference needs memory for all windows of all of them."""
+"""Rows made at once."""
+NEURONS = 1 << 23
+"""Of all rows made at once: there is a dozen numbers for each."""
 SHARES = (0.05, 0.2, 0.5, 0.8)
 """Of a layer's neurons that spike in a row; behind a pool they are more."""
 ANYWHERE = 0.2
@@ -118,9 +120,12 @@ def probes(program: Program) -> Iterator[Probes]:
     """The same rows every time, at least one for every timestep that a drive tells apart."""
     rng = np.random.default_rng(0)
     steps = 1 if program.drive is None else program.drive.steps
-    rows = max(ROWS, steps, min(MOST_ROWS, MACS // program.network.macs))
-    for first in range(0, rows, TOGETHER):
-        yield _probes(program, np.arange(first, first + TOGETHER) % steps, rng)
+    network = program.network
+    enough = min(ROWS, max(FEWEST_ROWS, MOST_MACS // network.macs))
+    rows = max(enough, steps, min(MOST_ROWS, MACS // network.macs))
+    together = min(TOGETHER, max(1, NEURONS // network.neurons))
+    for first in range(0, rows, together):
+        yield _probes(program, np.arange(first, first + together) % steps, rng)
 
 
 def _probes(program: Program, done: NDArray[np.int64], rng: np.random.Generator) -> Probes:

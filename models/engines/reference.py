@@ -5,6 +5,7 @@ Slow. Every other engine must give the same bits.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,9 @@ from spikeserve.models.network import Network
 from spikeserve.models.program import Program
 from spikeserve.models.timestep import timestep
 
+MOST_GATHERED = 1 << 22
+"""Inputs of windows that are copied at once: 32 MiB as floats."""
+
 Ints = NDArray[np.int32]
 Bools = NDArray[np.bool_]
 
@@ -28,13 +32,15 @@ class NumpyOperations:
         """The product runs in float64, where integers below 2^53 are exact, because numpy
         has no fast integer matrix product."""
         windows = windows_of(x, window)
-        rows, height, width, channels = *windows.shape[:3], x.shape[3]
-        shares = windows.reshape(-1, window.area, groups, channels // groups)
-        patches = shares.transpose(2, 0, 1, 3).reshape(groups, len(shares), -1)
-        matrices = weight.reshape(len(weight), groups, -1).transpose(1, 0, 2)
-        sums = patches.astype(np.float64) @ matrices.astype(np.float64)  # [groups, windows, ...]
-        sums = sums.transpose(1, 0, 2).reshape(rows, height, width, -1)
-        return sums.astype(np.int32)
+        matrices = weight.reshape(len(weight), groups, -1).transpose(1, 0, 2).astype(np.float64)
+        sums = np.empty((*windows.shape[:3], weight.shape[1]), np.int32)
+        for piece in _pieces(windows):
+            part = windows[piece]
+            shares = part.reshape(-1, window.area, groups, x.shape[3] // groups)
+            patches = shares.transpose(2, 0, 1, 3).reshape(groups, len(shares), -1)
+            products = patches.astype(np.float64) @ matrices  # [groups, windows, ...]
+            sums[piece] = products.transpose(1, 0, 2).reshape(*part.shape[:3], -1)
+        return sums
 
     def max_pooled(self, x: Ints, window: Window) -> Ints:
         pooled: Ints = windows_of(x, window).max(axis=(3, 4))
@@ -85,6 +91,20 @@ def windows_of(x: Ints, window: Window) -> Ints:
     padded = np.pad(x, ((0, 0), (top, top), (side, side), (0, 0)))
     views = np.lib.stride_tricks.sliding_window_view(padded, window.kernel, axis=(1, 2))
     return views[:, ::down, ::across].transpose(0, 1, 2, 4, 5, 3)
+
+
+def _pieces(windows: Ints) -> Iterator[tuple[slice, slice]]:
+    """All of ``[N, height, ...]`` at once, or a few rows of an image where that would gather more
+    than :data:`MOST_GATHERED` inputs."""
+    rows, height = windows.shape[:2]
+    each = windows[:1, :1].size
+    if rows * height * each <= MOST_GATHERED:
+        yield slice(None), slice(None)
+        return
+    together = max(1, MOST_GATHERED // each)
+    for row in range(rows):
+        for y in range(0, height, together):
+            yield slice(row, row + 1), slice(y, y + together)
 
 
 class ReferenceEngine:

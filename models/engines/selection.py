@@ -24,6 +24,7 @@ logger = logging.getLogger("spikeserve")
 EngineChoice = Literal["auto", "event", "onnx", "torch", "reference"]
 AUTO: tuple[EngineChoice, ...] = ("event", "onnx")  # fastest first
 CHECKED_TIMESTEPS = 16  # the reference is slow
+CHECKED_MACS = 1 << 36  # some seconds of it
 REPEATS_PAY = 8  # timesteps that keeping the first layer's currents takes to be sure to pay
 
 
@@ -118,9 +119,13 @@ def _compare_images(engine: Engine, bundle: Bundle) -> None:
     encoding, shape = bundle.manifest.encoding, bundle.manifest.input_shape
     noise = bundle.manifest.noise_image()
     images = np.stack([noise, np.full(shape, 255, np.uint8), noise // 2])
+    affordable = CHECKED_MACS // bundle.manifest.network.macs
+    if affordable < len(images) * 2:  # of a network this large one image has to do
+        images = images[:1]
+    timesteps = min(encoding.timesteps, CHECKED_TIMESTEPS, max(1, affordable // len(images)))
     twin = ReferenceEngine(bundle.program)
     state, expected_state = engine.start(len(images)), twin.start(len(images))
-    for t in range(1, min(encoding.timesteps, CHECKED_TIMESTEPS) + 1):
+    for t in range(1, timesteps + 1):
         frame = encoding.frame(images, t)
         step, expected = engine.step(frame, state), twin.step(frame, expected_state)
         state, expected_state = step.state, expected.state
