@@ -15,7 +15,7 @@ NODE := benchmarks/grafana/node_modules
 ZOO_DATA := data/cifar10/test_images.npy data/cifar100/test_images.npy
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test verify check format train bench bench-serving bench-energy bench-results \
+.PHONY: help serve test verify check format train bench bench-serving bench-large bench-energy bench-results \
 	bench-training dashboard-picture \
 	page ablation results figures energy-validation pins revisions clean
 
@@ -51,6 +51,10 @@ bench: $(VENV)/.bench data/cifar10/test_images.npy ## the network in every runti
 
 bench-serving: $(VENV)/.bench data/cifar10/test_images.npy ## servers under load, beside their peers: half an idle hour
 	$(BIN)/python -m benchmarks.serving
+	$(BIN)/python -m benchmarks.quoted
+
+bench-large: $(VENV)/.dev ## networks for pictures of 64 to 224 pixels: five idle minutes
+	$(BIN)/python -m benchmarks.large
 	$(BIN)/python -m benchmarks.quoted
 
 bench-energy: $(VENV)/.dev $(ZOO_DATA) ## what early exit saves on every bundle's test images: half a minute

@@ -172,12 +172,38 @@ def layers() -> str:
     return table(("layer, 10 % density", "µs", "GSOP/s", "its roof", "share"), rows)
 
 
+def large() -> str:
+    """Larger pictures: load, memory, a timestep and a request, on one thread and on all."""
+    rows = []
+    for network in logged("large")["networks"]:
+        alone, *shared = network["threads"].values()
+        both = shared[-1] if shared else alone
+        rows.append(
+            (
+                f"{network['name']}, {network['side']} px",
+                f"{network['macs'] / 1e9:.2f} G",
+                f"{network['neurons'] / 1e6:.2f} M",
+                f"{100 * network['firing']:.0f} %",
+                f"{both['ready_s']:.1f} s",
+                f"{both['peak_mib']:,} MiB",
+                f"{alone['timestep_ms']:.1f} ms",
+                f"{both['request_ms']:.0f} ms",
+            )
+        )
+    head = (
+        "network", "MACs a timestep", "neurons", "fire", "start to first answer", "memory",
+        "timestep", "request, all 4 timesteps",
+    )  # fmt: skip
+    return table(head, rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "four-rows": four_rows,
     "engines": engines,
     "load": load,
     "early-exit": early_exit,
     "layers": layers,
+    "large": large,
 }
 
 

@@ -80,6 +80,13 @@ class ServerProcess:
         fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
         return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
 
+    @property
+    def peak_mib(self) -> int:
+        """The most memory that its first process has held."""
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        (peak,) = (line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))
+        return int(peak) >> 10
+
     def pause(self) -> None:
         self._signal(signal.SIGSTOP)
 
