@@ -6,10 +6,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from spikeserve.models.errors import ModelError
 from spikeserve.models.terminal import delivered
 from spikeserve.training.errors import TrainingError, TrainingPaused
+
+if TYPE_CHECKING:
+    from spikeserve.training.ann_start import AnnStart
 
 TRAIN_EXTRA = ("torch", "onnx")
 INSTALL = "pip install 'spikeserve[train]'"
@@ -89,7 +93,11 @@ def _run_recipe(options: argparse.Namespace) -> None:
     bundle = getattr(options, "bundle", None) or run.folder / "bundle"
     if options.command in ("fit", "all"):
         pipeline.fit(
-            run, resume=options.resume, start_from=options.start_from, minutes=options.minutes
+            run,
+            resume=options.resume,
+            start_from=options.start_from,
+            minutes=options.minutes,
+            ann=_ann(options),
         )
         if not ProcessGroup.from_environment().is_main:
             return
@@ -103,9 +111,21 @@ def _run_recipe(options: argparse.Namespace) -> None:
         pipeline.evaluate(bundle, run.dataset_root, run.recipe.data.fraction)
 
 
+def _ann(options: argparse.Namespace) -> AnnStart | None:
+    from spikeserve.training.ann_start import AnnStart
+
+    if options.from_ann is None:
+        if options.ann_mean or options.ann_std:
+            raise TrainingError(
+                "--ann-mean and --ann-std say how the network of --from-ann saw pixels"
+            )
+        return None
+    return AnnStart(options.from_ann, options.ann_mean or (), options.ann_std or ())
+
+
 def _parser() -> argparse.ArgumentParser:
     from spikeserve.training import data_command, new_command
-    from spikeserve.training.options import minutes, share
+    from spikeserve.training.options import minutes, numbers, share
 
     parser = argparse.ArgumentParser(prog="spiketrain", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -149,6 +169,19 @@ def _parser() -> argparse.ArgumentParser:
                 metavar="RUN",
                 help="start with copies of the stages that the run in folder RUN has finished",
             )
+            sub.add_argument(
+                "--from-ann",
+                type=Path,
+                metavar="FILE",
+                help="a ReLU network's state dict (.pt, .safetensors) in place of the first stage",
+            )
+            for part in ("mean", "std"):
+                sub.add_argument(
+                    f"--ann-{part}",
+                    type=numbers,
+                    metavar="R,G,B",
+                    help=f"{part} by which that network's pixels, 0…1, were normalised",
+                )
         if name in ("export", "all"):
             sub.add_argument("--bundle", type=Path, help="where to (default: <run>/bundle)")
     for name, about in {

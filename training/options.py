@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import re
 from pathlib import Path
 
@@ -16,6 +17,14 @@ def number(text: str) -> float:
         return float(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is no number") from error
+
+
+def numbers(text: str) -> tuple[float, ...]:
+    """Finite ones, by commas."""
+    values = tuple(number(part) for part in text.split(","))
+    if not all(map(math.isfinite, values)):
+        raise argparse.ArgumentTypeError(f"{text} holds numbers that are not finite")
+    return values
 
 
 def minutes(text: str) -> float:

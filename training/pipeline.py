@@ -14,6 +14,7 @@ from spikeserve.models.engines.selection import build_engine
 from spikeserve.models.inference import trace
 from spikeserve.models.manifest import Exits, Manifest
 from spikeserve.models.program import Program
+from spikeserve.training.ann_start import AnnStart
 from spikeserve.training.build import SpikingNetwork
 from spikeserve.training.calibrate import calibrated
 from spikeserve.training.card import card
@@ -32,9 +33,15 @@ TRAINING_LOG = "training.jsonl"
 
 
 def fit(
-    run: Run, *, resume: bool, start_from: Path | None = None, minutes: float | None = None
+    run: Run,
+    *,
+    resume: bool,
+    start_from: Path | None = None,
+    minutes: float | None = None,
+    ann: AnnStart | None = None,
 ) -> None:
-    """Train all stages but those that the run in folder ``start_from`` has finished.
+    """Train all stages but those that the run in folder ``start_from`` has finished, and the first
+    where an ``ann`` takes its place.
 
     Raises:
         TrainingPaused: another epoch would take more than ``minutes`` altogether.
@@ -46,7 +53,7 @@ def fit(
             trainer.folder.start_from(run.recipe, RunFolder(start_from))
 
     trainer.processes.run_on_main(copy_stages)
-    trainer.run(resume=resume or start_from is not None, minutes=minutes)
+    trainer.run(resume=resume or start_from is not None, minutes=minutes, ann=ann)
 
 
 def relu_network(run: Run) -> SpikingNetwork:

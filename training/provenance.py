@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
 from spikeserve.models.bundle import Bundle
 from spikeserve.models.manifest import Pretraining, Provenance
+from spikeserve.training.ann_start import ANN
 from spikeserve.training.bundle_start import PREFIX as BUNDLE
 from spikeserve.training.bundle_start import bundle_of
 from spikeserve.training.data import named
@@ -44,6 +46,9 @@ def pretraining(
 ) -> Iterator[Pretraining]:
     """The runs that pretrained weights of stages ``indices`` come from, directly or not."""
     runs: dict[Path, tuple[RunFolder, list[str]]] = {}
+    if (folder.path / ANN).exists():
+        ann = json.loads((folder.path / ANN).read_text(encoding="utf-8"))
+        yield Pretraining(recipe=f"{ann['file']} (sha256 {ann['sha256']})", dataset=NOT_RECORDED)
     for index in indices:
         pretrained = recipe.stages[index].pretrained
         if pretrained is not None and pretrained.startswith(BUNDLE):

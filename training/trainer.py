@@ -15,6 +15,7 @@ from rich.progress import track
 from torch import Tensor
 
 from spikeserve.training.allocator import keep_freed_memory
+from spikeserve.training.ann_start import AnnStart, set_from_ann
 from spikeserve.training.batch_norm import reestimate_statistics
 from spikeserve.training.build import SpikingNetwork
 from spikeserve.training.checkpoint import TrainingState
@@ -70,8 +71,12 @@ class Trainer:
         self.network = recipe.build_network(classes, (height, width, channels))
         self.networks = StageNetworks(recipe, self.network, self.folder, device)
 
-    def run(self, *, resume: bool, minutes: float | None = None) -> SpikingNetwork:
+    def run(
+        self, *, resume: bool, minutes: float | None = None, ann: AnnStart | None = None
+    ) -> SpikingNetwork:
         """Train every stage that has not finished; returns the final network, ready to quantise.
+
+        ``ann`` takes the place of the first stage, unless that has finished.
 
         Raises:
             TrainingPaused: another epoch would take more than ``minutes`` altogether.
@@ -88,6 +93,8 @@ class Trainer:
                     if stage.ann_teacher is not None and not self.folder.finished(stage):
                         self.networks.ann_teacher(stage.ann_teacher)
                 self.folder.start(self.recipe, resume=resume, data=self.sha256)
+                if ann is not None:
+                    self._take_over(ann)
 
             self.processes.run_on_main(start)
             for index, stage in zip(self.recipe.required, stages, strict=True):
@@ -98,6 +105,35 @@ class Trainer:
                     save = partial(self.folder.save_weights, stage, model.state_dict())
                     self.processes.run_on_main(save)
         return self.networks.final(self.recipe.last)
+
+    def _take_over(self, ann: AnnStart) -> None:
+        """Finish the first stage with an ANN's weights.
+
+        Raises:
+            TrainingError: they do not fit, or the stage is no ReLU network's.
+        """
+        stage = self.recipe.stages[self.recipe.required[0]]
+        if self.folder.finished(stage):
+            return
+        if stage.neurons != "relu" or stage.pretrained is not None:
+            raise TrainingError(
+                f"{self.recipe.name} begins with stage {stage.name!r}, which is no plain ReLU "
+                "network; an ANN can only take the place of one"
+            )
+        state, digest = ann.read()
+        model = self.networks.initial(self.recipe.required[0], self.sample)
+        notes = set_from_ann(model, state, ann)
+        accuracy = self._validate(model.eval(), stage)["accuracy"]
+        line = {"stage": stage.name, "epoch": 0, "of": 0, "hardware": self.hardware, "loss": 0.0}
+        line |= {"accuracy": accuracy, "rates": None, "activity": None, "seconds": 0.0}
+        self.folder.append_log(line)
+        ann.note(self.folder.path, digest)
+        self.folder.save_weights(stage, model.state_dict())
+        said = "".join(f"; {note}" for note in notes)
+        print(
+            f"{stage.name}: {ann.path.name} as it is, {100 * accuracy[0]:.1f} % held out{said}",
+            flush=True,
+        )
 
     def sample(self, timesteps: int) -> Tensor:
         """Frames of the first training images, ``[T, B, C, H, W]``."""
