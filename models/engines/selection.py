@@ -122,7 +122,15 @@ def _compare_images(engine: Engine, bundle: Bundle) -> None:
     affordable = CHECKED_MACS // bundle.manifest.network.macs
     if affordable < len(images) * 2:  # of a network this large one image has to do
         images = images[:1]
-    timesteps = min(encoding.timesteps, CHECKED_TIMESTEPS, max(1, affordable // len(images)))
+    most = min(encoding.timesteps, CHECKED_TIMESTEPS)
+    timesteps = min(most, max(1, affordable // len(images)))
+    if timesteps < most:
+        logger.info(
+            "%s is large: checked with %d image(s) over %d timestep(s)",
+            bundle.manifest.name,
+            len(images),
+            timesteps,
+        )
     twin = ReferenceEngine(bundle.program)
     state, expected_state = engine.start(len(images)), twin.start(len(images))
     for t in range(1, timesteps + 1):
