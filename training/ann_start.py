@@ -11,8 +11,10 @@ Its outputs are the ANN's, but at borders where that padded with its mean: here 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from safetensors.torch import load as load_safetensors
 from torch import Tensor, nn
 
 from spikeserve.models.layers import Conv
+from spikeserve.models.network import Network
 from spikeserve.training.build import SpikingNetwork, SynapticModule
 from spikeserve.training.errors import TrainingError
 from spikeserve.training.rounding import PIXEL_UNIT
@@ -30,9 +33,12 @@ from spikeserve.training.rounding import PIXEL_UNIT
 ANN = "ann.json"
 """In a run folder: which file its first stage comes from."""
 BRIGHTEST = 255.0
+CHANCES = 1.5
+"""Times chance: an ANN below that was matched wrongly."""
 NESTED = ("state_dict", "model_state_dict", "model")
 """Where checkpoints of training scripts keep the state dict."""
 STATISTICS = ("running_mean", "running_var")
+COUNTER = "num_batches_tracked"
 
 
 @dataclass(frozen=True)
@@ -60,7 +66,7 @@ class AnnStart:
             if self.path.suffix == ".safetensors":
                 state: Any = load_safetensors(data)
             else:
-                state = torch.load(self.path, map_location="cpu", weights_only=True)
+                state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         except SafetensorError as error:
             raise TrainingError(f"{self.path} is no safetensors file: {error}") from error
         except Exception as error:  # whatever unpickling raises; code is never run
@@ -73,12 +79,44 @@ class AnnStart:
                 state = state[name]
         if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
             raise TrainingError(f"{self.path} holds no state dict: names and tensors are expected")
-        return {str(k): v.float() for k, v in state.items()}, hashlib.sha256(data).hexdigest()
+        parameters = {str(k): v for k, v in state.items() if not str(k).endswith(COUNTER)}
+        if bad := [name for name, tensor in parameters.items() if not _is_plain(tensor)]:
+            raise TrainingError(
+                f"{self.path}: {', '.join(bad)}: dense floats without NaN and infinity are expected"
+            )
+        return {k: v.float() for k, v in parameters.items()}, hashlib.sha256(data).hexdigest()
 
     def note(self, folder: Path, digest: str) -> None:
         """Remember in a run folder where its first stage comes from."""
-        text = json.dumps({"file": self.path.name, "sha256": digest}, indent=1)
-        (folder / ANN).write_text(text, encoding="utf-8")
+        (folder / ANN).write_text(json.dumps(self._noted(digest), indent=1), encoding="utf-8")
+
+    def check_noted(self, folder: Path, digest: str) -> None:
+        """Check that the first stage of the run in ``folder`` comes from this file, read so.
+
+        Raises:
+            TrainingError: it was trained, or comes from another file.
+        """
+        path = folder / ANN
+        if not path.exists():
+            raise TrainingError(
+                f"the first stage in {folder} was trained; start from {self.path} in another --run "
+                "folder"
+            )
+        noted = json.loads(path.read_text(encoding="utf-8"))
+        if {**noted, "file": self.path.name} != self._noted(digest):
+            raise TrainingError(
+                f"the first stage in {folder} comes from {noted['file']}, with another sha256 or "
+                f"another normalisation; start from {self.path} in another --run folder"
+            )
+
+    def _noted(self, digest: str) -> dict[str, Any]:
+        numbers = {"mean": list(self.mean), "std": list(self.std)}
+        return {"file": self.path.name, "sha256": digest, **numbers}
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    dense = tensor.layout == torch.strided and tensor.is_floating_point() and not tensor.is_meta
+    return dense and bool(tensor.isfinite().all())
 
 
 @dataclass(frozen=True)
@@ -91,8 +129,9 @@ class _Found:
     norm: dict[str, Tensor] | None
 
 
-def layers_of(state: dict[str, Tensor], *, ordered: bool) -> list[_Found]:
-    """Convolutions and linear layers, and the batch-norms behind them.
+def layers_of(state: dict[str, Tensor], *, ordered: bool) -> tuple[list[_Found], list[str]]:
+    """Convolutions and linear layers with the batch-norms behind them, and what else there is,
+    which no plan has.
 
     Args:
         ordered: whether the state dict has the order of the modules. A safetensors file has none:
@@ -101,39 +140,63 @@ def layers_of(state: dict[str, Tensor], *, ordered: bool) -> list[_Found]:
     modules: dict[str, dict[str, Tensor]] = {}
     for key in state if ordered else sorted(state, key=_counted):
         name, _, part = key.rpartition(".")
-        modules.setdefault(name, {})[part] = state[key]
-    weighted = {n: p for n, p in modules.items() if "weight" in p and p["weight"].dim() in (2, 4)}
+        if part != COUNTER:
+            modules.setdefault(name, {})[part] = state[key]
+    weighted = {name: parts for name, parts in modules.items() if _has_weights(parts)}
+    norms = {name: parts for name, parts in modules.items() if _is_norm(parts)}
     names = list(weighted)
     if not ordered:
         names.sort(key=lambda name: -weighted[name]["weight"].dim())
-    norms = [parts for parts in modules.values() if all(part in parts for part in STATISTICS)]
-    if len(norms) == len(names) - 1:
-        behind: dict[str, dict[str, Tensor]] = dict(zip(names, norms, strict=False))
-    else:
-        behind = _nearest(modules, weighted)
-    return [
-        _Found(
-            name,
-            weighted[name]["weight"],
-            weighted[name].get("bias", torch.zeros(len(weighted[name]["weight"]))),
-            behind.get(name),
-        )
-        for name in names
-    ]
-
-
-def _nearest(
-    modules: dict[str, dict[str, Tensor]], weighted: dict[str, dict[str, Tensor]]
-) -> dict[str, dict[str, Tensor]]:
-    """Batch-norms by the layer that stands before them."""
-    behind: dict[str, dict[str, Tensor]] = {}
-    last = None
+    behind = _behind(modules, {name: weighted[name] for name in names}, norms)
+    lost = norms.keys() - behind.values()
+    rest = [f"{name}: a batch-norm behind no layer with weights" for name in norms if name in lost]
     for name, parts in modules.items():
+        if name not in weighted and name not in norms:
+            rest += [f"{name}.{part} belongs to no layer that a plan has" for part in parts]
+    found = []
+    for name in names:
+        weight = weighted[name]["weight"]
+        bias = weighted[name].get("bias", torch.zeros(len(weight)))
+        found.append(_Found(name, weight, bias, norms[behind[name]] if name in behind else None))
+    return found, rest
+
+
+def _has_weights(parts: dict[str, Tensor]) -> bool:
+    return (
+        "weight" in parts and parts["weight"].dim() in (2, 4) and parts.keys() <= {"weight", "bias"}
+    )
+
+
+def _is_norm(parts: dict[str, Tensor]) -> bool:
+    return set(STATISTICS) <= parts.keys() <= {*STATISTICS, "weight", "bias"}
+
+
+def _behind(
+    modules: dict[str, Any], weighted: dict[str, dict[str, Tensor]], norms: dict[str, Any]
+) -> dict[str, str]:
+    """Of each layer the batch-norm behind it.
+
+    That is the next one, where this gives every batch-norm a layer with as many channels. Where
+    modules are kept in another order than they are run in, it is the one that as many come before.
+    """
+    near: dict[str, str] = {}
+    last = None
+    for name in modules:
         if name in weighted:
             last = name
-        elif last is not None and all(part in parts for part in STATISTICS):
-            behind.setdefault(last, parts)
-    return behind
+        elif name in norms and last is not None:
+            near.setdefault(last, name)
+    hidden = list(weighted)[:-1]
+    convolutions = [name for name in hidden if weighted[name]["weight"].dim() == 4]
+    counted = [dict(zip(some, norms, strict=False)) for some in (hidden, convolutions)]
+    for each, some in zip((near, *counted), (hidden, hidden, convolutions), strict=True):
+        complete = len(each) == len(norms) and (each is near or len(some) == len(norms))
+        if complete and all(
+            name in some and len(weighted[name]["weight"]) == len(norms[norm]["running_mean"])
+            for name, norm in each.items()
+        ):
+            return each
+    return near
 
 
 def _counted(name: str) -> list[tuple[int, str]]:
@@ -149,9 +212,9 @@ def set_from_ann(model: SpikingNetwork, state: dict[str, Tensor], start: AnnStar
     Raises:
         TrainingError: names everything that does not fit.
     """
-    found = layers_of(state, ordered=start.path.suffix != ".safetensors")
+    found, rest = layers_of(state, ordered=start.path.suffix != ".safetensors")
     ours = model.synaptic
-    wrong = _mismatches(ours, found, start)
+    wrong = [*_mismatches(ours, found, start), *rest]
     if wrong:
         raise TrainingError(f"{start.path} does not fit the recipe's plan: {'; '.join(wrong)}")
     channels = ours[0].layer.in_shape[2]
@@ -218,14 +281,18 @@ def _mismatches(ours: list[SynapticModule], found: list[_Found], start: AnnStart
             )
         elif layer.norm is not None and module.norm is None:
             wrong.append(f"{layer.name}: a batch-norm behind the classifier")
-        elif layer.norm is not None and layer.norm["running_mean"].shape != (theirs[0],):
-            wrong.append(f"{layer.name}: the batch-norm behind it has other channels")
+        elif any(part.shape != (theirs[0],) for part in (layer.bias, *(layer.norm or {}).values())):
+            wrong.append(f"{layer.name}: its bias or the batch-norm behind it has other channels")
+        elif layer.norm is not None and (layer.norm["running_var"] < 0).any():
+            wrong.append(f"{layer.name}: the batch-norm behind it has negative variances")
     channels = ours[0].layer.in_shape[2]
     for name, values in (("mean", start.mean), ("std", start.std)):
         if values and len(values) != channels:
             wrong.append(f"{name} has {len(values)} numbers for {channels} channels")
     if any(value <= 0 for value in start.std):
         wrong.append("std must be positive")
+    if any(not 0 <= value <= 1 for value in start.mean):
+        wrong.append("mean must lie within 0…1, as of pixels divided by 255")
     return wrong
 
 
@@ -245,3 +312,13 @@ def _notes(ours: list[SynapticModule], found: list[_Found], mean: Tensor) -> lis
     if mean.any() and any(ours[0].layer.window.padding):
         notes.append("the ANN padded with its mean, here padding is black: borders differ")
     return notes
+
+
+def suspicions(accuracy: Sequence[float], network: Network) -> list[str]:
+    """What to look for where an ANN is hardly better than chance on held-out images."""
+    if accuracy[0] >= CHANCES / network.classes:
+        return []
+    return [
+        "that is hardly better than chance: does it order its classes as the data set does, and "
+        "are its normalisation (--ann-mean, --ann-std), pools, strides and padding the plan's?"
+    ]
