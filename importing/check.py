@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from spikeserve.importing.errors import ImportRefused
-from spikeserve.importing.hdf5 import read
+from spikeserve.importing.isolated import read
 from spikeserve.importing.lowering import Checked, lowered
 from spikeserve.importing.network import FloatNetwork
 

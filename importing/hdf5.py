@@ -33,8 +33,9 @@ DESCRIBING = ("input_type", "output_type", "metadata")
 """Of a node, what is no parameter: shapes that its library inferred, and remarks."""
 
 
-def read(path: Path) -> Graph:
-    """The graph in a file.
+def parsed(path: Path) -> Graph:
+    """The graph in a file, read in this process: the HDF5 library may crash or hang on a damaged
+    one (:func:`spikeserve.importing.isolated.read`).
 
     Raises:
         ImportRefused: no NIR file, damaged, or beyond the bounds; names the file and what is wrong.

@@ -60,9 +60,9 @@ class Rule:
 
 def numbers(parameters: Mapping[str, Any], name: str) -> Floats:
     value = parameters[name]
-    if not isinstance(value, np.ndarray) or value.dtype == object:
+    if isinstance(value, str) or np.asarray(value).dtype.kind not in "fiub":
         raise Refusal(f"{name} is no array of numbers")
-    return value.astype(np.float64)
+    return np.asarray(value, np.float64)
 
 
 def pair_of(

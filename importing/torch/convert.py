@@ -94,7 +94,9 @@ def network_of(
     checked = lowered(found.graph)
     if found.findings or checked.network is None:
         raise ImportRefused(_reasons(module, found.findings, checked))
-    _check_same(checked.network, example, outputs.double().cpu().numpy(), timesteps, found.reduction)
+    _check_same(
+        checked.network, example, outputs.double().cpu().numpy(), timesteps, found.reduction
+    )
     return checked.network, found.graph.writer
 
 
