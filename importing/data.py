@@ -133,6 +133,9 @@ def arranged(
     if name in ("images", "frames"):
         wanted = 1 if name == "images" else 2
         forms = [form for form in forms if form[1] == wanted] or forms
+    images = [form for form in forms if form[1] == 1]
+    if images and array.shape[1] == 1:  # a recording of one frame is an image
+        forms = images
     if layout is not None:
         forms = [form for form in forms if form[0] in (layout, "plane", "flat")]
     if not forms:

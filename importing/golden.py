@@ -220,9 +220,9 @@ def told(asked: Match, matches: list[Match], tried: int) -> str:
     beginning = f"asked: {asked.reading}; {asked.identical} of {asked.inputs} inputs identical"
     if not matches:
         return (
-            f"your outputs are reproduced by none of {tried} meanings ({beginning}); are they of "
-            "these inputs in this order, after this many timesteps, with the same normalisation "
-            "(--mean, --std, --scale), and of the network in evaluation mode?"
+            f"your outputs are reproduced by none of {tried} meanings ({beginning}); are they each "
+            "timestep's own, no running sums, of these inputs in this order, with the same "
+            "normalisation (--mean, --std, --scale), and of the network in evaluation mode?"
         )
     best = matches[0]
     exactly = (

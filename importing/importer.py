@@ -81,6 +81,8 @@ def imported(network: FloatNetwork, request: Request, say: Say) -> tuple[Sheet, 
     if request.golden is not None:
         golden = _checked(network, inputs, request)
         log.say(f"golden: {golden.identical} of {golden.inputs} inputs identical")
+    elif request.reading is not None:
+        log.note("whether the framework computes this is not known: no --golden was given")
     full = network if request.reading is None else read_all(network, request.reading.meaning)
     work = full.macs * request.timesteps * len(inputs)
     log.say(

@@ -21,12 +21,13 @@ from spikeserve.importing.lowering import Checked, lowered
 from spikeserve.importing.network import FloatNetwork
 from spikeserve.importing.request import Request
 from spikeserve.importing.sheet import Sheet
-from spikeserve.importing.torch.recording import Run, recorded, reset, sizes_seen
-from spikeserve.importing.torch.tracing import traced
+from spikeserve.importing.torch.recording import FRAMES, Run, evaluating, recorded, sizes_seen
+from spikeserve.importing.torch.tracing import Reduction, traced
 
 IDENTICAL = 0.97
 """Inputs whose whole output has to be the module's; float32 may flip a spike of the others."""
-CLOSE = 1e-4
+CLOSE = 1e-5
+"""Of the largest output: what float32 leaves."""
 
 
 def convert(
@@ -43,8 +44,9 @@ def convert(
     """Import a module: check it against itself, round it, measure it, write its bundle.
 
     Args:
-        module: layers, pools and spiking neurons; it is put into evaluation mode.
-        example: a batch of inputs as the module takes them, ``[N, C, H, W]`` or ``[N, C]``.
+        module: layers, pools and spiking neurons; it is read in evaluation mode, and left as it was.
+        example: a batch of inputs as the module takes them, ``[N, C, H, W]`` or ``[N, C]``; frames
+            of events ``[N, T, C, H, W]``.
         data, labels: as for ``spikeserve import``: files, or arrays.
         run: resets the module and puts out ``[T, N, K]``, where calling it T times is not right.
         options: other fields of :class:`spikeserve.importing.request.Request`.
@@ -78,19 +80,21 @@ def network_of(
     Raises:
         ImportRefused: names every layer that cannot be served, or outputs differ.
     """
-    if example.ndim not in (2, 4):
+    if example.ndim not in (2, 4, FRAMES) or not len(example):
         raise ImportRefused(
             f"the example has the shape {tuple(example.shape)}; a batch [N, C, H, W] or [N, C] of "
-            "inputs is expected, without time"
+            "inputs is expected, without time, or frames of events [N, T, C, H, W]"
         )
+    if example.ndim == FRAMES and example.shape[1] != timesteps:
+        raise ImportRefused(f"the example has {example.shape[1]} frames for {timesteps} timesteps")
     with sizes_seen(module) as sizes:
         outputs = recorded(module, example, timesteps, run)
-    reset(module)
-    found = traced(module, example, sizes)
+    with evaluating(module):
+        found = traced(module, example, sizes)
     checked = lowered(found.graph)
     if found.findings or checked.network is None:
         raise ImportRefused(_reasons(module, found.findings, checked))
-    _check_same(checked.network, example, outputs.double().cpu().numpy())
+    _check_same(checked.network, example, outputs.double().cpu().numpy(), timesteps, found.reduction)
     return checked.network, found.graph.writer
 
 
@@ -101,27 +105,50 @@ def _reasons(module: nn.Module, findings: list[Finding], checked: Checked) -> st
     return f"{type(module).__name__} cannot be served:\n{lines}"
 
 
-def _check_same(network: FloatNetwork, example: Tensor, outputs: NDArray[np.float64]) -> None:
+def _check_same(
+    network: FloatNetwork,
+    example: Tensor,
+    outputs: NDArray[np.float64],
+    timesteps: int,
+    reduction: Reduction | None,
+) -> None:
     if not outputs.any():
         raise ImportRefused(
             "all outputs for the example are 0, which proves nothing: give inputs like those that "
             "the module was trained on, normalised as they were"
         )
-    height, width, channels = network.input_shape
-    maps = example.detach().cpu().numpy().reshape(-1, channels, height, width)
-    inputs = Inputs(maps.transpose(0, 2, 3, 1), Normalisation.plain(channels, 1.0))
-    ours = interpreted(network, inputs, len(outputs)).outputs
+    if len(outputs) != timesteps and reduction is None:
+        raise ImportRefused(
+            "the module puts out one value a class for all timesteps, and not by a sum or a mean; "
+            "run= can put out [T, N, classes]"
+        )
+    ours = interpreted(network, _inputs(network, example), timesteps).outputs
+    if reduction is not None:
+        ours = ours.sum(axis=0, keepdims=True)
+        outputs = outputs.sum(axis=0, keepdims=True) if len(outputs) == timesteps else outputs
+        ours = ours / timesteps if reduction == "mean" else ours
     if ours.shape != outputs.shape:
         raise ImportRefused(
             f"the module puts out {outputs.shape[2]} values, its last layer {ours.shape[2]}"
         )
-    same = int(np.isclose(ours, outputs, rtol=CLOSE, atol=CLOSE).all(axis=(0, 2)).sum())
+    close = CLOSE * max(1.0, float(np.abs(outputs).max()))
+    same = int(np.isclose(ours, outputs, rtol=CLOSE, atol=close).all(axis=(0, 2)).sum())
     if same < IDENTICAL * len(example):
         raise ImportRefused(
             f"the module's own outputs are not reproduced: {same} of {len(example)} inputs are "
             "identical; it does something that its layers do not tell, or keeps state between "
             "runs: give run=, which resets it and puts out [T, N, classes]"
         )
+
+
+def _inputs(network: FloatNetwork, example: Tensor) -> Inputs:
+    height, width, channels = network.input_shape
+    batch = example.shape[:2] if example.ndim == FRAMES else example.shape[:1]
+    maps = np.moveaxis(example.detach().cpu().numpy(), -3, -1) if example.ndim >= 4 else example
+    return Inputs(
+        np.asarray(maps).reshape(*batch, height, width, channels),
+        Normalisation.plain(channels, 1.0),
+    )
 
 
 def _file(values: Path | str | ArrayLike, path: Path) -> Path:

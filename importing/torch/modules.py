@@ -16,12 +16,26 @@ LEFT_OUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Identity)
 ANALOG = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.Sigmoid, nn.Tanh, nn.ELU)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 POOLS = (nn.AvgPool2d, nn.MaxPool2d, nn.AdaptiveAvgPool2d)
-LAYERS = (nn.Conv2d, nn.Linear, nn.Flatten, *NORMS, *POOLS)
+LAYERS = (nn.Conv2d, nn.Linear, nn.Flatten, nn.LPPool2d, *NORMS, *POOLS)
+TIME_ONLY = ("FlattenTime", "UnflattenTime")
+VOTING = "VotingLayer"
+
+
+CEILED = "ceil_mode is not served; pad or crop the maps so that windows fit"
+MISTAKEN = {
+    "SpikingMaxPooling2dLayer": "picks the neuron that has spiked most; use SumPool2d or AvgPool2d",
+    "LILinearCell": "keeps a current besides its potential; use Linear and LIBoxCell",
+}
 
 
 def is_left_out(module: nn.Module) -> bool:
-    """Whether the module does nothing once it is trained."""
-    return isinstance(module, LEFT_OUT) or type(module).__name__ == "Dropout"
+    """Whether the module does nothing to a timestep once it is trained."""
+    name = type(module).__name__
+    return isinstance(module, LEFT_OUT) or name == "Dropout" or name in TIME_ONLY
+
+
+def is_layer(module: nn.Module) -> bool:
+    return isinstance(module, LAYERS) or type(module).__name__ == VOTING
 
 
 def layer(module: nn.Module, size: tuple[int, ...]) -> Known:
@@ -35,6 +49,8 @@ def layer(module: nn.Module, size: tuple[int, ...]) -> Known:
     """
     if isinstance(module, nn.AdaptiveAvgPool2d):
         return "AvgPool2d", _adaptive_pool(module, size)
+    if type(module).__name__ == VOTING:
+        return "Affine", _votes(int(module.voting_size), size[-1])  # type: ignore[arg-type]
     for base, kind, parameters in _KINDS:
         if isinstance(module, base):
             return kind, parameters(module)
@@ -44,6 +60,9 @@ def layer(module: nn.Module, size: tuple[int, ...]) -> Known:
             f"{name} is no spiking neuron: a network of them is the start of a training, "
             "spiketrain all RECIPE --from-ann FILE"
         )
+    hint = MISTAKEN.get(name)
+    if hint is not None:
+        raise Refusal(f"{name}: {hint}")
     raise Refusal(f"{name} is not known; Conv2d, Linear, BatchNorm, pools and Flatten are")
 
 
@@ -91,9 +110,32 @@ def _average_pool(module: nn.AvgPool2d) -> Parameters:
     return _window(module)
 
 
+def _sum_pool(module: nn.LPPool2d) -> Parameters:
+    """sinabs' SumPool2d: the sum of a window's magnitudes, which spikes are."""
+    if module.norm_type != 1:
+        raise Refusal(f"norm_type {module.norm_type}; only sums (1) are served")
+    stride = module.kernel_size if module.stride is None else module.stride
+    if module.ceil_mode:
+        raise Refusal(CEILED)
+    return {"kernel_size": np.asarray(module.kernel_size), "stride": np.asarray(stride)}
+
+
+def _votes(size: int, neurons: int) -> Parameters:
+    """SpikingJelly's VotingLayer: each class is the mean of ``size`` neurons."""
+    if not size or neurons % size:
+        raise Refusal(f"{neurons} neurons vote in groups of {size}; groups must be full")
+    return {"weight": np.repeat(np.eye(neurons // size), size, axis=1) / size}
+
+
+def _flatten(module: nn.Flatten) -> Parameters:
+    if module.end_dim != -1:
+        raise Refusal(f"end_dim {module.end_dim}; a map is flattened as a whole: leave end_dim")
+    return {}
+
+
 def _window(module: nn.AvgPool2d | nn.MaxPool2d) -> Parameters:
     if module.ceil_mode:
-        raise Refusal("ceil_mode is not served; pad or crop the maps so that windows fit")
+        raise Refusal(CEILED)
     return {
         name: np.asarray(getattr(module, name)) for name in ("kernel_size", "stride", "padding")
     }
@@ -123,5 +165,6 @@ _KINDS: tuple[tuple[type[nn.Module], str, Callable[[Any], Parameters]], ...] = (
     (nn.BatchNorm2d, "BatchNorm2d", _normalisation),
     (nn.MaxPool2d, "MaxPool2d", _max_pool),
     (nn.AvgPool2d, "AvgPool2d", _average_pool),
-    (nn.Flatten, "Flatten", lambda _: {}),
+    (nn.LPPool2d, "SumPool2d", _sum_pool),
+    (nn.Flatten, "Flatten", _flatten),
 )

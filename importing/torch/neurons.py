@@ -1,7 +1,9 @@
 """Spiking neurons of frameworks, whose own attributes say what they do.
 
-Sources: snnTorch 1.0.0 ``_neurons/{leaky,neurons}.py``, SpikingJelly 2.0.0
-``activation_based/neuron/{base_node,lif,plif,integrate_and_fire}.py``.
+Sources: snnTorch 1.0.0 ``_neurons/{leaky,lapicque,neurons}.py``, SpikingJelly 2.0.0
+``activation_based/neuron/{base_node,lif,plif,integrate_and_fire}.py``, norse 1.1.0
+``torch/functional/{lif_box,iaf,leaky_integrator_box}.py``, sinabs 3.1.3 ``layers/{lif,iaf,exp_leak,
+functional/lif}.py``.
 """
 
 from __future__ import annotations
@@ -13,25 +15,21 @@ import numpy as np
 from torch import Tensor, nn
 
 from spikeserve.importing.findings import Refusal
+from spikeserve.importing.meaning import MOST_SPIKES
 from spikeserve.importing.network import Floats
+from spikeserve.importing.torch.frameworks import (
+    NORSE,
+    SINABS,
+    SNNTORCH,
+    SPIKINGJELLY,
+    framework_of,
+)
 
 Parameters = dict[str, Any]
-SNNTORCH, SPIKINGJELLY = "snntorch", "spikingjelly"
-FRAMEWORKS = (SNNTORCH, SPIKINGJELLY)
-
-
-def framework_of(module: nn.Module) -> str | None:
-    """The framework that a module's class, or a class that it is derived from, comes from."""
-    roots = [base.__module__.partition(".")[0] for base in type(module).__mro__]
-    return next((name for name in FRAMEWORKS if name in roots), None)
-
-
-def is_neuron(module: nn.Module) -> bool:
-    """Whether a framework counts the module among its spiking neurons, known here or not."""
-    bases = {base.__name__ for base in type(module).__mro__}
-    return framework_of(module) is not None and not bases.isdisjoint(
-        ("SpikingNeuron", "BaseNode", "SimpleBaseNode")
-    )
+SECOND_ORDER = {
+    NORSE: "keeps a current besides its potential; use LIFBoxCell, LIBoxCell or IAFCell",
+    SNNTORCH: "is not first-order or feeds back; use Leaky",
+}
 
 
 def dynamics(module: nn.Module, *, membrane: bool) -> Parameters:
@@ -45,10 +43,9 @@ def dynamics(module: nn.Module, *, membrane: bool) -> Parameters:
     """
     reader = _READERS.get((framework_of(module) or "", type(module).__name__))
     if reader is None:
-        known = ", ".join(sorted({name for _, name in _READERS}))
-        raise Refusal(f"{type(module).__name__}: neurons that are not known; use one of {known}")
+        raise Refusal(_unknown(module))
     found = reader(module)
-    if membrane:
+    if membrane and found.get("spiking", True):
         if found["reset"] != "none":
             raise Refusal(
                 "its membrane is read, and it is reset: read its spikes, or build it without reset "
@@ -56,6 +53,13 @@ def dynamics(module: nn.Module, *, membrane: bool) -> Parameters:
             )
         found["spiking"] = False
     return found
+
+
+def _unknown(module: nn.Module) -> str:
+    framework = framework_of(module) or ""
+    known = ", ".join(name for of, name in _READERS if of == framework)
+    why = SECOND_ORDER.get(framework, "neurons that are not known")
+    return f"{type(module).__name__}: {why} (known are {known})"
 
 
 def _leaky(module: nn.Module) -> Parameters:
@@ -76,6 +80,29 @@ def _leaky(module: nn.Module) -> Parameters:
         gain=1.0,
         threshold=_number(module.threshold),
         reset="hard" if kind == "zero" else kind,
+        delayed=kind == "subtract",
+        strict=True,
+    )
+
+
+def _lapicque(module: nn.Module) -> Parameters:
+    """v = (1 - dt / RC) v + I dt / C - s[t-1] threshold."""
+    step = float(_number(module.time_step))
+    resistance, capacitance = _number(module.R), _number(module.C)
+    kind = ("subtract", "zero", "none")[int(_number(module.reset_mechanism_val))]
+    if kind == "zero":
+        raise Refusal(
+            "reset_mechanism='zero' of Lapicque loses the current of the step behind a spike; use "
+            "'subtract', or Leaky, and train on"
+        )
+    for name in ("inhibition", "state_quant"):
+        if getattr(module, name):
+            raise Refusal(f"{name} is not served; build the neurons without it")
+    return _neurons(
+        leak=1 - step / (resistance * capacitance),
+        gain=step / capacitance,
+        threshold=_number(module.threshold),
+        reset=kind,
         delayed=kind == "subtract",
         strict=True,
     )
@@ -113,6 +140,93 @@ def _jelly(module: nn.Module, leak: Floats, gain: Floats | float) -> Parameters:
     )
 
 
+def _lif_box(module: nn.Module) -> Parameters:
+    """v += dt / tau (I + v_leak - v), from v_leak on."""
+    p: Any = module.p
+    method = p.reset_method.__name__
+    if method not in ("reset_value", "reset_subtract"):
+        raise Refusal(f"reset_method {method} is not known; reset_value and reset_subtract are")
+    return _li_box(module) | {
+        "threshold": _number(p.v_th),
+        "reset_to": _number(p.v_reset),
+        "reset": "hard" if method == "reset_value" else "subtract",
+        "spiking": True,
+        "strict": True,
+    }
+
+
+def _li_box(module: nn.Module) -> Parameters:
+    p: Any = module.p
+    rate, rest = float(module.dt) * _number(p.tau_mem_inv), _number(p.v_leak)  # type: ignore[arg-type]
+    return _neurons(
+        leak=1 - rate, gain=rate, rest=rest, start=rest, threshold=1.0, reset="none", spiking=False
+    )
+
+
+def _iaf_norse(module: nn.Module) -> Parameters:
+    p: Any = module.p
+    rest = _number(p.v_reset)
+    return _neurons(
+        leak=1.0,
+        gain=1.0,
+        start=rest,
+        reset_to=rest,
+        threshold=_number(p.v_th),
+        reset="hard",
+        strict=True,
+    )
+
+
+def _lif_sinabs(module: nn.Module) -> Parameters:
+    """v = alpha v + (1 - alpha) I, or I; several spikes, subtracted; a floor below it."""
+    if module.alpha_syn_calculated is not None:
+        raise Refusal("tau_syn: a current besides the potential is not served; train without it")
+    leak = _number(module.alpha_mem_calculated)
+    gain = 1 - leak if module.norm_input else np.ones_like(leak)
+    floor = None if module.min_v_mem is None else _number(module.min_v_mem)
+    if module.spike_fn is None:
+        if floor is not None:
+            raise Refusal("min_v_mem of what is read out is not served; leave it out")
+        return _neurons(leak=leak, gain=gain, threshold=1.0, reset="none", spiking=False)
+    threshold, most = _number(module.spike_threshold), _most_spikes(module.spike_fn)
+    return _neurons(
+        leak=leak,
+        gain=gain,
+        threshold=threshold,
+        minimum=floor,
+        max_spikes=most,
+        reset=_reset_of_sinabs(module.reset_fn, threshold, most),
+    )
+
+
+def _most_spikes(function: Any) -> int:
+    name = getattr(function, "__name__", type(function).__name__)
+    if name == "MaxSpike" and function.max_num_spikes_per_bin is not None:
+        return min(int(function.max_num_spikes_per_bin), MOST_SPIKES)
+    if name in ("MultiSpike", "MaxSpike"):
+        return MOST_SPIKES
+    if name == "SingleSpike":
+        return 1
+    raise Refusal(f"spike_fn {name} is not known; SingleSpike, MultiSpike and MaxSpike are")
+
+
+def _reset_of_sinabs(function: Any, threshold: Floats, most: int) -> str:
+    match type(function).__name__:
+        case "MembraneSubtract":
+            amount = function.subtract_value
+            if amount is not None and (threshold != amount).any():
+                raise Refusal("subtract_value is not the threshold; leave it out and train on")
+            return "subtract"
+        case "MembraneReset":
+            if function.reset_value:
+                raise Refusal("reset_value is added at every step, spike or not; leave it 0")
+            if most > 1:
+                raise Refusal("MembraneReset takes several spikes at once; use SingleSpike with it")
+            return "hard"
+        case other:
+            raise Refusal(f"reset_fn {other} is not known; MembraneSubtract and MembraneReset are")
+
+
 def _neurons(**told: Any) -> Parameters:
     return {"rest": 0.0, "start": 0.0, "reset_to": 0.0} | told
 
@@ -125,7 +239,17 @@ def _number(value: Any) -> Floats:
 
 _READERS: dict[tuple[str, str], Callable[[nn.Module], Parameters]] = {
     (SNNTORCH, "Leaky"): _leaky,
+    (SNNTORCH, "Lapicque"): _lapicque,
     (SPIKINGJELLY, "IFNode"): _if,
     (SPIKINGJELLY, "LIFNode"): _lif,
     (SPIKINGJELLY, "ParametricLIFNode"): _plif,
+    (NORSE, "LIFBoxCell"): _lif_box,
+    (NORSE, "LIBoxCell"): _li_box,
+    (NORSE, "IAFCell"): _iaf_norse,
+    (NORSE, "IAF"): _iaf_norse,
+    **{
+        (SINABS, f"{name}{squeeze}"): _lif_sinabs
+        for name in ("LIF", "IAF", "ExpLeak")
+        for squeeze in ("", "Squeeze")
+    },
 }

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from spikeserve.importing.errors import ImportRefused
+from spikeserve.importing.torch.frameworks import NORSE, SINABS, framework_of, is_neuron
 from spikeserve.importing.torch.modules import LAYERS
 
 Run = Callable[[Tensor], Tensor]
-"""Resets all state and puts out ``[T, N, …]`` for inputs ``[N, C, H, W]``."""
-RESETS = ("reset_mem", "reset")
+"""Resets all state and puts out ``[T, N, …]`` for the example."""
+RESETS = ("reset_mem", "reset_states", "reset")
 
 
 def reset(module: nn.Module) -> None:
@@ -26,35 +27,96 @@ def reset(module: nn.Module) -> None:
                 break
 
 
-def recorded(module: nn.Module, inputs: Tensor, timesteps: int, run: Run | None = None) -> Tensor:
-    """Outputs ``[T, N, K]`` of the module in evaluation mode.
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode while it is open, and without state; afterwards as it was."""
+    training = {part: part.training for part in module.modules()}
+    module.eval()
+    reset(module)
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for part, was in training.items():
+            part.training = was
+        reset(module)
+
+
+def recorded(module: nn.Module, example: Tensor, timesteps: int, run: Run | None = None) -> Tensor:
+    """Outputs ``[T, N, K]``; ``[1, N, K]`` where the module adds its timesteps up itself.
+
+    Args:
+        example: images ``[N, C, H, W]`` or ``[N, C]``, or frames ``[N, T, C, H, W]``.
 
     Raises:
         ImportRefused: they have another form.
     """
-    module.eval()
-    reset(module)
-    with torch.no_grad():
-        if run is not None:
-            found = run(inputs)
-        elif _is_multi_step(module):
-            found = _first(module(inputs.expand(timesteps, *inputs.shape)))
-        else:
-            found = _first(module(inputs))
-            if found.shape[:2] != (timesteps, len(inputs)) or found.ndim < 3:
-                steps = [found, *(_first(module(inputs)) for _ in range(timesteps - 1))]
-                found = torch.stack(steps)
-    reset(module)
-    if found.shape[:2] != (timesteps, len(inputs)):
+    with evaluating(module):
+        found = _put_out(module, example, timesteps) if run is None else _first(run(example))
+    if found.shape[:2] not in ((timesteps, len(example)), (1, len(example))) or found.ndim < 3:
         raise ImportRefused(
-            f"the module put out {tuple(found.shape)}; [{timesteps}, {len(inputs)}, classes] is "
-            "expected: what the last layer puts out at each timestep, before anything is averaged"
+            f"the module put out {tuple(found.shape)}; [{timesteps}, {len(example)}, classes] is "
+            "expected: what the last layer puts out at each timestep; run= can say how"
         )
     return found.flatten(2)
 
 
-def _is_multi_step(module: nn.Module) -> bool:
-    return any(getattr(part, "step_mode", "s") == "m" for part in module.modules())
+def _put_out(module: nn.Module, example: Tensor, timesteps: int) -> Tensor:
+    rows = len(example)
+    constant = example.ndim != FRAMES
+    sequence = example.expand(timesteps, *example.shape) if constant else example.transpose(0, 1)
+    parts = list(module.modules())
+    if any(framework_of(part) == SINABS and is_neuron(part) for part in parts):
+        return _sinabs(module, sequence.transpose(0, 1)).transpose(0, 1)
+    if any(getattr(part, "step_mode", "s") == "m" or _is_sequence(part) for part in parts):
+        try:
+            return _first(module(sequence))
+        except (RuntimeError, ValueError, TypeError):
+            if not constant:
+                raise
+            reset(module)  # it repeats its inputs itself
+            found = _first(module(example))
+            return found if found.shape[:2] == (timesteps, rows) else found[None]
+    if type(module).__name__ == "SequentialState":
+        return _stateful(module, sequence)
+    found = _first(module(sequence[0]))
+    if found.shape[:2] == (timesteps, rows) and found.ndim > 2:
+        return found
+    return torch.stack([found, *(_first(module(frame)) for frame in sequence[1:])])
+
+
+FRAMES = 5
+"""Axes of an example whose inputs differ by timestep."""
+
+
+def _sinabs(module: nn.Module, sequence: Tensor) -> Tensor:
+    """Outputs ``[N, T, …]`` of neurons that know time, or that find it in the batch's axis."""
+    squeezed = [part for part in module.modules() if hasattr(part, "num_timesteps")]
+    squeezed = [part for part in squeezed if hasattr(part, "batch_size") and is_neuron(part)]
+    if not squeezed:
+        return _first(module(sequence))
+    before = [(part, part.batch_size, part.num_timesteps) for part in squeezed]
+    for part in squeezed:
+        part.batch_size, part.num_timesteps = sequence.shape[:2]  # type: ignore[assignment]
+    try:
+        return _first(module(sequence.flatten(0, 1))).unflatten(0, sequence.shape[:2])
+    finally:
+        for part, rows, steps in before:
+            part.batch_size, part.num_timesteps = rows, steps
+
+
+def _stateful(module: nn.Module, sequence: Tensor) -> Tensor:
+    state, found = None, []
+    for frame in sequence:
+        put_out, state = module(frame, state)
+        found.append(_first(put_out))
+    return torch.stack(found)
+
+
+def _is_sequence(part: nn.Module) -> bool:
+    """Whether it is norse's, and takes time with it."""
+    bases = {base.__name__ for base in type(part).__mro__}
+    return framework_of(part) == NORSE and not bases.isdisjoint(("SNN", "Lift"))
 
 
 def _first(found: Any) -> Tensor:
@@ -74,7 +136,7 @@ def sizes_seen(module: nn.Module) -> Iterator[dict[str, tuple[int, ...]]]:
 
     def hook(name: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
         def look(part: nn.Module, inputs: tuple[Any, ...]) -> None:
-            row = isinstance(part, nn.Linear | nn.BatchNorm1d)
+            row = isinstance(part, nn.Linear | nn.BatchNorm1d) or not isinstance(part, LAYERS)
             seen[name] = tuple(inputs[0].shape[-1 if row else -3 :])
 
         return look
@@ -82,7 +144,7 @@ def sizes_seen(module: nn.Module) -> Iterator[dict[str, tuple[int, ...]]]:
     handles = [
         part.register_forward_pre_hook(hook(name))
         for name, part in module.named_modules()
-        if isinstance(part, LAYERS)
+        if isinstance(part, LAYERS) or type(part).__name__ == "VotingLayer"
     ]
     try:
         yield seen

@@ -10,23 +10,34 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
-import torch
+import numpy as np
 from torch import Tensor, fx, nn
 
 from spikeserve.importing.errors import ImportRefused
 from spikeserve.importing.findings import Finding, Refusal
 from spikeserve.importing.graph import Edge, Graph, Node
-from spikeserve.importing.torch.modules import LAYERS, is_left_out, layer
-from spikeserve.importing.torch.neurons import dynamics, framework_of, is_neuron
+from spikeserve.importing.torch.frameworks import NORSE, framework_of, is_neuron
+from spikeserve.importing.torch.modules import is_layer, is_left_out, layer
+from spikeserve.importing.torch.neurons import dynamics
+from spikeserve.importing.torch.operations import (
+    ADDITIONS,
+    RESHAPING,
+    SCALINGS,
+    STACKING,
+    UNCHANGED,
+    factor_of,
+    is_over_time,
+    module_of,
+    reshaping,
+)
 
 INPUT, OUTPUT = "input", "output"
-CONTAINERS = ("SeqToANNContainer", "MultiStepContainer", "StepModeContainer")
-ADDITIONS = (operator.add, operator.iadd, torch.add, "add", "add_")
-FLATTENING = (torch.flatten, "flatten", "view", "reshape")
-UNCHANGED = ("contiguous", "float", "clone", "detach", "to")
-STACKING = (torch.stack, torch.cat)
+CONTAINERS = ("SeqToANNContainer", "MultiStepContainer", "StepModeContainer", "Lift", "Repeat")
+REFUSED = "refused"
+"""The kind of nodes that no rule knows: what is behind them is not looked at."""
+Reduction = Literal["sum", "mean"]
 
 
 @dataclass
@@ -35,13 +46,15 @@ class Traced:
 
     graph: Graph
     findings: list[Finding] = field(default_factory=list)
+    reduction: Reduction | None = None
+    """How the module adds up its timesteps, where it does."""
 
 
 class _Tracer(fx.Tracer):
     """Layers and neurons are whole; wrappers that only fold time into the batch are looked into."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        if is_neuron(m) or is_left_out(m) or isinstance(m, LAYERS):
+        if is_neuron(m) or is_left_out(m) or is_layer(m):
             return True
         if type(m).__name__ in CONTAINERS or isinstance(m, nn.Sequential):
             return False
@@ -52,14 +65,20 @@ class _Tracer(fx.Tracer):
     ) -> Any:
         if isinstance(m, nn.Sequential):
             forward = _in_order(m)
+        elif type(m).__name__ in CONTAINERS:  # Lift and Repeat hold one module
+            forward = next(m.children())
         return super().call_module(m, forward, args, kwargs)
 
 
-def _in_order(module: nn.Sequential) -> Callable[[Any], Any]:
-    def forward(x: Any) -> Any:
+def _in_order(module: nn.Sequential) -> Callable[..., Any]:
+    """Its parts' outputs; norse's come with states, which need no place."""
+
+    def forward(x: Any, *states: Any) -> Any:
         for part in module:
             x = part(x)
-        return x
+            if isinstance(x, tuple) or (is_neuron(part) and framework_of(part) == NORSE):
+                x = x[0]
+        return (x, None) if type(module).__name__ == "SequentialState" else x
 
     return forward
 
@@ -74,7 +93,9 @@ def traced(module: nn.Module, example: Tensor, sizes: dict[str, tuple[int, ...]]
     Raises:
         ImportRefused: the forward pass cannot be recorded.
     """
-    root = nn.Sequential(module) if is_neuron(module) else module
+    whole = is_neuron(module) or type(module).__name__ in ("SequentialState", *CONTAINERS)
+    root = nn.Sequential(module) if whole else module
+    sizes = {f"0.{name}": size for name, size in sizes.items()} if whole else sizes
     try:
         recorded = _Tracer().trace(root)
     except Exception as error:  # whatever the user's forward pass raises
@@ -92,6 +113,7 @@ class _Walk:
         self._edges: list[Edge] = []
         self._findings: list[Finding] = []
         self._made: dict[tuple[fx.Node, bool], str] = {}
+        self._reduction: Reduction | None = None
 
     def walked(self, recorded: fx.Graph, shape: tuple[int, ...]) -> Traced:
         self._add(Node(INPUT, "Input", {"shape": shape}))
@@ -100,7 +122,7 @@ class _Walk:
         self._edges.append((self._source(_last(put_out)), OUTPUT))
         framework = next((f for m in self._modules.values() if (f := framework_of(m))), "torch")
         graph = Graph(tuple(self._nodes.values()), tuple(self._edges), framework)
-        return Traced(graph, self._findings)
+        return Traced(graph, self._findings, self._reduction)
 
     def _add(self, node: Node, *sources: str) -> str:
         self._nodes[node.name] = node
@@ -127,16 +149,44 @@ class _Walk:
     def _called(self, node: fx.Node, first: Any) -> str:
         """A function or a tensor's method."""
         target: Any = node.target
-        terms = [term for term in node.args[:2] if isinstance(term, fx.Node)]
         if target is operator.getitem and isinstance(first, fx.Node):
             return self._item(first, node.args[1])
-        if target in ADDITIONS and len(terms) == 2:
-            return self._sum(node.name, [self._source(term) for term in terms])
-        if target in FLATTENING:
-            return self._add(Node(node.name, "Flatten", {}), self._source(_last(first)))
+        if (module := module_of(node)) is not None:
+            return self._layer(node.name, module, self._source(_last(first)))
+        if target in ADDITIONS:
+            return self._added(node)
+        if target in SCALINGS and (factor := factor_of(node)) is not None:
+            return self._scaled(node.name, factor, self._source(node.all_input_nodes[0]))
+        if target in RESHAPING:
+            return self._reshaped(node, _last(first))
+        if is_over_time(node):
+            self._reduction = "mean" if "mean" in str(target) else "sum"
+            return self._source(_last(first))
         if target in STACKING or target in UNCHANGED:
             return self._source(_last(first))
         return self._unknown(node)
+
+    def _reshaped(self, node: fx.Node, of: fx.Node) -> str:
+        try:
+            if reshaping(node) == "same":
+                return self._source(of)
+        except Refusal as refusal:
+            return self._refuse(node.name, _name_of(node), str(refusal), self._source(of))
+        return self._add(Node(node.name, "Flatten", {}), self._source(of))
+
+    def _added(self, node: fx.Node) -> str:
+        """Currents, or the timesteps of what is put out."""
+        terms = [term for term in node.args[:2] if isinstance(term, fx.Node)]
+        others = [term for term in node.args[:2] if not isinstance(term, fx.Node)]
+        if len(terms) == 1 and others == [0]:
+            return self._source(terms[0])
+        if len(terms) != 2:
+            return self._unknown(node)
+        names = [self._source(term) for term in terms]
+        if names[0] == names[1]:
+            self._reduction = "sum"
+            return names[0]
+        return self._sum(node.name, names)
 
     def _item(self, of: fx.Node, which: Any) -> str:
         """Spikes or membrane of neurons; else one timestep of a sequence."""
@@ -145,8 +195,10 @@ class _Walk:
 
     def _sum(self, name: str, terms: list[str]) -> str:
         """Several edges into one node are a sum; a scale of 1 is where they meet."""
-        one = Node(name, "Scale", {"scale": torch.ones(()).double().numpy()})
-        return self._add(one, *terms)
+        return self._scaled(name, 1.0, *terms)
+
+    def _scaled(self, name: str, factor: float, *terms: str) -> str:
+        return self._add(Node(name, "Scale", {"scale": np.asarray(factor)}), *terms)
 
     def _module(self, node: fx.Node, *, membrane: bool) -> str:
         name = str(node.target)
@@ -156,34 +208,40 @@ class _Walk:
         if is_left_out(module):
             return before
         if name in self._nodes:
-            self._refuse(
-                name,
-                type(module).__name__,
-                "is used twice in a timestep; weights and states of its own for each use",
-            )
+            self._findings.append(_refused(name, type(module).__name__, TWICE))
             return name
+        return self._layer(name, module, before, membrane=membrane)
+
+    def _layer(self, name: str, module: nn.Module, before: str, *, membrane: bool = False) -> str:
         try:
             if is_neuron(module):
                 found = Node(name, "Neurons", dynamics(module, membrane=membrane))
             else:
                 found = Node(name, *layer(module, self._sizes.get(name, ())))
         except Refusal as refusal:
-            self._refuse(name, type(module).__name__, str(refusal))
-            found = Node(name, "Scale", {"scale": torch.ones(()).double().numpy()})
+            return self._refuse(name, type(module).__name__, str(refusal), before)
         return self._add(found, before)
 
     def _unknown(self, node: fx.Node) -> str:
-        name = getattr(node.target, "__name__", str(node.target))
-        self._refuse(
-            node.name,
-            name,
-            f"{name} has no place in a served network; layers, flatten and additions have",
-        )
+        name = _name_of(node)
         before = [self._source(one) for one in node.all_input_nodes] or [INPUT]
-        return self._sum(node.name, before)
+        text = f"{name} has no place in a served network; layers, flatten and additions have"
+        return self._refuse(node.name, name, text, *before)
 
-    def _refuse(self, name: str, kind: str, text: str) -> None:
-        self._findings.append(Finding(name, kind, "refused", text))
+    def _refuse(self, name: str, kind: str, text: str, *before: str) -> str:
+        self._findings.append(_refused(name, kind, text))
+        return self._add(Node(name, REFUSED, {}), *before)
+
+
+TWICE = "is used twice in a timestep; weights and states of its own for each use"
+
+
+def _refused(name: str, kind: str, text: str) -> Finding:
+    return Finding(name, kind, "refused", text)
+
+
+def _name_of(node: fx.Node) -> str:
+    return str(getattr(node.target, "__name__", node.target))
 
 
 def _last(value: Any) -> fx.Node:
