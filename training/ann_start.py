@@ -6,6 +6,8 @@ did to pixels before they entered, ``(x / 255 - mean) / std``, becomes part of t
     W (x / 255 - mean) / std = W' p - c        p = x / PIXEL_UNIT, W' = W * PIXEL_UNIT / 255 / std
 
 Its outputs are the ANN's, but at borders where that padded with its mean: here padding is black.
+Batch-norm's statistics are estimated anew then, which makes up for about half of what that loses
+(docs/LOG.md).
 """
 
 from __future__ import annotations
@@ -13,8 +15,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,8 @@ from torch import Tensor, nn
 
 from spikeserve.models.layers import Conv
 from spikeserve.models.network import Network
-from spikeserve.training.build import SpikingNetwork, SynapticModule
+from spikeserve.training.ann_layers import COUNTER, FoundLayer, layers_of
+from spikeserve.training.build import FLOATS, SpikingNetwork, SynapticModule
 from spikeserve.training.errors import TrainingError
 from spikeserve.training.rounding import PIXEL_UNIT
 
@@ -37,8 +40,6 @@ CHANCES = 1.5
 """Times chance: an ANN below that was matched wrongly."""
 NESTED = ("state_dict", "model_state_dict", "model")
 """Where checkpoints of training scripts keep the state dict."""
-STATISTICS = ("running_mean", "running_var")
-COUNTER = "num_batches_tracked"
 
 
 @dataclass(frozen=True)
@@ -120,93 +121,22 @@ def _is_plain(tensor: Tensor) -> bool:
 
 
 @dataclass(frozen=True)
-class _Found:
-    """One layer of the ANN, and the batch-norm behind it."""
+class Differences:
+    """What of an ANN could not be taken over as it was."""
 
-    name: str
-    weight: Tensor
-    bias: Tensor
-    norm: dict[str, Tensor] | None
+    borders: bool
+    """It padded with its mean, and here padding is black."""
+    bare: tuple[str, ...]
+    """Layers that had no batch-norm behind them, and have one here that changes nothing."""
 
-
-def layers_of(state: dict[str, Tensor], *, ordered: bool) -> tuple[list[_Found], list[str]]:
-    """Convolutions and linear layers with the batch-norms behind them, and what else there is,
-    which no plan has.
-
-    Args:
-        ordered: whether the state dict has the order of the modules. A safetensors file has none:
-            names are counted then, convolutions first.
-    """
-    modules: dict[str, dict[str, Tensor]] = {}
-    for key in state if ordered else sorted(state, key=_counted):
-        name, _, part = key.rpartition(".")
-        if part != COUNTER:
-            modules.setdefault(name, {})[part] = state[key]
-    weighted = {name: parts for name, parts in modules.items() if _has_weights(parts)}
-    norms = {name: parts for name, parts in modules.items() if _is_norm(parts)}
-    names = list(weighted)
-    if not ordered:
-        names.sort(key=lambda name: -weighted[name]["weight"].dim())
-    behind = _behind(modules, {name: weighted[name] for name in names}, norms)
-    lost = norms.keys() - behind.values()
-    rest = [f"{name}: a batch-norm behind no layer with weights" for name in norms if name in lost]
-    for name, parts in modules.items():
-        if name not in weighted and name not in norms:
-            rest += [f"{name}.{part} belongs to no layer that a plan has" for part in parts]
-    found = []
-    for name in names:
-        weight = weighted[name]["weight"]
-        bias = weighted[name].get("bias", torch.zeros(len(weight)))
-        found.append(_Found(name, weight, bias, norms[behind[name]] if name in behind else None))
-    return found, rest
-
-
-def _has_weights(parts: dict[str, Tensor]) -> bool:
-    return (
-        "weight" in parts and parts["weight"].dim() in (2, 4) and parts.keys() <= {"weight", "bias"}
-    )
-
-
-def _is_norm(parts: dict[str, Tensor]) -> bool:
-    return set(STATISTICS) <= parts.keys() <= {*STATISTICS, "weight", "bias"}
-
-
-def _behind(
-    modules: dict[str, Any], weighted: dict[str, dict[str, Tensor]], norms: dict[str, Any]
-) -> dict[str, str]:
-    """Of each layer the batch-norm behind it.
-
-    That is the next one, where this gives every batch-norm a layer with as many channels. Where
-    modules are kept in another order than they are run in, it is the one that as many come before.
-    """
-    near: dict[str, str] = {}
-    last = None
-    for name in modules:
-        if name in weighted:
-            last = name
-        elif name in norms and last is not None:
-            near.setdefault(last, name)
-    hidden = list(weighted)[:-1]
-    convolutions = [name for name in hidden if weighted[name]["weight"].dim() == 4]
-    counted = [dict(zip(some, norms, strict=False)) for some in (hidden, convolutions)]
-    for each, some in zip((near, *counted), (hidden, hidden, convolutions), strict=True):
-        complete = len(each) == len(norms) and (each is near or len(some) == len(norms))
-        if complete and all(
-            name in some and len(weighted[name]["weight"]) == len(norms[norm]["running_mean"])
-            for name, norm in each.items()
-        ):
-            return each
-    return near
-
-
-def _counted(name: str) -> list[tuple[int, str]]:
-    """So that layer 10 comes behind layer 9."""
-    parts = re.split(r"(\d+)", name)
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
+    @property
+    def notes(self) -> list[str]:
+        bare = f"no batch-norm behind {', '.join(self.bare)}: taken as one that changes nothing"
+        return [bare] if self.bare else []
 
 
 @torch.no_grad()
-def set_from_ann(model: SpikingNetwork, state: dict[str, Tensor], start: AnnStart) -> list[str]:
+def set_from_ann(model: SpikingNetwork, state: dict[str, Tensor], start: AnnStart) -> Differences:
     """Set a network with batch-norm to an ANN's weights; returns what is not quite the same.
 
     Raises:
@@ -234,7 +164,31 @@ def set_from_ann(model: SpikingNetwork, state: dict[str, Tensor], start: AnnStar
         else:
             _set_norm(module.norm, layer.norm, shift)
     model.readout_scale.fill_(1)
-    return _notes(ours, found, mean)
+    return Differences(
+        borders=bool(mean.any()) and any(ours[0].layer.window.padding),
+        bare=tuple(layer.name for layer in found[:-1] if layer.norm is None),
+    )
+
+
+@contextmanager
+def padded_with_mean(model: SpikingNetwork, start: AnnStart) -> Iterator[None]:
+    """Outputs are the ANN's at borders as well: with m for its mean, what is padded with m sums to
+    that of ``p - m`` padded with 0, and a constant."""
+    first = model.synaptic[0]
+    assert first.norm is not None
+    assert first.norm.running_mean is not None
+    height, width, _ = first.layer.in_shape
+    mean = _maps(torch.tensor(start.mean) * BRIGHTEST / PIXEL_UNIT).to(first.weight)
+    with torch.no_grad():
+        sums = first.layer.sums(FLOATS, mean.expand(1, -1, height, width), first.weight.T)
+    constant = sums[0, :, sums.shape[2] // 2, sums.shape[3] // 2]
+    hook = model.register_forward_pre_hook(lambda _, frames: (frames[0] - mean.to(frames[0]),))
+    first.norm.running_mean -= constant
+    try:
+        yield
+    finally:
+        first.norm.running_mean += constant
+        hook.remove()
 
 
 def _maps(numbers: Tensor) -> Tensor:
@@ -262,7 +216,7 @@ def _set_norm(norm: nn.BatchNorm2d, theirs: dict[str, Tensor] | None, shift: Ten
     norm.bias.copy_(parts.get("bias", zeros))
 
 
-def _mismatches(ours: list[SynapticModule], found: list[_Found], start: AnnStart) -> list[str]:
+def _mismatches(ours: list[SynapticModule], found: list[FoundLayer], start: AnnStart) -> list[str]:
     if any(module.layer.joins for module in ours):
         return [
             "a plan with shortcuts cannot be started from a state dict, which has no order of them"
@@ -303,15 +257,6 @@ def _wanted(module: SynapticModule) -> tuple[int, ...]:
         return (layer.out_channels, layer.in_shape[2] // layer.groups, *layer.window.kernel)
     height, width, channels = layer.in_shape
     return (layer.out_channels, channels * height * width)
-
-
-def _notes(ours: list[SynapticModule], found: list[_Found], mean: Tensor) -> list[str]:
-    notes = []
-    if bare := [layer.name for layer in found[:-1] if layer.norm is None]:
-        notes.append(f"no batch-norm behind {', '.join(bare)}: taken as one that changes nothing")
-    if mean.any() and any(ours[0].layer.window.padding):
-        notes.append("the ANN padded with its mean, here padding is black: borders differ")
-    return notes
 
 
 def suspicions(accuracy: Sequence[float], network: Network) -> list[str]:

@@ -16,7 +16,13 @@ from rich.progress import track
 from torch import Tensor
 
 from spikeserve.training.allocator import keep_freed_memory
-from spikeserve.training.ann_start import ANN, AnnStart, set_from_ann, suspicions
+from spikeserve.training.ann_start import (
+    ANN,
+    AnnStart,
+    padded_with_mean,
+    set_from_ann,
+    suspicions,
+)
 from spikeserve.training.batch_norm import reestimate_statistics
 from spikeserve.training.build import SpikingNetwork
 from spikeserve.training.checkpoint import TrainingState
@@ -131,10 +137,13 @@ class Trainer:
                 "(docs/TRAINING.md has one)"
             )
         model = self.networks.initial(index, self.sample)
-        notes = set_from_ann(model, state, ann)
+        differences = set_from_ann(model, state, ann)
 
         def finish() -> None:
-            accuracy = self._validate(model.eval(), stage)["accuracy"]
+            notes = differences.notes
+            if differences.borders:
+                notes.append(self._at_borders(model, stage, ann, anew=not differences.bare))
+            accuracy = self._validate(model, stage)["accuracy"]
             line = {"stage": stage.name, "epoch": 0, "of": 0, "hardware": self.hardware}
             line |= {"loss": None, "accuracy": accuracy, "rates": None, "activity": None}
             self.folder.truncate_log(stage, -1)
@@ -143,11 +152,21 @@ class Trainer:
             self.folder.save_weights(stage, model.state_dict())
             said = "".join(f"; {note}" for note in [*notes, *suspicions(accuracy, self.network)])
             print(
-                f"{stage.name}: {ann.path.name} as it is, {100 * accuracy[0]:.1f} % held out{said}",
+                f"{stage.name}: {ann.path.name}, {100 * accuracy[0]:.1f} % held out{said}",
                 flush=True,
             )
 
         return finish
+
+    def _at_borders(self, model: SpikingNetwork, stage: Stage, ann: AnnStart, *, anew: bool) -> str:
+        """Estimate statistics ``anew`` for black padding; says what the ANN's own padding gives."""
+        with padded_with_mean(model, ann):
+            (own, *_) = self._validate(model, stage)["accuracy"]
+        if anew:
+            generator = torch.Generator().manual_seed(self.recipe.seed)
+            batches = self.train.epoch(self.recipe.batch_size, generator, stage.augmentation)
+            reestimate_statistics(model, batches, self.encoder, stage.timesteps)
+        return f"{100 * own:.1f} % with borders of its mean, as it had them; here they are black"
 
     def sample(self, timesteps: int) -> Tensor:
         """Frames of the first training images, ``[T, B, C, H, W]``."""

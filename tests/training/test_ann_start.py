@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from spikeserve.models.bundle import load_manifest
-from spikeserve.training.ann_start import ANN, STATISTICS, AnnStart, set_from_ann
+from spikeserve.training.ann_layers import STATISTICS
+from spikeserve.training.ann_start import ANN, AnnStart, padded_with_mean, set_from_ann
 from spikeserve.training.build import SpikingNetwork
 from spikeserve.training.cli import main
 from spikeserve.training.errors import TrainingError
@@ -77,18 +78,23 @@ def test_the_first_stage_answers_what_the_ann_does(recipe: Path, tmp_path: Path,
 
 
 def test_normalisation_becomes_part_of_the_first_layer(recipe: Path, tmp_path: Path) -> None:
-    """Inside; at the borders the ANN's padding is its mean, and the note says so."""
+    """But for borders: the ANN's padding is its mean, black here."""
     model, x, ann = network(recipe, tmp_path), pictures(), Ann()
     start = AnnStart(Path("ann.pt"), MEAN, STD)
-    (note,) = set_from_ann(model, ann.state_dict(), start)
-    assert "borders" in note
+    assert set_from_ann(model, ann.state_dict(), start).borders
     mean, std = (torch.tensor(values)[:, None, None] for values in (MEAN, STD))
-    first = model.eval().synaptic[0]
+    first = model.eval().stack[0]
     with torch.no_grad():
         ours = first(x / PIXEL_UNIT, 1)
         theirs = ann[1](ann[0]((x / 255 - mean) / std))
-    inside = (..., slice(1, -1), slice(1, -1))
-    assert ours[inside] == pytest.approx(theirs[inside], abs=1e-3)
+        inside = (..., slice(1, -1), slice(1, -1))
+        assert ours[inside] == pytest.approx(theirs[inside], abs=1e-3)
+        black, expected = model((x / PIXEL_UNIT)[None])[0], ann((x / 255 - mean) / std)
+        with padded_with_mean(model, start):
+            ours = model((x / PIXEL_UNIT)[None])[0]
+        assert ours == pytest.approx(expected, abs=1e-4)
+        assert black != pytest.approx(expected, abs=1e-2)
+        assert model((x / PIXEL_UNIT)[None])[0] == pytest.approx(black, abs=1e-4)
 
 
 class Named(nn.Module):
@@ -199,7 +205,9 @@ def test_a_pipeline_begins_with_it(
     command = ["all", str(recipe), "--data", str(cifar), "--run", str(run)]
     asked = [*command, "--from-ann", str(file), "--ann-mean", "0.5,0.5,0.5"]
     assert main(asked) == 0
-    assert f"ann: {name} as it is," in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"ann: {name}, " in said
+    assert "with borders of its mean" in said
     (made,) = load_manifest(run / "bundle").training.pretraining
     assert made.recipe.startswith(f"{name} (sha256 ")
     log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
