@@ -18,10 +18,18 @@ from spikeserve.importing.importer import imported
 from spikeserve.importing.inputs import Inputs, Normalisation
 from spikeserve.importing.interpreter import interpreted
 from spikeserve.importing.lowering import Checked, lowered
+from spikeserve.importing.meaning import MOST_SPIKES
 from spikeserve.importing.network import FloatNetwork
 from spikeserve.importing.request import Request
 from spikeserve.importing.sheet import Sheet
-from spikeserve.importing.torch.recording import FRAMES, Run, evaluating, recorded, sizes_seen
+from spikeserve.importing.torch.recording import (
+    FRAMES,
+    Run,
+    evaluating,
+    is_single_step,
+    recorded,
+    sizes_seen,
+)
 from spikeserve.importing.torch.tracing import Reduction, traced
 
 IDENTICAL = 0.97
@@ -94,6 +102,8 @@ def network_of(
     checked = lowered(found.graph)
     if found.findings or checked.network is None:
         raise ImportRefused(_reasons(module, found.findings, checked))
+    if found.reduction and run is None and len(outputs) == timesteps and is_single_step(module):
+        outputs = recorded(module, example, 1)  # one call is all timesteps
     _check_same(
         checked.network, example, outputs.double().cpu().numpy(), timesteps, found.reduction
     )
@@ -124,7 +134,13 @@ def _check_same(
             "the module puts out one value a class for all timesteps, and not by a sum or a mean; "
             "run= can put out [T, N, classes]"
         )
-    ours = interpreted(network, _inputs(network, example), timesteps).outputs
+    answer = interpreted(network, _inputs(network, example), timesteps)
+    if answer.most.max(initial=0) >= MOST_SPIKES:
+        raise ImportRefused(
+            f"neurons spike {MOST_SPIKES} times in a timestep or more, which cannot be counted; "
+            "are the inputs scaled as in training? else raise thresholds and train on"
+        )
+    ours = answer.outputs
     if reduction is not None:
         ours = ours.sum(axis=0, keepdims=True)
         outputs = outputs.sum(axis=0, keepdims=True) if len(outputs) == timesteps else outputs

@@ -21,5 +21,6 @@ def framework_of(module: nn.Module) -> str | None:
 
 def is_neuron(module: nn.Module) -> bool:
     """Whether a framework counts the module among its spiking neurons, known here or not."""
-    bases = {base.__name__ for base in type(module).__mro__}
-    return framework_of(module) is not None and not bases.isdisjoint(NEURONS)
+    framework, bases = framework_of(module), {base.__name__ for base in type(module).__mro__}
+    cell = framework == NORSE and type(module).__name__.endswith("Cell")
+    return cell or (framework is not None and not bases.isdisjoint(NEURONS))

@@ -34,6 +34,11 @@ def is_left_out(module: nn.Module) -> bool:
     return isinstance(module, LEFT_OUT) or name == "Dropout" or name in TIME_ONLY
 
 
+def is_weightless(module: nn.Module) -> bool:
+    """Whether it may be used as often as one likes in a timestep."""
+    return isinstance(module, (nn.Flatten, nn.LPPool2d, *POOLS))
+
+
 def is_layer(module: nn.Module) -> bool:
     return isinstance(module, LAYERS) or type(module).__name__ == VOTING
 

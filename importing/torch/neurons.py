@@ -8,7 +8,7 @@ functional/lif}.py``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -23,12 +23,13 @@ from spikeserve.importing.torch.frameworks import (
     SNNTORCH,
     SPIKINGJELLY,
     framework_of,
+    is_neuron,
 )
 
 Parameters = dict[str, Any]
 SECOND_ORDER = {
-    NORSE: "keeps a current besides its potential; use LIFBoxCell, LIBoxCell or IAFCell",
-    SNNTORCH: "is not first-order or feeds back; use Leaky",
+    NORSE: "is not first-order, or feeds back",
+    SNNTORCH: "is not first-order, or feeds back",
 }
 
 
@@ -59,7 +60,19 @@ def _unknown(module: nn.Module) -> str:
     framework = framework_of(module) or ""
     known = ", ".join(name for of, name in _READERS if of == framework)
     why = SECOND_ORDER.get(framework, "neurons that are not known")
-    return f"{type(module).__name__}: {why} (known are {known})"
+    return f"{type(module).__name__}: {why}; use one of {known}"
+
+
+def refusals(modules: Mapping[str, nn.Module]) -> str:
+    """What stands in the way of neurons, by name, where nothing else can be said."""
+    found = []
+    for name, module in modules.items():
+        if is_neuron(module):
+            try:
+                dynamics(module, membrane=False)
+            except Refusal as refusal:
+                found.append(f"; {name}: {refusal}")
+    return "".join(found)
 
 
 def _leaky(module: nn.Module) -> Parameters:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from spikeserve.importing.errors import ImportRefused
 from spikeserve.importing.torch.frameworks import NORSE, SINABS, framework_of, is_neuron
 from spikeserve.importing.torch.modules import LAYERS
+from spikeserve.importing.torch.neurons import refusals
 
 Run = Callable[[Tensor], Tensor]
 """Resets all state and puts out ``[T, N, …]`` for the example."""
@@ -52,7 +53,13 @@ def recorded(module: nn.Module, example: Tensor, timesteps: int, run: Run | None
         ImportRefused: they have another form.
     """
     with evaluating(module):
-        found = _put_out(module, example, timesteps) if run is None else _first(run(example))
+        try:
+            found = _put_out(module, example, timesteps) if run is None else _first(run(example))
+        except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
+            raise ImportRefused(
+                f"the module cannot be run on the example {tuple(example.shape)} "
+                f"({type(error).__name__}: {error}){refusals(dict(module.named_modules()))}"
+            ) from error
     if found.shape[:2] not in ((timesteps, len(example)), (1, len(example))) or found.ndim < 3:
         raise ImportRefused(
             f"the module put out {tuple(found.shape)}; [{timesteps}, {len(example)}, classes] is "
@@ -66,11 +73,12 @@ def _put_out(module: nn.Module, example: Tensor, timesteps: int) -> Tensor:
     constant = example.ndim != FRAMES
     sequence = example.expand(timesteps, *example.shape) if constant else example.transpose(0, 1)
     parts = list(module.modules())
-    if any(framework_of(part) == SINABS and is_neuron(part) for part in parts):
+    if any(_is_sinabs(part) for part in parts):
         return _sinabs(module, sequence.transpose(0, 1)).transpose(0, 1)
-    if any(getattr(part, "step_mode", "s") == "m" or _is_sequence(part) for part in parts):
+    if not is_single_step(module):
         try:
-            return _first(module(sequence))
+            found = _first(module(sequence))
+            return found if found.shape[:2] == (timesteps, rows) else found[None]
         except (RuntimeError, ValueError, TypeError):
             if not constant:
                 raise
@@ -111,6 +119,18 @@ def _stateful(module: nn.Module, sequence: Tensor) -> Tensor:
         put_out, state = module(frame, state)
         found.append(_first(put_out))
     return torch.stack(found)
+
+
+def is_single_step(module: nn.Module) -> bool:
+    """Whether its layers are called once a timestep."""
+    return not any(
+        getattr(part, "step_mode", "s") == "m" or _is_sequence(part) or _is_sinabs(part)
+        for part in module.modules()
+    )
+
+
+def _is_sinabs(part: nn.Module) -> bool:
+    return framework_of(part) == SINABS and is_neuron(part)
 
 
 def _is_sequence(part: nn.Module) -> bool:

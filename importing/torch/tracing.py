@@ -19,8 +19,8 @@ from spikeserve.importing.errors import ImportRefused
 from spikeserve.importing.findings import Finding, Refusal
 from spikeserve.importing.graph import Edge, Graph, Node
 from spikeserve.importing.torch.frameworks import NORSE, framework_of, is_neuron
-from spikeserve.importing.torch.modules import is_layer, is_left_out, layer
-from spikeserve.importing.torch.neurons import dynamics
+from spikeserve.importing.torch.modules import is_layer, is_left_out, is_weightless, layer
+from spikeserve.importing.torch.neurons import dynamics, refusals
 from spikeserve.importing.torch.operations import (
     ADDITIONS,
     RESHAPING,
@@ -102,6 +102,7 @@ def traced(module: nn.Module, example: Tensor, sizes: dict[str, tuple[int, ...]]
         raise ImportRefused(
             f"the forward pass cannot be recorded ({type(error).__name__}: {error}); it may not "
             "depend on values or shapes of its input: loop over a fixed number of timesteps"
+            f"{refusals(dict(root.named_modules()))}"
         ) from error
     return _Walk(dict(root.named_modules()), sizes).walked(recorded, tuple(example.shape[1:]))
 
@@ -113,9 +114,11 @@ class _Walk:
         self._edges: list[Edge] = []
         self._findings: list[Finding] = []
         self._made: dict[tuple[fx.Node, bool], str] = {}
+        self._positions: dict[fx.Node, int] = {}
         self._reduction: Reduction | None = None
 
     def walked(self, recorded: fx.Graph, shape: tuple[int, ...]) -> Traced:
+        self._positions = {node: index for index, node in enumerate(recorded.nodes)}
         self._add(Node(INPUT, "Input", {"shape": shape}))
         self._add(Node(OUTPUT, "Output", {}))
         put_out = next(node for node in recorded.nodes if node.op == "output").args[0]
@@ -176,22 +179,28 @@ class _Walk:
 
     def _added(self, node: fx.Node) -> str:
         """Currents, or the timesteps of what is put out."""
-        terms = [term for term in node.args[:2] if isinstance(term, fx.Node)]
-        others = [term for term in node.args[:2] if not isinstance(term, fx.Node)]
-        if len(terms) == 1 and others == [0]:
+        terms = [term for term in node.args[:2] if not self._is_zero(term)]
+        if len(terms) == 1 and isinstance(terms[0], fx.Node):
             return self._source(terms[0])
+        terms = [term for term in terms if isinstance(term, fx.Node)]
         if len(terms) != 2:
             return self._unknown(node)
-        names = [self._source(term) for term in terms]
-        if names[0] == names[1]:
+        if _ends(terms[0]) == _ends(terms[1]):  # the same layer's outputs of several timesteps
             self._reduction = "sum"
-            return names[0]
-        return self._sum(node.name, names)
+            return self._source(max(terms, key=self._positions.__getitem__))
+        return self._sum(node.name, [self._source(term) for term in terms])
 
     def _item(self, of: fx.Node, which: Any) -> str:
         """Spikes or membrane of neurons; else one timestep of a sequence."""
         neurons = of.op == "call_module" and is_neuron(self._modules[str(of.target)])
         return self._source(of, membrane=neurons and which in (1, -1))
+
+    def _is_zero(self, term: Any) -> bool:
+        """Whether a sum over time begins with it."""
+        if isinstance(term, fx.Node) and term.op == "get_attr":
+            value = getattr(self._modules[""], str(term.target), None)
+            return isinstance(value, Tensor) and not value.any()
+        return isinstance(term, int | float) and term == 0
 
     def _sum(self, name: str, terms: list[str]) -> str:
         """Several edges into one node are a sum; a scale of 1 is where they meet."""
@@ -207,17 +216,27 @@ class _Walk:
         before = self._source(first)
         if is_left_out(module):
             return before
+        if is_weightless(module):
+            return self._layer(node.name, module, before, sized_as=name)
         if name in self._nodes:
             self._findings.append(_refused(name, type(module).__name__, TWICE))
             return name
         return self._layer(name, module, before, membrane=membrane)
 
-    def _layer(self, name: str, module: nn.Module, before: str, *, membrane: bool = False) -> str:
+    def _layer(
+        self,
+        name: str,
+        module: nn.Module,
+        before: str,
+        *,
+        membrane: bool = False,
+        sized_as: str | None = None,
+    ) -> str:
         try:
             if is_neuron(module):
                 found = Node(name, "Neurons", dynamics(module, membrane=membrane))
             else:
-                found = Node(name, *layer(module, self._sizes.get(name, ())))
+                found = Node(name, *layer(module, self._sizes.get(sized_as or name, ())))
         except Refusal as refusal:
             return self._refuse(name, type(module).__name__, str(refusal), before)
         return self._add(found, before)
@@ -242,6 +261,20 @@ def _refused(name: str, kind: str, text: str) -> Finding:
 
 def _name_of(node: fx.Node) -> str:
     return str(getattr(node.target, "__name__", node.target))
+
+
+def _ends(node: fx.Node) -> frozenset[Any]:
+    """The layers whose outputs a sum adds up."""
+    if node.target in ADDITIONS:
+        terms = [term for term in node.args[:2] if isinstance(term, fx.Node)]
+        return frozenset().union(*(_ends(term) for term in terms))
+    if node.target is operator.getitem and isinstance(node.args[0], fx.Node):
+        return frozenset((end, node.args[1]) for end in _ends(node.args[0]))
+    return frozenset() if node.op == "get_attr" else frozenset([_identity(node)])
+
+
+def _identity(node: fx.Node) -> Any:
+    return node.target if node.op == "call_module" else node
 
 
 def _last(value: Any) -> fx.Node:

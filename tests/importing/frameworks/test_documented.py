@@ -1,0 +1,119 @@
+"""The examples of docs/IMPORT.md with the real frameworks: train, export or convert, serve, classify.
+
+Each framework has a virtual environment of its own, whose Python a variable names:
+SPIKESERVE_SNNTORCH_PYTHON, SPIKESERVE_SPIKINGJELLY_PYTHON, SPIKESERVE_SINABS_PYTHON and
+SPIKESERVE_NORSE_PYTHON. Converting needs what ``spikeserve[train,import]`` depends on there, too.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from spikeserve.importing.cli import main
+from spikeserve.service.app import create_app
+from spikeserve.service.settings import Settings
+
+ROOT = Path(__file__).parents[3]
+DOCUMENT = (ROOT / "docs" / "IMPORT.md").read_text(encoding="utf-8")
+FRAMEWORKS = {"snntorch": 8, "spikingjelly": 6, "sinabs": 8, "norse": 12}
+"""Timesteps of each."""
+REQUESTS, AGREEMENT = 100, 0.95
+LIMIT_S = 600
+
+pytestmark = pytest.mark.verify
+
+
+def scripts() -> dict[str, str]:
+    blocks = re.findall(r"^```python\n(.*?)^```", DOCUMENT, re.MULTILINE | re.DOTALL)
+    return {block.partition("\n")[0].split()[1].strip(":"): block for block in blocks}
+
+
+def command(framework: str) -> list[str]:
+    """What the document says after ``spikeserve``."""
+    line = re.search(rf"^spikeserve (import .*--from {framework} .*)$", DOCUMENT, re.MULTILINE)
+    assert line is not None
+    return shlex.split(line[1])
+
+
+def python_of(framework: str) -> str:
+    name = f"SPIKESERVE_{framework.upper()}_PYTHON"
+    found = os.environ.get(name)
+    if not found:
+        pytest.skip(f"{name} names no Python that has {framework}")
+    return found
+
+
+def ran(python: str, folder: Path, *arguments: str) -> None:
+    """Run an example where the document's files lie."""
+    for name, text in scripts().items():
+        (folder / name).write_text(text, encoding="utf-8")
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [python, *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def served_classes(bundle: Path, images: np.ndarray) -> list[int]:
+    """The answers after all timesteps, over HTTP."""
+    found = []
+    with TestClient(create_app(Settings(bundles=(bundle,)))) as client:
+        for image in images:
+            file = io.BytesIO()
+            Image.fromarray(image[..., 0]).save(file, "PNG")
+            answer = client.post(
+                "/classify",
+                content=file.getvalue(),
+                headers={"Content-Type": "image/png"},
+                params={"entropy_threshold": "0"},
+            )
+            assert answer.status_code == 200, answer.text
+            found.append(answer.json()["class_index"])
+    return found
+
+
+def check_served(bundle: Path, folder: Path) -> None:
+    """What is served is what the framework itself answered."""
+    golden = np.load(folder / "golden.npy")
+    images = np.load(folder / "images.npy")[:REQUESTS]
+    sums = golden[:, :REQUESTS].sum(axis=0)
+    clear = (np.sort(sums, axis=1)[:, -1] - np.sort(sums, axis=1)[:, -2]) > 0
+    assert clear.mean() > 0.5
+    classes = np.asarray(served_classes(bundle, images))
+    agreement = (classes == sums.argmax(axis=1))[clear].mean()
+    assert agreement >= AGREEMENT
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_the_file_of_the_frameworks_exporter(
+    framework: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    ran(python_of(framework), tmp_path, f"{framework}_net.py")
+    monkeypatch.chdir(tmp_path)
+    assert main(["check", "net.nir"]) == 0
+    assert main(command(framework)) == 0
+    assert "of 64 identical" in capsys.readouterr().out
+    check_served(tmp_path / framework, tmp_path)
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_the_module_itself(framework: str, tmp_path: Path) -> None:
+    python = python_of(framework)
+    ran(python, tmp_path, "convert.py", f"{framework}_net.py", str(FRAMEWORKS[framework]))
+    check_served(tmp_path / "converted", tmp_path)
