@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from spikeserve.importing.data import Data, arranged, loaded
+from spikeserve.importing.data.labels import class_names
+from spikeserve.importing.data.loading import Data, arranged, loaded
 from spikeserve.importing.errors import ImportRefused
-from spikeserve.importing.labels import class_names
 
 SHAPE = (4, 5, 3)
 DRAW = np.random.default_rng(0)

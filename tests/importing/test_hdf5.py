@@ -18,8 +18,8 @@ import pytest
 from spikeserve.importing.check import checked
 from spikeserve.importing.cli import main
 from spikeserve.importing.errors import ImportRefused
-from spikeserve.importing.hdf5 import parsed
-from spikeserve.importing.isolated import read
+from spikeserve.importing.nir.hdf5 import parsed
+from spikeserve.importing.nir.isolated import read
 from tests.importing.graphs import affine, chain, conv, neurons, plain, written
 
 GRAPH = chain((1, 8, 8), conv("c", 1, 4), neurons("n", (4, 6, 6)), plain("f"), affine("a", 144, 3))
@@ -63,7 +63,7 @@ def test_a_process_of_its_own_reads_the_same(file: Path) -> None:
 def test_what_hangs_or_crashes_the_library_is_refused(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("spikeserve.importing.isolated.SECONDS", 0.001)
+    monkeypatch.setattr("spikeserve.importing.nir.isolated.SECONDS", 0.001)
     with pytest.raises(ImportRefused, match="seconds"):
         read(file)
     monkeypatch.undo()
@@ -281,8 +281,8 @@ FUZZ = """
 import random, signal, sys
 from pathlib import Path
 from spikeserve.importing.errors import ImportRefused
-from spikeserve.importing.hdf5 import parsed
-from spikeserve.importing.lowering import lowered
+from spikeserve.importing.nir.hdf5 import parsed
+from spikeserve.importing.lowering.walk import lowered
 good, path = Path(sys.argv[1]).read_bytes(), Path(sys.argv[2])
 draw = random.Random(int(sys.argv[3]))
 for _ in range(int(sys.argv[4])):

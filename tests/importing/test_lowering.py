@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from spikeserve.importing.data.inputs import Inputs, Normalisation
+from spikeserve.importing.dynamics.interpreter import interpreted
+from spikeserve.importing.dynamics.meaning import DIALECTS, read_all
 from spikeserve.importing.graph import Graph
-from spikeserve.importing.inputs import Inputs, Normalisation
-from spikeserve.importing.interpreter import interpreted
-from spikeserve.importing.lowering import lowered
-from spikeserve.importing.meaning import DIALECTS, read_all
+from spikeserve.importing.lowering.walk import lowered
 from spikeserve.models.layers import Conv, Linear, Shortcut
 from tests.importing.graphs import (
     affine,
