@@ -1,4 +1,4 @@
-"""The examples of docs/IMPORT.md with the real frameworks: train, export or convert, serve, classify.
+"""The examples of docs/IMPORT.md with the real frameworks: train, import, serve, classify.
 
 Each framework has a virtual environment of its own, whose Python a variable names:
 SPIKESERVE_SNNTORCH_PYTHON, SPIKESERVE_SPIKINGJELLY_PYTHON, SPIKESERVE_SINABS_PYTHON and
@@ -84,7 +84,7 @@ def served_classes(bundle: Path, images: np.ndarray) -> list[int]:
                 params={"entropy_threshold": "0"},
             )
             assert answer.status_code == 200, answer.text
-            found.append(answer.json()["class_index"])
+            found.append(int(answer.json()["top_k"][0]["label"]))
     return found
 
 
@@ -102,7 +102,10 @@ def check_served(bundle: Path, folder: Path) -> None:
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_the_file_of_the_frameworks_exporter(
-    framework: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    framework: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     ran(python_of(framework), tmp_path, f"{framework}_net.py")
     monkeypatch.chdir(tmp_path)
