@@ -87,7 +87,7 @@ DIALECTS: dict[str, Meaning] = {
         dt=1.0, leak="exp", gain="normalised", reset="subtract", max_spikes=MOST_SPIKES
     ),
     "rockpool": Meaning(dt=1e-3, leak="exp", gain="one", reset="subtract", max_spikes=MOST_SPIKES),
-    "spyx": Meaning(dt=1.0, reset="subtract", fires="above"),
+    "spyx": Meaning(dt=1.0, gain="one", reset="late-subtract", fires="above"),
     "plain": Meaning(),
 }
 """What each framework means by a file that it wrote (its defaults, where files do not tell)."""

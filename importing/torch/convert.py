@@ -52,7 +52,7 @@ def convert(
     """Import a module: check it against itself, round it, measure it, write its bundle.
 
     Args:
-        module: layers, pools and spiking neurons; it is read in evaluation mode, and left as it was.
+        module: layers, pools and spiking neurons, read in evaluation mode and left as it was.
         example: a batch of inputs as the module takes them, ``[N, C, H, W]`` or ``[N, C]``; frames
             of events ``[N, T, C, H, W]``.
         data, labels: as for ``spikeserve import``: files, or arrays.

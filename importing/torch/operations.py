@@ -1,4 +1,4 @@
-"""Functions and tensor methods of a forward pass: which are layers, and which leave values alone."""
+"""Functions and tensor methods of a forward pass: layers, or what leaves values alone."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ UNCHANGED = (
 OVER_TIME = (torch.mean, torch.sum, "mean", "sum")
 STACKING = (torch.stack,)
 RESHAPING = (torch.flatten, torch.reshape, "flatten", "view", "reshape")
-ANALOG = {
+ANALOG: dict[Any, type[nn.Module]] = {
     F.relu: nn.ReLU, torch.relu: nn.ReLU, "relu": nn.ReLU, F.leaky_relu: nn.LeakyReLU,
     F.gelu: nn.GELU, torch.sigmoid: nn.Sigmoid, torch.tanh: nn.Tanh,
 }  # fmt: skip
@@ -36,8 +36,9 @@ MAP = 4
 
 def module_of(node: fx.Node) -> nn.Module | None:
     """The layer that a function is, where it is one."""
-    if node.target in ANALOG:
-        return ANALOG[node.target]()  # type: ignore[index]
+    analog = ANALOG.get(node.target)
+    if analog is not None:
+        return analog()
     kind = POOLS.get(node.target)
     return None if kind is None else kind(*node.args[1:], **node.kwargs)
 

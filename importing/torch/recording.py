@@ -107,7 +107,8 @@ def _sinabs(module: nn.Module, sequence: Tensor) -> Tensor:
     for part in squeezed:
         part.batch_size, part.num_timesteps = sequence.shape[:2]  # type: ignore[assignment]
     try:
-        return _first(module(sequence.flatten(0, 1))).unflatten(0, sequence.shape[:2])
+        found = _first(module(sequence.flatten(0, 1)))
+        return found.reshape(*sequence.shape[:2], *found.shape[1:])
     finally:
         for part, rows, steps in before:
             part.batch_size, part.num_timesteps = rows, steps

@@ -73,7 +73,7 @@ class _Tracer(fx.Tracer):
 def _in_order(module: nn.Sequential) -> Callable[..., Any]:
     """Its parts' outputs; norse's come with states, which need no place."""
 
-    def forward(x: Any, *states: Any) -> Any:
+    def forward(x: Any, *_states: Any) -> Any:
         for part in module:
             x = part(x)
             if isinstance(x, tuple) or (is_neuron(part) and framework_of(part) == NORSE):
@@ -145,6 +145,8 @@ class _Walk:
         if node.op == "call_module":
             return self._module(node, membrane=membrane)
         first = node.args[0] if node.args else None
+        if isinstance(first, int | float) and node.all_input_nodes:  # a number times a value
+            first = node.all_input_nodes[0]
         if not isinstance(first, fx.Node | list | tuple):
             return self._unknown(node)
         return self._called(node, first)
@@ -154,19 +156,24 @@ class _Walk:
         target: Any = node.target
         if target is operator.getitem and isinstance(first, fx.Node):
             return self._item(first, node.args[1])
-        if (module := module_of(node)) is not None:
-            return self._layer(node.name, module, self._source(_last(first)))
         if target in ADDITIONS:
             return self._added(node)
+        if (module := module_of(node)) is not None:
+            return self._layer(node.name, module, self._source(_last(first)))
         if target in SCALINGS and (factor := factor_of(node)) is not None:
             return self._scaled(node.name, factor, self._source(node.all_input_nodes[0]))
+        return self._rearranged(node, _last(first))
+
+    def _rearranged(self, node: fx.Node, of: fx.Node) -> str:
+        """Values as they are, in another order, or added up over time."""
+        target: Any = node.target
         if target in RESHAPING:
-            return self._reshaped(node, _last(first))
+            return self._reshaped(node, of)
         if is_over_time(node):
             self._reduction = "mean" if "mean" in str(target) else "sum"
-            return self._source(_last(first))
+            return self._source(of)
         if target in STACKING or target in UNCHANGED:
-            return self._source(_last(first))
+            return self._source(of)
         return self._unknown(node)
 
     def _reshaped(self, node: fx.Node, of: fx.Node) -> str:
@@ -182,13 +189,13 @@ class _Walk:
         terms = [term for term in node.args[:2] if not self._is_zero(term)]
         if len(terms) == 1 and isinstance(terms[0], fx.Node):
             return self._source(terms[0])
-        terms = [term for term in terms if isinstance(term, fx.Node)]
-        if len(terms) != 2:
+        nodes = [term for term in terms if isinstance(term, fx.Node)]
+        if len(nodes) != 2:
             return self._unknown(node)
-        if _ends(terms[0]) == _ends(terms[1]):  # the same layer's outputs of several timesteps
+        if _ends(nodes[0]) == _ends(nodes[1]):  # the same layer's outputs of several timesteps
             self._reduction = "sum"
-            return self._source(max(terms, key=self._positions.__getitem__))
-        return self._sum(node.name, [self._source(term) for term in terms])
+            return self._source(max(nodes, key=self._positions.__getitem__))
+        return self._sum(node.name, [self._source(term) for term in nodes])
 
     def _item(self, of: fx.Node, which: Any) -> str:
         """Spikes or membrane of neurons; else one timestep of a sequence."""
@@ -264,17 +271,16 @@ def _name_of(node: fx.Node) -> str:
 
 
 def _ends(node: fx.Node) -> frozenset[Any]:
-    """The layers whose outputs a sum adds up."""
+    """What a sum adds up: layers' outputs, by layer and by what was done to them since."""
+    if node.op == "call_module":
+        return frozenset([node.target])
+    if node.op == "get_attr":
+        return frozenset()
+    ends = [_ends(term) for term in node.all_input_nodes]
     if node.target in ADDITIONS:
-        terms = [term for term in node.args[:2] if isinstance(term, fx.Node)]
-        return frozenset().union(*(_ends(term) for term in terms))
-    if node.target is operator.getitem and isinstance(node.args[0], fx.Node):
-        return frozenset((end, node.args[1]) for end in _ends(node.args[0]))
-    return frozenset() if node.op == "get_attr" else frozenset([_identity(node)])
-
-
-def _identity(node: fx.Node) -> Any:
-    return node.target if node.op == "call_module" else node
+        return frozenset().union(*ends)
+    done = tuple(one for one in node.args if isinstance(one, int | float | str))
+    return frozenset([(str(node.target), done, *ends)])
 
 
 def _last(value: Any) -> fx.Node:

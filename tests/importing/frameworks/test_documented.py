@@ -1,8 +1,8 @@
-"""The examples of docs/IMPORT.md with the real frameworks: train, export or convert, serve, classify.
+"""The examples of docs/IMPORT.md with the real frameworks: train, import, serve, classify.
 
-Each framework has a virtual environment of its own, whose Python a variable names:
-SPIKESERVE_SNNTORCH_PYTHON, SPIKESERVE_SPIKINGJELLY_PYTHON, SPIKESERVE_SINABS_PYTHON and
-SPIKESERVE_NORSE_PYTHON. Converting needs what ``spikeserve[train,import]`` depends on there, too.
+Each framework has a virtual environment of its own. A variable names its Python, for example
+SPIKESERVE_SNNTORCH_PYTHON, in which ``spikeserve[train,import]`` can run, too; or
+SPIKESERVE_FRAMEWORKS names a folder in which environments are made, with what pip downloads.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,14 @@ ROOT = Path(__file__).parents[3]
 DOCUMENT = (ROOT / "docs" / "IMPORT.md").read_text(encoding="utf-8")
 FRAMEWORKS = {"snntorch": 8, "spikingjelly": 6, "sinabs": 8, "norse": 12}
 """Timesteps of each."""
+OURS = [f"{ROOT}[train,import]", "torch==2.13.0", "torchvision"]
+NIR = ["nir==1.0.8", "nirtorch==2.6"]
+REQUIREMENTS = {
+    "snntorch": [*OURS, "snntorch==1.0.0", *NIR],
+    "spikingjelly": [*OURS, "spikingjelly==2.0.0", *NIR],
+    "sinabs": [*OURS, "sinabs==3.1.3", "nir<=1.0.4"],
+    "norse": ["--no-build-isolation", *OURS, "norse==1.1.0", *NIR],
+}
 REQUESTS, AGREEMENT = 100, 0.95
 LIMIT_S = 600
 
@@ -46,11 +55,27 @@ def command(framework: str) -> list[str]:
 
 
 def python_of(framework: str) -> str:
-    name = f"SPIKESERVE_{framework.upper()}_PYTHON"
-    found = os.environ.get(name)
-    if not found:
-        pytest.skip(f"{name} names no Python that has {framework}")
-    return found
+    named = os.environ.get(f"SPIKESERVE_{framework.upper()}_PYTHON")
+    if named:
+        return named
+    folder = os.environ.get("SPIKESERVE_FRAMEWORKS")
+    if not folder:
+        pytest.skip(
+            f"neither SPIKESERVE_{framework.upper()}_PYTHON nor SPIKESERVE_FRAMEWORKS is set"
+        )
+    return str(environment_of(framework, Path(folder)))
+
+
+def environment_of(framework: str, folder: Path) -> Path:
+    """The Python of an environment, which is made where it is not there."""
+    home = folder / framework
+    python, complete = home / "bin" / "python", home / "complete"
+    if not complete.exists():
+        subprocess.run([sys.executable, "-m", "venv", "--clear", home], check=True)
+        for requirements in (["setuptools>=77", "setuptools_scm>=8", "wheel"], REQUIREMENTS[framework]):
+            subprocess.run([python, "-m", "pip", "install", "-q", *requirements], check=True)
+        complete.touch()
+    return python
 
 
 def ran(python: str, folder: Path, *arguments: str) -> None:
@@ -84,7 +109,7 @@ def served_classes(bundle: Path, images: np.ndarray) -> list[int]:
                 params={"entropy_threshold": "0"},
             )
             assert answer.status_code == 200, answer.text
-            found.append(answer.json()["class_index"])
+            found.append(int(answer.json()["top_k"][0]["label"]))
     return found
 
 
@@ -102,7 +127,10 @@ def check_served(bundle: Path, folder: Path) -> None:
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_the_file_of_the_frameworks_exporter(
-    framework: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    framework: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     ran(python_of(framework), tmp_path, f"{framework}_net.py")
     monkeypatch.chdir(tmp_path)

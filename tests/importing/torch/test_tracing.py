@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -113,6 +115,89 @@ def test_everything_that_cannot_be_served_is_named_at_once() -> None:
         network_of(with_statistics(module), example(), timesteps=TIMESTEPS)
     for part in ("--from-ann", "ceil_mode", "QIFNode"):
         assert part in str(refused.value)
+
+
+def test_nothing_behind_a_refused_neuron_is_blamed() -> None:
+    module = nn.Sequential(nn.Conv2d(2, 3, 3), QIFNode(), nn.MaxPool2d(2), nn.Flatten())
+    with pytest.raises(ImportRefused) as refused:
+        network_of(with_statistics(module), example(), timesteps=TIMESTEPS)
+    assert "QIFNode" in str(refused.value)
+    assert "MaxPool2d" not in str(refused.value)
+
+
+class Shared(nn.Module):
+    """One pool for all, functional ones beside it, as tutorials write them."""
+
+    def __init__(self, *, swapped: bool = False) -> None:
+        super().__init__()
+        self.first, self.one, self.pool = nn.Conv2d(2, 3, 3, padding=1), IFNode(), nn.MaxPool2d(2)
+        self.second, self.two, self.last = nn.Conv2d(3, 4, 3, padding=1), IFNode(), nn.Linear(4, 3)
+        self.swapped = swapped
+
+    def forward(self, x: Tensor) -> Tensor:
+        first = self.first(x)
+        spikes = self.one(nn.functional.max_pool2d(first, 2)) if self.swapped else self.one(first)
+        x = self.pool(self.two(self.second(spikes if self.swapped else self.pool(spikes))))
+        x = nn.functional.avg_pool2d(x, 2)
+        logits: Tensor = 0.5 * self.last(x.view(x.size(0), -1))
+        return logits
+
+
+class Averaging(Shared):
+    """Adds its timesteps up itself."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        total: Tensor | float = 0.0
+        for _ in range(TIMESTEPS):
+            total = total + Shared.forward(self, x)
+        return cast("Tensor", total / TIMESTEPS)
+
+
+@pytest.mark.parametrize("kind", [Shared, Averaging])
+def test_shared_pools_and_sums_over_time(kind: type[nn.Module]) -> None:
+    network, _ = network_of(with_statistics(kind()), example(), timesteps=TIMESTEPS)
+    assert sum(isinstance(layer, Pool) for layer in network.layers) == 3
+    assert network.classes == 3
+
+
+def test_a_largest_current_is_no_spike() -> None:
+    with pytest.raises(ImportRefused, match="put it behind the neurons"):
+        network_of(with_statistics(Shared(swapped=True)), example(), timesteps=TIMESTEPS)
+
+
+class Joining(Residual):
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.spikes(self.first(x))
+        joined: Tensor = torch.cat([self.left(x), self.right(x)], 1).flatten(1)
+        return joined
+
+
+class Mixing(Residual):
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.last(self.spikes(self.first(x)).flatten(2).flatten(1, 2))
+        return logits
+
+
+@pytest.mark.parametrize(("kind", "told"), [(Joining, "cat"), (Mixing, "flatten from axis 1 to 2")])
+def test_what_is_rearranged_is_not_guessed(kind: type[nn.Module], told: str) -> None:
+    with pytest.raises(ImportRefused, match=told):
+        network_of(with_statistics(kind()), example(), timesteps=TIMESTEPS)
+
+
+def test_a_module_is_left_as_it_was() -> None:
+    module = with_statistics(nn.Sequential(nn.Flatten(), nn.Linear(128, 4), IFNode())).train()
+    _, first, second, third = module.modules()
+    second.eval()
+    network_of(module, example(), timesteps=TIMESTEPS)
+    assert [part.training for part in (first, second, third)] == [True, False, True]
+
+
+def test_frames_differ_by_timestep() -> None:
+    module = with_statistics(nn.Sequential(nn.Conv2d(2, 3, 3), IFNode(), nn.Flatten()))
+    frames = torch.rand(3, TIMESTEPS, 2, 8, 8, generator=torch.Generator().manual_seed(3))
+    assert network_of(module, frames, timesteps=TIMESTEPS)[0].classes == 108
+    with pytest.raises(ImportRefused, match="6 frames for 5 timesteps"):
+        network_of(module, frames, timesteps=5)
 
 
 class Deviating(IFNode):
