@@ -10,9 +10,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from spikeserve.importing.errors import ImportRefused
-from spikeserve.importing.hdf5 import read
-from spikeserve.importing.lowering import Checked, lowered
+from spikeserve.importing.lowering.walk import Checked, lowered
 from spikeserve.importing.network import FloatNetwork
+from spikeserve.importing.nir.isolated import read
 
 STYLES = {"exact": "green", "folded": "green", "approximate": "yellow", "refused": "red"}
 

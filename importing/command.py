@@ -9,13 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from spikeserve.importing.data import MOST_INPUTS
+from spikeserve.importing.data.inputs import GREY_LEVELS
+from spikeserve.importing.data.loading import MOST_INPUTS
+from spikeserve.importing.dynamics.golden import Reading
+from spikeserve.importing.dynamics.meaning import DIALECTS, MOST_SPIKES
 from spikeserve.importing.errors import ImportRefused
-from spikeserve.importing.golden import Reading
 from spikeserve.importing.importer import imported
-from spikeserve.importing.inputs import GREY_LEVELS
-from spikeserve.importing.integers import COARSE
-from spikeserve.importing.meaning import DIALECTS, MOST_SPIKES
+from spikeserve.importing.integers.program import COARSE
 from spikeserve.importing.network import FloatNetwork
 from spikeserve.importing.request import Request
 from spikeserve.models.encoding import MAX_TIMESTEPS

@@ -9,24 +9,24 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from pydantic import ValidationError
 
-from spikeserve.importing.bundle import check_out, manifest_of, self_test_of, written
-from spikeserve.importing.data import FIRST, Data, floats_of, loaded
-from spikeserve.importing.early import LEAST_LABELLED, Calibrated, calibrated_halves
+from spikeserve.importing.data.flat import with_map
+from spikeserve.importing.data.inputs import GREY_LEVELS, Inputs, Normalisation
+from spikeserve.importing.data.labels import class_names
+from spikeserve.importing.data.loading import FIRST, Data, floats_of, loaded
+from spikeserve.importing.dynamics.golden import Match, Search, told
+from spikeserve.importing.dynamics.interpreter import interpreted
+from spikeserve.importing.dynamics.meaning import read_all
+from spikeserve.importing.dynamics.recorded import recorded
 from spikeserve.importing.errors import ImportRefused
-from spikeserve.importing.flat import with_map
-from spikeserve.importing.golden import Match, Search, told
-from spikeserve.importing.inputs import GREY_LEVELS, Inputs, Normalisation
-from spikeserve.importing.integers import LEAST_SPIKES
-from spikeserve.importing.interpreter import interpreted
-from spikeserve.importing.labels import class_names
-from spikeserve.importing.meaning import read_all
-from spikeserve.importing.measure import accuracies, silent, spike_ratios
+from spikeserve.importing.integers.measure import accuracies, silent, spike_ratios
+from spikeserve.importing.integers.program import LEAST_SPIKES
+from spikeserve.importing.integers.widen import Measured, measured
 from spikeserve.importing.network import Declared, FloatNetwork, Neurons, Synapse
-from spikeserve.importing.provenance import provenance
-from spikeserve.importing.recorded import recorded
 from spikeserve.importing.request import Request
-from spikeserve.importing.sheet import Sheet, too_few
-from spikeserve.importing.widen import Measured, measured
+from spikeserve.importing.result.bundle import check_out, manifest_of, self_test_of, written
+from spikeserve.importing.result.early import LEAST_LABELLED, Calibrated, calibrated_halves
+from spikeserve.importing.result.provenance import provenance
+from spikeserve.importing.result.sheet import Sheet, too_few
 from spikeserve.models.energy.estimate import EnergyModel
 from spikeserve.models.energy.hardware import load_profile
 from spikeserve.models.manifest import IMAGE_CHANNELS, Evaluation, Manifest
@@ -81,6 +81,8 @@ def imported(network: FloatNetwork, request: Request, say: Say) -> tuple[Sheet, 
     if request.golden is not None:
         golden = _checked(network, inputs, request)
         log.say(f"golden: {golden.identical} of {golden.inputs} inputs identical")
+    elif request.reading is not None:
+        log.note("whether the framework computes this is not known: no --golden was given")
     full = network if request.reading is None else read_all(network, request.reading.meaning)
     work = full.macs * request.timesteps * len(inputs)
     log.say(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from spikeserve.importing.data import MOST_INPUTS
-from spikeserve.importing.golden import Reading
-from spikeserve.importing.inputs import GREY_LEVELS
-from spikeserve.importing.integers import COARSE
+from spikeserve.importing.data.inputs import GREY_LEVELS
+from spikeserve.importing.data.loading import MOST_INPUTS
+from spikeserve.importing.dynamics.golden import Reading
+from spikeserve.importing.integers.program import COARSE
 
 STORED = ("scale", "mean", "std", "layout", "largest_count", "bits", "accept", "limit")
 

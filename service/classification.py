@@ -139,8 +139,8 @@ class Classifier:
         self, file: File, model: ServedModel, receive: Receive, deadline: float
     ) -> Pixels:
         if not model.manifest.encoding.takes_images:
-            return decoded_recording(file.data, model.manifest.input_shape)
-        shape = model.manifest.network.input_shape
+            return decoded_recording(file.data, model.input_shape)
+        shape = model.frame_shape
         found = decoded_or_inspected(file.data, shape, self._max_pixels)
         if not isinstance(found, Inspection):
             return found

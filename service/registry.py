@@ -20,6 +20,7 @@ from spikeserve.models.energy.report import Reporter
 from spikeserve.models.engines.contract import Engine
 from spikeserve.models.engines.selection import build_engine
 from spikeserve.models.errors import BundleError
+from spikeserve.models.layers import Shape
 from spikeserve.models.manifest import Manifest
 from spikeserve.service.brownout import Brownout
 from spikeserve.service.capacity import Capacity, measured_capacity
@@ -55,7 +56,9 @@ class ServedModel:
     brownout: Brownout | None
     worker: Worker
     metrics: ModelMetrics
+    frame_shape: Shape
     input_shape: tuple[int, ...]
+    """Of an image, or of a recording."""
 
     @property
     def manifest(self) -> Manifest:
@@ -266,5 +269,6 @@ def _served(loaded: Loaded, settings: Settings, metrics: Metrics) -> ServedModel
         Brownout(curve, settings.brownout_accuracy_loss) if settings.brownout else None,
         Worker(manifest, engine, scheduler, series, energy),
         series,
+        manifest.network.input_shape,
         manifest.input_shape,
     )

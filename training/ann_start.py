@@ -6,13 +6,17 @@ did to pixels before they entered, ``(x / 255 - mean) / std``, becomes part of t
     W (x / 255 - mean) / std = W' p - c        p = x / PIXEL_UNIT, W' = W * PIXEL_UNIT / 255 / std
 
 Its outputs are the ANN's, but at borders where that padded with its mean: here padding is black.
+Batch-norm's statistics are estimated anew then, which makes up for about half of what that loses
+(docs/LOG.md).
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,16 +27,19 @@ from safetensors.torch import load as load_safetensors
 from torch import Tensor, nn
 
 from spikeserve.models.layers import Conv
-from spikeserve.training.build import SpikingNetwork, SynapticModule
+from spikeserve.models.network import Network
+from spikeserve.training.ann_layers import COUNTER, FoundLayer, layers_of
+from spikeserve.training.build import FLOATS, SpikingNetwork, SynapticModule
 from spikeserve.training.errors import TrainingError
 from spikeserve.training.rounding import PIXEL_UNIT
 
 ANN = "ann.json"
 """In a run folder: which file its first stage comes from."""
 BRIGHTEST = 255.0
+CHANCES = 1.5
+"""Times chance: an ANN below that was matched wrongly."""
 NESTED = ("state_dict", "model_state_dict", "model")
 """Where checkpoints of training scripts keep the state dict."""
-STATISTICS = ("running_mean", "running_var")
 
 
 @dataclass(frozen=True)
@@ -60,7 +67,7 @@ class AnnStart:
             if self.path.suffix == ".safetensors":
                 state: Any = load_safetensors(data)
             else:
-                state = torch.load(self.path, map_location="cpu", weights_only=True)
+                state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         except SafetensorError as error:
             raise TrainingError(f"{self.path} is no safetensors file: {error}") from error
         except Exception as error:  # whatever unpickling raises; code is never run
@@ -73,85 +80,71 @@ class AnnStart:
                 state = state[name]
         if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
             raise TrainingError(f"{self.path} holds no state dict: names and tensors are expected")
-        return {str(k): v.float() for k, v in state.items()}, hashlib.sha256(data).hexdigest()
+        parameters = {str(k): v for k, v in state.items() if not str(k).endswith(COUNTER)}
+        if bad := [name for name, tensor in parameters.items() if not _is_plain(tensor)]:
+            raise TrainingError(
+                f"{self.path}: {', '.join(bad)}: dense floats without NaN and infinity are expected"
+            )
+        return {k: v.float() for k, v in parameters.items()}, hashlib.sha256(data).hexdigest()
 
     def note(self, folder: Path, digest: str) -> None:
         """Remember in a run folder where its first stage comes from."""
-        text = json.dumps({"file": self.path.name, "sha256": digest}, indent=1)
-        (folder / ANN).write_text(text, encoding="utf-8")
+        (folder / ANN).write_text(json.dumps(self._noted(digest), indent=1), encoding="utf-8")
+
+    def check_noted(self, folder: Path, digest: str) -> None:
+        """Check that the first stage of the run in ``folder`` comes from this file, read so.
+
+        Raises:
+            TrainingError: it was trained, or comes from another file.
+        """
+        path = folder / ANN
+        if not path.exists():
+            raise TrainingError(
+                f"the first stage in {folder} was trained; start from {self.path} in another --run "
+                "folder"
+            )
+        noted = json.loads(path.read_text(encoding="utf-8"))
+        if {**noted, "file": self.path.name} != self._noted(digest):
+            raise TrainingError(
+                f"the first stage in {folder} comes from {noted['file']}, with another sha256 or "
+                f"another normalisation; start from {self.path} in another --run folder"
+            )
+
+    def _noted(self, digest: str) -> dict[str, Any]:
+        numbers = {"mean": list(self.mean), "std": list(self.std)}
+        return {"file": self.path.name, "sha256": digest, **numbers}
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    dense = tensor.layout == torch.strided and tensor.is_floating_point() and not tensor.is_meta
+    return dense and bool(tensor.isfinite().all())
 
 
 @dataclass(frozen=True)
-class _Found:
-    """One layer of the ANN, and the batch-norm behind it."""
+class Differences:
+    """What of an ANN could not be taken over as it was."""
 
-    name: str
-    weight: Tensor
-    bias: Tensor
-    norm: dict[str, Tensor] | None
+    borders: bool
+    """It padded with its mean, and here padding is black."""
+    bare: tuple[str, ...]
+    """Layers that had no batch-norm behind them, and have one here that changes nothing."""
 
-
-def layers_of(state: dict[str, Tensor], *, ordered: bool) -> list[_Found]:
-    """Convolutions and linear layers, and the batch-norms behind them.
-
-    Args:
-        ordered: whether the state dict has the order of the modules. A safetensors file has none:
-            names are counted then, convolutions first.
-    """
-    modules: dict[str, dict[str, Tensor]] = {}
-    for key in state if ordered else sorted(state, key=_counted):
-        name, _, part = key.rpartition(".")
-        modules.setdefault(name, {})[part] = state[key]
-    weighted = {n: p for n, p in modules.items() if "weight" in p and p["weight"].dim() in (2, 4)}
-    names = list(weighted)
-    if not ordered:
-        names.sort(key=lambda name: -weighted[name]["weight"].dim())
-    norms = [parts for parts in modules.values() if all(part in parts for part in STATISTICS)]
-    if len(norms) == len(names) - 1:
-        behind: dict[str, dict[str, Tensor]] = dict(zip(names, norms, strict=False))
-    else:
-        behind = _nearest(modules, weighted)
-    return [
-        _Found(
-            name,
-            weighted[name]["weight"],
-            weighted[name].get("bias", torch.zeros(len(weighted[name]["weight"]))),
-            behind.get(name),
-        )
-        for name in names
-    ]
-
-
-def _nearest(
-    modules: dict[str, dict[str, Tensor]], weighted: dict[str, dict[str, Tensor]]
-) -> dict[str, dict[str, Tensor]]:
-    """Batch-norms by the layer that stands before them."""
-    behind: dict[str, dict[str, Tensor]] = {}
-    last = None
-    for name, parts in modules.items():
-        if name in weighted:
-            last = name
-        elif last is not None and all(part in parts for part in STATISTICS):
-            behind.setdefault(last, parts)
-    return behind
-
-
-def _counted(name: str) -> list[tuple[int, str]]:
-    """So that layer 10 comes behind layer 9."""
-    parts = re.split(r"(\d+)", name)
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
+    @property
+    def notes(self) -> list[str]:
+        bare = f"no batch-norm behind {', '.join(self.bare)}: taken as one that changes nothing"
+        return [bare] if self.bare else []
 
 
 @torch.no_grad()
-def set_from_ann(model: SpikingNetwork, state: dict[str, Tensor], start: AnnStart) -> list[str]:
+def set_from_ann(model: SpikingNetwork, state: dict[str, Tensor], start: AnnStart) -> Differences:
     """Set a network with batch-norm to an ANN's weights; returns what is not quite the same.
 
     Raises:
         TrainingError: names everything that does not fit.
     """
-    found = layers_of(state, ordered=start.path.suffix != ".safetensors")
+    found, rest = layers_of(state, ordered=start.path.suffix != ".safetensors")
     ours = model.synaptic
-    wrong = _mismatches(ours, found, start)
+    wrong = [*_mismatches(ours, found, start), *rest]
     if wrong:
         raise TrainingError(f"{start.path} does not fit the recipe's plan: {'; '.join(wrong)}")
     channels = ours[0].layer.in_shape[2]
@@ -171,7 +164,31 @@ def set_from_ann(model: SpikingNetwork, state: dict[str, Tensor], start: AnnStar
         else:
             _set_norm(module.norm, layer.norm, shift)
     model.readout_scale.fill_(1)
-    return _notes(ours, found, mean)
+    return Differences(
+        borders=bool(mean.any()) and any(ours[0].layer.window.padding),
+        bare=tuple(layer.name for layer in found[:-1] if layer.norm is None),
+    )
+
+
+@contextmanager
+def padded_with_mean(model: SpikingNetwork, start: AnnStart) -> Iterator[None]:
+    """Outputs are the ANN's at borders as well: with m for its mean, what is padded with m sums to
+    that of ``p - m`` padded with 0, and a constant."""
+    first = model.synaptic[0]
+    assert first.norm is not None
+    assert first.norm.running_mean is not None
+    height, width, _ = first.layer.in_shape
+    mean = _maps(torch.tensor(start.mean) * BRIGHTEST / PIXEL_UNIT).to(first.weight)
+    with torch.no_grad():
+        sums = first.layer.sums(FLOATS, mean.expand(1, -1, height, width), first.weight.T)
+    constant = sums[0, :, sums.shape[2] // 2, sums.shape[3] // 2]
+    hook = model.register_forward_pre_hook(lambda _, frames: (frames[0] - mean.to(frames[0]),))
+    first.norm.running_mean -= constant
+    try:
+        yield
+    finally:
+        first.norm.running_mean += constant
+        hook.remove()
 
 
 def _maps(numbers: Tensor) -> Tensor:
@@ -199,7 +216,7 @@ def _set_norm(norm: nn.BatchNorm2d, theirs: dict[str, Tensor] | None, shift: Ten
     norm.bias.copy_(parts.get("bias", zeros))
 
 
-def _mismatches(ours: list[SynapticModule], found: list[_Found], start: AnnStart) -> list[str]:
+def _mismatches(ours: list[SynapticModule], found: list[FoundLayer], start: AnnStart) -> list[str]:
     if any(module.layer.joins for module in ours):
         return [
             "a plan with shortcuts cannot be started from a state dict, which has no order of them"
@@ -218,14 +235,18 @@ def _mismatches(ours: list[SynapticModule], found: list[_Found], start: AnnStart
             )
         elif layer.norm is not None and module.norm is None:
             wrong.append(f"{layer.name}: a batch-norm behind the classifier")
-        elif layer.norm is not None and layer.norm["running_mean"].shape != (theirs[0],):
-            wrong.append(f"{layer.name}: the batch-norm behind it has other channels")
+        elif any(part.shape != (theirs[0],) for part in (layer.bias, *(layer.norm or {}).values())):
+            wrong.append(f"{layer.name}: its bias or the batch-norm behind it has other channels")
+        elif layer.norm is not None and (layer.norm["running_var"] < 0).any():
+            wrong.append(f"{layer.name}: the batch-norm behind it has negative variances")
     channels = ours[0].layer.in_shape[2]
     for name, values in (("mean", start.mean), ("std", start.std)):
         if values and len(values) != channels:
             wrong.append(f"{name} has {len(values)} numbers for {channels} channels")
     if any(value <= 0 for value in start.std):
         wrong.append("std must be positive")
+    if any(not 0 <= value <= 1 for value in start.mean):
+        wrong.append("mean must lie within 0…1, as of pixels divided by 255")
     return wrong
 
 
@@ -238,10 +259,11 @@ def _wanted(module: SynapticModule) -> tuple[int, ...]:
     return (layer.out_channels, channels * height * width)
 
 
-def _notes(ours: list[SynapticModule], found: list[_Found], mean: Tensor) -> list[str]:
-    notes = []
-    if bare := [layer.name for layer in found[:-1] if layer.norm is None]:
-        notes.append(f"no batch-norm behind {', '.join(bare)}: taken as one that changes nothing")
-    if mean.any() and any(ours[0].layer.window.padding):
-        notes.append("the ANN padded with its mean, here padding is black: borders differ")
-    return notes
+def suspicions(accuracy: Sequence[float], network: Network) -> list[str]:
+    """What to look for where an ANN is hardly better than chance on held-out images."""
+    if accuracy[0] >= CHANCES / network.classes:
+        return []
+    return [
+        "that is hardly better than chance: does it order its classes as the data set does, and "
+        "are its normalisation (--ann-mean, --ann-std), pools, strides and padding the plan's?"
+    ]

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
+from spikeserve.training.ann_start import ANN
 from spikeserve.training.bundle_start import PREFIX as BUNDLE
 from spikeserve.training.bundle_start import bundle_of
 from spikeserve.training.errors import TrainingError
@@ -144,6 +145,8 @@ class RunFolder:
         for stage in stages:
             shutil.copy(other.weights(stage), partial.path)
         partial._write_log(lines)
+        if recipe.required[0] in copied and (other.path / ANN).exists():
+            shutil.copy(other.path / ANN, partial.path)
         if (other.path / DATA).exists():
             shutil.copy(other.path / DATA, partial.path)
         if self.path.exists():

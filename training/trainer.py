@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,13 @@ from rich.progress import track
 from torch import Tensor
 
 from spikeserve.training.allocator import keep_freed_memory
-from spikeserve.training.ann_start import AnnStart, set_from_ann
+from spikeserve.training.ann_start import (
+    ANN,
+    AnnStart,
+    padded_with_mean,
+    set_from_ann,
+    suspicions,
+)
 from spikeserve.training.batch_norm import reestimate_statistics
 from spikeserve.training.build import SpikingNetwork
 from spikeserve.training.checkpoint import TrainingState
@@ -92,9 +99,12 @@ class Trainer:
                         self.folder.check_pretrained(stage.pretrained, self.recipe)
                     if stage.ann_teacher is not None and not self.folder.finished(stage):
                         self.networks.ann_teacher(stage.ann_teacher)
+                finish = None if ann is None else self._taking_over(ann)
                 self.folder.start(self.recipe, resume=resume, data=self.sha256)
-                if ann is not None:
-                    self._take_over(ann)
+                if finish is not None:
+                    finish()
+                elif not self.folder.finished(stages[0]):
+                    (self.folder.path / ANN).unlink(missing_ok=True)  # from a stop half-way
 
             self.processes.run_on_main(start)
             for index, stage in zip(self.recipe.required, stages, strict=True):
@@ -106,34 +116,57 @@ class Trainer:
                     self.processes.run_on_main(save)
         return self.networks.final(self.recipe.last)
 
-    def _take_over(self, ann: AnnStart) -> None:
-        """Finish the first stage with an ANN's weights.
+    def _taking_over(self, ann: AnnStart) -> Callable[[], None] | None:
+        """What finishes the first stage with an ANN's weights; None where that was done before.
+
+        Nothing has been written when this raises.
 
         Raises:
-            TrainingError: they do not fit, or the stage is no ReLU network's.
+            TrainingError: they do not fit, or the stage is no ReLU network's, or was trained.
         """
-        stage = self.recipe.stages[self.recipe.required[0]]
-        if self.folder.finished(stage):
-            return
-        if stage.neurons != "relu" or stage.pretrained is not None:
-            raise TrainingError(
-                f"{self.recipe.name} begins with stage {stage.name!r}, which is no plain ReLU "
-                "network; an ANN can only take the place of one"
-            )
+        index = self.recipe.required[0]
+        stage = self.recipe.stages[index]
         state, digest = ann.read()
-        model = self.networks.initial(self.recipe.required[0], self.sample)
-        notes = set_from_ann(model, state, ann)
-        accuracy = self._validate(model.eval(), stage)["accuracy"]
-        line = {"stage": stage.name, "epoch": 0, "of": 0, "hardware": self.hardware, "loss": 0.0}
-        line |= {"accuracy": accuracy, "rates": None, "activity": None, "seconds": 0.0}
-        self.folder.append_log(line)
-        ann.note(self.folder.path, digest)
-        self.folder.save_weights(stage, model.state_dict())
-        said = "".join(f"; {note}" for note in notes)
-        print(
-            f"{stage.name}: {ann.path.name} as it is, {100 * accuracy[0]:.1f} % held out{said}",
-            flush=True,
-        )
+        if self.folder.finished(stage):
+            ann.check_noted(self.folder.path, digest)
+            return None
+        if stage.neurons != "relu" or stage.pretrained is not None or stage.fold is not None:
+            raise TrainingError(
+                f"{self.recipe.name} begins with stage {stage.name!r}; an ANN can only take the "
+                'place of a first stage with neurons = "relu", without pretrained and fold '
+                "(docs/TRAINING.md has one)"
+            )
+        model = self.networks.initial(index, self.sample)
+        differences = set_from_ann(model, state, ann)
+
+        def finish() -> None:
+            notes = differences.notes
+            if differences.borders:
+                notes.append(self._at_borders(model, stage, ann, anew=not differences.bare))
+            accuracy = self._validate(model, stage)["accuracy"]
+            line = {"stage": stage.name, "epoch": 0, "of": 0, "hardware": self.hardware}
+            line |= {"loss": None, "accuracy": accuracy, "rates": None, "activity": None}
+            self.folder.truncate_log(stage, -1)
+            self.folder.append_log({**line, "seconds": 0.0})
+            ann.note(self.folder.path, digest)
+            self.folder.save_weights(stage, model.state_dict())
+            said = "".join(f"; {note}" for note in [*notes, *suspicions(accuracy, self.network)])
+            print(
+                f"{stage.name}: {ann.path.name}, {100 * accuracy[0]:.1f} % held out{said}",
+                flush=True,
+            )
+
+        return finish
+
+    def _at_borders(self, model: SpikingNetwork, stage: Stage, ann: AnnStart, *, anew: bool) -> str:
+        """Estimate statistics ``anew`` for black padding; says what the ANN's own padding gives."""
+        with padded_with_mean(model, ann):
+            (own, *_) = self._validate(model, stage)["accuracy"]
+        if anew:
+            generator = torch.Generator().manual_seed(self.recipe.seed)
+            batches = self.train.epoch(self.recipe.batch_size, generator, stage.augmentation)
+            reestimate_statistics(model, batches, self.encoder, stage.timesteps)
+        return f"{100 * own:.1f} % with borders of its mean, as it had them; here they are black"
 
     def sample(self, timesteps: int) -> Tensor:
         """Frames of the first training images, ``[T, B, C, H, W]``."""

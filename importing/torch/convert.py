@@ -12,16 +12,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
+from spikeserve.importing.data.inputs import Inputs, Normalisation
+from spikeserve.importing.dynamics.interpreter import interpreted
+from spikeserve.importing.dynamics.meaning import MOST_SPIKES
 from spikeserve.importing.errors import ImportRefused
-from spikeserve.importing.findings import Finding
 from spikeserve.importing.importer import imported
-from spikeserve.importing.inputs import Inputs, Normalisation
-from spikeserve.importing.interpreter import interpreted
-from spikeserve.importing.lowering import Checked, lowered
-from spikeserve.importing.meaning import MOST_SPIKES
+from spikeserve.importing.lowering.findings import Finding
+from spikeserve.importing.lowering.walk import Checked, lowered
 from spikeserve.importing.network import FloatNetwork
 from spikeserve.importing.request import Request
-from spikeserve.importing.sheet import Sheet
+from spikeserve.importing.result.sheet import Sheet
 from spikeserve.importing.torch.recording import (
     FRAMES,
     Run,

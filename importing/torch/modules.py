@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from spikeserve.importing.findings import Refusal
+from spikeserve.importing.lowering.findings import Refusal
 from spikeserve.importing.torch.neurons import Parameters
 
 Known = tuple[str, Parameters]

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from spikeserve.importing.findings import Refusal
-from spikeserve.importing.meaning import MOST_SPIKES
+from spikeserve.importing.dynamics.meaning import MOST_SPIKES
+from spikeserve.importing.lowering.findings import Refusal
 from spikeserve.importing.network import Floats
 from spikeserve.importing.torch.frameworks import (
     NORSE,

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
-from spikeserve.importing.findings import Refusal
+from spikeserve.importing.lowering.findings import Refusal
 
 ADDITIONS = (operator.add, operator.iadd, torch.add, "add", "add_")
 SCALINGS = (operator.mul, operator.imul, torch.mul, "mul", operator.truediv, torch.div, "div")

@@ -16,8 +16,8 @@ import numpy as np
 from torch import Tensor, fx, nn
 
 from spikeserve.importing.errors import ImportRefused
-from spikeserve.importing.findings import Finding, Refusal
 from spikeserve.importing.graph import Edge, Graph, Node
+from spikeserve.importing.lowering.findings import Finding, Refusal
 from spikeserve.importing.torch.frameworks import NORSE, framework_of, is_neuron
 from spikeserve.importing.torch.modules import is_layer, is_left_out, is_weightless, layer
 from spikeserve.importing.torch.neurons import dynamics, refusals

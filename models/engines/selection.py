@@ -119,13 +119,20 @@ def _compare_images(engine: Engine, bundle: Bundle) -> None:
     encoding, shape = bundle.manifest.encoding, bundle.manifest.input_shape
     noise = bundle.manifest.noise_image()
     images = np.stack([noise, np.full(shape, 255, np.uint8), noise // 2])
+    full = (len(images), min(encoding.timesteps, CHECKED_TIMESTEPS))
     affordable = CHECKED_MACS // bundle.manifest.network.macs
     if affordable < len(images) * 2:  # of a network this large one image has to do
         images = images[:1]
-    timesteps = min(encoding.timesteps, CHECKED_TIMESTEPS, max(1, affordable // len(images)))
+    checked = (len(images), min(full[1], max(1, affordable // len(images))))
+    if checked != full:
+        logger.info(
+            "%s is large: checked with %d image(s) over %d timestep(s)",
+            bundle.manifest.name,
+            *checked,
+        )
     twin = ReferenceEngine(bundle.program)
     state, expected_state = engine.start(len(images)), twin.start(len(images))
-    for t in range(1, timesteps + 1):
+    for t in range(1, checked[1] + 1):
         frame = encoding.frame(images, t)
         step, expected = engine.step(frame, state), twin.step(frame, expected_state)
         state, expected_state = step.state, expected.state

@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from spikeserve.importing.inputs import Inputs, Normalisation
+from spikeserve.importing.data.inputs import Inputs, Normalisation
 from spikeserve.importing.network import Declared, FloatNetwork, Synapse
 from spikeserve.models.layers import Conv, Linear, Pool, Shape
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spikeserve.importing import sheet
 from spikeserve.importing.command import add_arguments, run
-from spikeserve.importing.golden import Reading
-from spikeserve.importing.interpreter import interpreted
-from spikeserve.importing.meaning import read_all
+from spikeserve.importing.dynamics.golden import Reading
+from spikeserve.importing.dynamics.interpreter import interpreted
+from spikeserve.importing.dynamics.meaning import read_all
+from spikeserve.importing.dynamics.readout import readout_of
 from spikeserve.importing.network import FloatNetwork
-from spikeserve.importing.readout import readout_of
+from spikeserve.importing.result import sheet
 from spikeserve.models.bundle import load_bundle
 from spikeserve.models.engines.selection import build_engine
 from spikeserve.models.inference import trace

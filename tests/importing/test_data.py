@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from spikeserve.importing.data import Data, loaded
+from spikeserve.importing.data.labels import class_names
+from spikeserve.importing.data.loading import Data, arranged, loaded
 from spikeserve.importing.errors import ImportRefused
-from spikeserve.importing.labels import class_names
 
 SHAPE = (4, 5, 3)
 DRAW = np.random.default_rng(0)
@@ -165,3 +165,11 @@ def test_class_names_are_as_many_as_classes(tmp_path: Path) -> None:
     with pytest.raises(ImportRefused, match="same name"):
         class_names(path, 2, None)
     assert class_names(None, 2, None) == ("0", "1")
+
+
+def test_one_channel_before_the_map_is_no_time() -> None:
+    notes: list[str] = []
+    pixels = np.arange(3 * 16).reshape(3, 1, 4, 4)
+    found = arranged(pixels, (4, 4, 1), "array", None, notes)
+    assert (found[..., 0] == pixels[:, 0]).all()
+    assert found.shape == (3, 4, 4, 1)

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spikeserve.importing.data import loaded
-from spikeserve.importing.flat import with_map
-from spikeserve.importing.inputs import Inputs, Normalisation
-from spikeserve.importing.interpreter import interpreted
-from spikeserve.importing.meaning import DIALECTS, read_all
+from spikeserve.importing.data.flat import with_map
+from spikeserve.importing.data.inputs import Inputs, Normalisation
+from spikeserve.importing.data.loading import loaded
+from spikeserve.importing.dynamics.interpreter import interpreted
+from spikeserve.importing.dynamics.meaning import DIALECTS, read_all
 from spikeserve.importing.network import FloatNetwork, Synapse
 from spikeserve.models.layers import Linear, Shape
 from tests.importing.networks import declared

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spikeserve.importing.golden import Match, Reading, Search, told
-from spikeserve.importing.interpreter import interpreted
-from spikeserve.importing.meaning import read_all
+from spikeserve.importing.dynamics.golden import Match, Reading, Search, told
+from spikeserve.importing.dynamics.interpreter import interpreted
+from spikeserve.importing.dynamics.meaning import read_all
 from tests.importing.networks import images, network
 
 TRUE = [

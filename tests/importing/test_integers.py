@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spikeserve.importing.golden import Reading
-from spikeserve.importing.inputs import Inputs, Normalisation
-from spikeserve.importing.integers import Rounded, Settings, groups, integers, served_leak
-from spikeserve.importing.interpreter import Answer, interpreted
-from spikeserve.importing.meaning import read_all
+from spikeserve.importing.data.inputs import Inputs, Normalisation
+from spikeserve.importing.dynamics.golden import Reading
+from spikeserve.importing.dynamics.interpreter import Answer, interpreted
+from spikeserve.importing.dynamics.meaning import read_all
+from spikeserve.importing.dynamics.readout import readout_of
+from spikeserve.importing.integers.program import Rounded, Settings, groups, integers, served_leak
+from spikeserve.importing.integers.served import answered
 from spikeserve.importing.network import FloatNetwork, Neurons, Synapse
-from spikeserve.importing.readout import readout_of
-from spikeserve.importing.served import answered
 from spikeserve.models.engines.reference import ReferenceEngine
 from spikeserve.models.layers import Conv
 from tests.importing.networks import SHAPE, images, network

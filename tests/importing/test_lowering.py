@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from spikeserve.importing.check import checked, network_of
+from spikeserve.importing.data.inputs import Inputs, Normalisation
+from spikeserve.importing.dynamics.interpreter import interpreted
+from spikeserve.importing.dynamics.meaning import DIALECTS, read_all
 from spikeserve.importing.graph import Graph
-from spikeserve.importing.inputs import Inputs, Normalisation
-from spikeserve.importing.interpreter import interpreted
-from spikeserve.importing.lowering import lowered
-from spikeserve.importing.meaning import DIALECTS, read_all
+from spikeserve.importing.lowering.walk import lowered
 from spikeserve.models.layers import Conv, Linear, Shortcut
 from tests.importing.graphs import (
     affine,
@@ -23,7 +20,6 @@ from tests.importing.graphs import (
     outputs,
     plain,
     pool,
-    written,
 )
 
 T = 5
@@ -182,15 +178,14 @@ def whole(name: str) -> Graph:
 
 
 @pytest.mark.parametrize("name", GRAPHS)
-def test_what_comes_out_computes_what_the_graph_did(tmp_path: Path, name: str) -> None:
+def test_what_comes_out_computes_what_the_graph_did(name: str) -> None:
     graph = whole(name)
-    path = written(tmp_path / "network.nir", graph)
-    found = checked(path)
-    assert not found.refusals, found.refusals
+    found = lowered(graph)
+    assert found.network is not None, found.refusals
     shape = np.atleast_1d(graph.nodes[0].parameters["shape"]).astype(int).tolist()
     pixels = images(shape)
     expected = outputs(graph, pixels, T)
-    network = read_all(network_of(path), DIALECTS["spikingjelly"])
+    network = read_all(found.network, DIALECTS["spikingjelly"])
     inputs = Inputs(pixels, Normalisation.plain(pixels.shape[3]))
     answer = interpreted(network, inputs, T)
     assert np.ptp(expected) > 0

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from spikeserve.importing.dynamics.golden import Reading
+from spikeserve.importing.dynamics.meaning import DIALECTS, read
 from spikeserve.importing.errors import ImportRefused
-from spikeserve.importing.golden import Reading
-from spikeserve.importing.meaning import DIALECTS, read
 from tests.importing.networks import declared
 
 SHAPE = (1, 1, 3)

@@ -16,6 +16,7 @@ from spikeserve.models.engines.contract import Step
 from spikeserve.models.engines.event import EventEngine
 from spikeserve.models.engines.selection import build_engine
 from spikeserve.models.errors import EngineUnavailable
+from tests.programs import TIMESTEPS
 
 
 def test_auto_is_the_event_engine(bundle: Bundle) -> None:
@@ -59,6 +60,32 @@ def test_a_kernel_that_computes_wrongly_is_refused(
         build_engine(bundle, "event")
     assert build_engine(bundle, "auto").name == "onnx"
     assert "disagrees with the reference" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("macs", "images", "timesteps"),
+    [(1, 1, 1), (3 * 2, 3, 2), (5, 1, TIMESTEPS), (1 << 10, 3, TIMESTEPS)],
+)
+def test_large_networks_are_checked_over_less(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+    macs: int, images: int, timesteps: int,
+) -> None:  # fmt: skip
+    """What there is time for, in timesteps of an image; the log says so."""
+    seen = []
+
+    class Counting(EventEngine):
+        def step(self, frames: NDArray[np.uint8], state: Any) -> Step:
+            seen.append(len(frames))
+            return super().step(frames, state)
+
+    monkeypatch.setattr("spikeserve.models.engines.event.EventEngine", Counting)
+    monkeypatch.setattr(
+        "spikeserve.models.engines.selection.CHECKED_MACS", macs * bundle.manifest.network.macs
+    )
+    caplog.set_level("INFO", "spikeserve")
+    build_engine(bundle, "event")
+    assert seen == [images] * timesteps
+    assert ("is large" in caplog.text) == ((images, timesteps) != (3, TIMESTEPS))
 
 
 def test_whatever_fails_in_building_auto_falls_back(

@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from spikeserve.models.bundle import load_manifest
-from spikeserve.training.ann_start import AnnStart, set_from_ann
+from spikeserve.training.ann_layers import STATISTICS
+from spikeserve.training.ann_start import ANN, AnnStart, padded_with_mean, set_from_ann
 from spikeserve.training.build import SpikingNetwork
 from spikeserve.training.cli import main
 from spikeserve.training.errors import TrainingError
@@ -77,18 +78,54 @@ def test_the_first_stage_answers_what_the_ann_does(recipe: Path, tmp_path: Path,
 
 
 def test_normalisation_becomes_part_of_the_first_layer(recipe: Path, tmp_path: Path) -> None:
-    """Inside; at the borders the ANN's padding is its mean, and the note says so."""
+    """But for borders: the ANN's padding is its mean, black here."""
     model, x, ann = network(recipe, tmp_path), pictures(), Ann()
     start = AnnStart(Path("ann.pt"), MEAN, STD)
-    (note,) = set_from_ann(model, ann.state_dict(), start)
-    assert "borders" in note
+    assert set_from_ann(model, ann.state_dict(), start).borders
     mean, std = (torch.tensor(values)[:, None, None] for values in (MEAN, STD))
-    first = model.eval().synaptic[0]
+    first = model.eval().stack[0]
     with torch.no_grad():
         ours = first(x / PIXEL_UNIT, 1)
         theirs = ann[1](ann[0]((x / 255 - mean) / std))
-    inside = (..., slice(1, -1), slice(1, -1))
-    assert ours[inside] == pytest.approx(theirs[inside], abs=1e-3)
+        inside = (..., slice(1, -1), slice(1, -1))
+        assert ours[inside] == pytest.approx(theirs[inside], abs=1e-3)
+        black, expected = model((x / PIXEL_UNIT)[None])[0], ann((x / 255 - mean) / std)
+        with padded_with_mean(model, start):
+            ours = model((x / PIXEL_UNIT)[None])[0]
+        assert ours == pytest.approx(expected, abs=1e-4)
+        assert black != pytest.approx(expected, abs=1e-2)
+        assert model((x / PIXEL_UNIT)[None])[0] == pytest.approx(black, abs=1e-4)
+
+
+class Named(nn.Module):
+    """The same with names, registered in an order of their own; a hidden linear layer without
+    batch-norm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(3, 8, 3, 1, 1), nn.Conv2d(8, 12, 3, 2, 1)
+        self.fc1, self.fc2 = nn.Linear(12 * 8 * 8, 20), nn.Linear(20, 10)
+        self.bn1, self.bn2 = Ann()[1], nn.BatchNorm2d(12)
+        self.eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = nn.functional.max_pool2d(self.bn1(self.conv1(x)).relu(), 2)
+        x = self.bn2(self.conv2(x)).relu().flatten(1)
+        out: Tensor = self.fc2(self.fc1(x).relu())
+        return out
+
+
+@pytest.mark.parametrize("name", ["ann.safetensors", "ann.pt"])
+@pytest.mark.parametrize("ann", [Ann(), Named()])
+def test_files_need_no_order(recipe: Path, tmp_path: Path, ann: nn.Module, name: str) -> None:
+    if isinstance(ann, Named):
+        recipe.write_text(RELU.replace('"12/2"]', '"12/2", "F20"]'))
+    model, x = network(recipe, tmp_path), pictures()
+    start = AnnStart(saved(tmp_path / name, ann.state_dict()))
+    set_from_ann(model, start.read()[0], start)
+    with torch.no_grad():
+        ours = model.eval()((x / PIXEL_UNIT)[None])[0]
+        assert ours == pytest.approx(ann(x / 255), abs=1e-4)
 
 
 def refused(recipe: Path, tmp_path: Path, state: dict[str, Tensor], start: AnnStart) -> str:
@@ -109,6 +146,48 @@ def test_everything_that_does_not_fit_is_named_at_once(recipe: Path, tmp_path: P
     assert "the file has 2" in refused(recipe, tmp_path, short, AnnStart(Path("ann.pt")))
 
 
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        ({"0.alpha": torch.ones(8)}, "0.alpha"),
+        ({"2.weight": torch.ones(1)}, "2.weight belongs to no layer"),
+        ({f"9.{part}": torch.ones(10) for part in STATISTICS}, "batch-norm behind the classifier"),
+        ({"1.running_var": -torch.ones(8)}, "negative variances"),
+        ({"8.bias": torch.zeros(1)}, "its bias"),
+    ],
+)
+def test_what_no_plan_has_is_refused(
+    recipe: Path, tmp_path: Path, extra: dict[str, Tensor], words: str
+) -> None:
+    """Slopes of PReLU, group-norms, …: left out in silence, the outputs would be others."""
+    state = Ann().state_dict() | extra
+    assert words in refused(recipe, tmp_path, state, AnnStart(Path("ann.pt")))
+
+
+def test_batch_norms_elsewhere_are_refused(recipe: Path, tmp_path: Path) -> None:
+    whole = Ann().state_dict()
+    first = {f"input.{part}": torch.ones(3) for part in STATISTICS}
+    second = {f"again.{part}": torch.ones(8) for part in STATISTICS}
+    twice: dict[str, Tensor] = {}
+    for name, value in whole.items():
+        if name == "4.weight":
+            twice |= second
+        twice[name] = value
+    for state, name in ((first | whole, "input"), (twice, "again")):
+        said = refused(recipe, tmp_path, state, AnnStart(Path("ann.pt")))
+        assert f"{name}: a batch-norm behind no layer" in said
+
+
+@pytest.mark.parametrize(
+    "value",
+    [torch.full((8,), torch.nan), torch.ones(8, dtype=torch.int64), torch.ones(8).to_sparse()],
+)
+def test_numbers_are_finite_floats(tmp_path: Path, value: Tensor) -> None:
+    file = saved(tmp_path / "ann.pt", Ann().state_dict() | {"1.bias": value})
+    with pytest.raises(TrainingError, match=r"1\.bias: dense floats"):
+        AnnStart(file).read()
+
+
 def saved(path: Path, state: dict[str, Tensor]) -> Path:
     if path.suffix == ".safetensors":
         save_file(state, path)
@@ -126,12 +205,37 @@ def test_a_pipeline_begins_with_it(
     command = ["all", str(recipe), "--data", str(cifar), "--run", str(run)]
     asked = [*command, "--from-ann", str(file), "--ann-mean", "0.5,0.5,0.5"]
     assert main(asked) == 0
-    assert f"ann: {name} as it is," in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"ann: {name}, " in said
+    assert "with borders of its mean" in said
     (made,) = load_manifest(run / "bundle").training.pretraining
     assert made.recipe.startswith(f"{name} (sha256 ")
     log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in log if line["stage"] == "ann"] == [0]
     assert main([*asked, "--resume"]) == 0
+    assert main([*command, "--from-ann", str(file), "--resume"]) == 1
+    assert "another normalisation" in capsys.readouterr().err
+    later = ["all", str(recipe), "--data", str(cifar), "--run", str(tmp_path / "later")]
+    assert main([*later, "--from", str(run)]) == 0
+    assert load_manifest(tmp_path / "later" / "bundle").training.pretraining == (made,)
+
+
+def test_a_trial_begins_with_it(recipe: Path, cifar: Path, tmp_path: Path) -> None:
+    file = saved(tmp_path / "ann.pt", Ann().state_dict())
+    command = ["all", str(recipe), "--data", str(cifar), "--run", str(tmp_path / "run")]
+    assert main([*command, "--trial", "0.5", "--from-ann", str(file)]) == 0
+    assert (tmp_path / "run-trial" / "bundle").exists()
+    assert (tmp_path / "run-trial" / ANN).exists()
+
+
+def test_a_stage_that_was_trained_is_not_taken_over_in_silence(
+    recipe: Path, cifar: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = saved(tmp_path / "ann.pt", Ann().state_dict())
+    command = ["fit", str(recipe), "--data", str(cifar), "--run", str(tmp_path / "run")]
+    assert main(command) == 0
+    assert main([*command, "--resume", "--from-ann", str(file)]) == 1
+    assert "was trained" in capsys.readouterr().err
 
 
 def whole_module(path: Path) -> None:
@@ -162,6 +266,8 @@ def test_other_files_are_refused_and_no_code_is_run(
     said = capsys.readouterr().err
     assert str(tmp_path / name) in said
     assert "Traceback" not in said
+    saved(tmp_path / name, Ann().state_dict())
+    assert main([*command, "--from-ann", str(tmp_path / name)]) == 0  # nothing was left behind
 
 
 def test_only_a_relu_stage_can_be_replaced(
@@ -171,4 +277,4 @@ def test_only_a_relu_stage_can_be_replaced(
     file = saved(tmp_path / "ann.pt", Ann().state_dict())
     command = ["fit", str(tmp_path / "other.toml"), "--data", str(cifar)]
     assert main([*command, "--run", str(tmp_path / "run"), "--from-ann", str(file)]) == 1
-    assert "ReLU" in capsys.readouterr().err
+    assert 'neurons = "relu"' in capsys.readouterr().err

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from spikeserve.models.engines.reference import NumpyOperations
+from spikeserve.models.engines.reference import MOST_GATHERED, NumpyOperations
 from spikeserve.models.layers import Conv, Linear, Pool, Shortcut, Synaptic
 from spikeserve.training.build import FLOATS
 
@@ -21,7 +21,10 @@ SYNAPTIC: list[Synaptic] = [
 
 
 @pytest.mark.parametrize("layer", SYNAPTIC, ids=lambda layer: layer.name)
-def test_currents(layer: Synaptic) -> None:
+@pytest.mark.parametrize("gathered", [1, 200, MOST_GATHERED])
+def test_currents(layer: Synaptic, gathered: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the reference does at once."""
+    monkeypatch.setattr("spikeserve.models.engines.reference.MOST_GATHERED", gathered)
     rng = np.random.default_rng(1)
     x = rng.integers(0, 3, (3, *layer.in_shape)).astype(np.int32)
     weight = rng.integers(-9, 10, layer.weight_shape).astype(np.int8)

@@ -17,7 +17,7 @@ import pytest
 from numpy.typing import NDArray
 
 from spikeserve.importing.cli import main
-from spikeserve.importing.meaning import DIALECTS
+from spikeserve.importing.dynamics.meaning import DIALECTS
 from spikeserve.models.bundle import load_bundle
 from spikeserve.models.engines.selection import build_engine
 from spikeserve.models.inference import Trace, trace

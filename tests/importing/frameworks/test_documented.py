@@ -72,7 +72,10 @@ def environment_of(framework: str, folder: Path) -> Path:
     python, complete = home / "bin" / "python", home / "complete"
     if not complete.exists():
         subprocess.run([sys.executable, "-m", "venv", "--clear", home], check=True)
-        for requirements in (["setuptools>=77", "setuptools_scm>=8", "wheel"], REQUIREMENTS[framework]):
+        for requirements in (
+            ["setuptools>=77", "setuptools_scm>=8", "wheel"],
+            REQUIREMENTS[framework],
+        ):
             subprocess.run([python, "-m", "pip", "install", "-q", *requirements], check=True)
         complete.touch()
     return python

@@ -1,0 +1,1 @@
+"""The user's inputs and labels, checked."""

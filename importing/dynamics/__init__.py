@@ -1,0 +1,1 @@
+"""What neurons do, by framework: meanings, and the float network as it runs."""

@@ -1,0 +1,1 @@
+"""Graphs to float networks: every node through its rule."""

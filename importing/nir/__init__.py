@@ -1,0 +1,1 @@
+"""NIR files, read without trusting them."""

@@ -1,0 +1,1 @@
+"""What an import makes: exits, sheet, provenance, bundle."""
