@@ -39,7 +39,10 @@ def calibrated_halves(found: Measured, labels: Labels) -> Calibrated:
     exits = calibrated(part(found.trace, one), labels[one], scale, TOLERANCE, leak)
     rest, right = part(found.trace, other), labels[other]
     readout = Readout(scale, exits.temperatures, exits.sharpness, leak)
-    threshold = exits.default_entropy_threshold or 0.0
+    threshold = cautious(
+        part(found.trace, one), readout, labels[one], exits.default_entropy_threshold or 0.0
+    )
+    exits = exits.model_copy(update={"default_entropy_threshold": threshold})
     point, _ = exit_point(rest, rest.entropies(readout), right, threshold)
     fixed = math.ceil(point.average_timesteps - 1e-9)
     by_timestep = (rest.predictions == right).mean(axis=1)
@@ -54,6 +57,20 @@ def calibrated_halves(found: Measured, labels: Labels) -> Calibrated:
         measured_on=len(other),
     )
     return Calibrated(exits, early, rest, right)
+
+
+def cautious(trace: Trace, readout: Readout, labels: Labels, threshold: float) -> float:
+    """The highest threshold, up to ``threshold``, whose loss against all timesteps is within the
+    tolerance even where it is a standard error above what these inputs show: few inputs would
+    choose what loses several points on others."""
+    entropies, rows = trace.entropies(readout), np.arange(len(labels))
+    right = trace.predictions == labels
+    for k in range(round(1000 * threshold), 0, -1):
+        _, exits = exit_point(trace, entropies, labels, k / 1000)
+        lost = right[-1].astype(float) - right[exits - 1, rows]
+        if lost.mean() + lost.std() / math.sqrt(len(lost)) <= TOLERANCE:
+            return k / 1000
+    return 0.0
 
 
 def halves(labels: Labels) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -16,7 +16,7 @@ BELOW_NOISE = 0.02
 LOST = -0.01
 """Accuracy that must not be lost for certain."""
 TOLERANCE = 0.005
-"""Accuracy that early exit may lose on the inputs that calibrate it."""
+"""Accuracy that early exit may lose on the inputs that calibrate it, a standard error included."""
 WIDTH = 13
 
 
@@ -90,8 +90,8 @@ class Sheet:
                 "early exit",
                 f"{_percent(early.accuracy)} at {early.average_timesteps:.2f} of {timesteps} "
                 f"steps, threshold {early.threshold:g} (chosen on {early.calibrated_on:,} inputs "
-                f"to lose {100 * TOLERANCE:g} points at most, measured on "
-                f"{early.measured_on:,} others;",
+                f"to lose {100 * TOLERANCE:g} points at most, a standard error included; "
+                f"measured on {early.measured_on:,} others;",
             )
             yield (
                 "",

@@ -16,9 +16,11 @@ from spikeserve.importing.dynamics.meaning import read_all
 from spikeserve.importing.dynamics.readout import readout_of
 from spikeserve.importing.network import FloatNetwork
 from spikeserve.importing.result import sheet
+from spikeserve.importing.result.early import cautious
 from spikeserve.models.bundle import load_bundle
 from spikeserve.models.engines.selection import build_engine
-from spikeserve.models.inference import trace
+from spikeserve.models.exits import Readout
+from spikeserve.models.inference import Trace, trace
 from spikeserve.models.manifest import ImportedProvenance
 from tests.importing.networks import CLASSES, SHAPE, images, network
 
@@ -201,3 +203,16 @@ def test_images_of_two_channels_are_served_as_recordings(folder: Path, importing
     assert manifest.encoding.kind == "frames"
     assert manifest.encoding.largest_count == 255
     assert manifest.labels == tuple(str(k) for k in range(CLASSES))
+
+
+def test_few_inputs_choose_no_threshold_that_may_lose() -> None:
+    """One of forty lost is within no tolerance."""
+    labels = np.zeros(40, np.uint16)
+    sums = np.zeros((2, 40, 2), np.int64)
+    sums[:, :, 0] = 9
+    sums[0, 0] = (0, 9)  # wrong at first, and as sure as the others
+    trace = Trace(sums, np.zeros((2, 40, 1), np.int64), np.zeros((2, 40, 1), np.int64))
+    readout = Readout(1.0, (1.0, 1.0))
+    assert cautious(trace, readout, labels, 0.9) < 0.01
+    sums[0, 0] = (9, 0)
+    assert cautious(trace, readout, labels, 0.9) == 0.9

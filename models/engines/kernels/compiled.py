@@ -102,7 +102,7 @@ def step_kernel() -> Callable[..., None]:
 def _compiled(folder: Path | None) -> Callable[..., None]:
     started = time.perf_counter()
     processor = llvmlite.binding.get_host_cpu_name()
-    print(f"event engine: compiling kernels for {processor} …", file=sys.stderr, flush=True)
+    print(f"event engine: compiling kernels for {processor}, once …", file=sys.stderr, flush=True)
     kept = f"for this process only: no folder that we alone can write, set {CACHE_VARIABLE}"
     kernel: Callable[..., None] | None = None
     if folder is not None:
